@@ -1,0 +1,131 @@
+"""The engine's log lines turned into boot phases.
+
+Pure: lines and times in, phases out. Lines are matched by message text, never by file and line number, because
+those move with every commit (message texts: vLLM 0.32.0 sources and a recorded boot of its CPU build).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+PHASES = ("load", "compile", "kv-cache", "graphs", "server", "first-token")
+
+_PREFIX = re.compile(
+    r"^(?:\([A-Za-z0-9_ ]+ pid=\d+\) )?(?:(?P<level>[A-Z]+) \d\d-\d\d \d\d:\d\d:\d\d (?:\[[^\]]*\] )?)?(?P<text>.*)$"
+)
+
+# Each pattern opens its phase; a phase ends where the next one opens.
+_OPENS: tuple[tuple[str, re.Pattern[str]], ...] = (
+    ("load", re.compile(r"Starting to load model |Loading model from scratch")),
+    ("compile", re.compile(r"Starting torch\.compile|torch\.compile|Dynamo bytecode|Compiling a graph|Directly load")),
+    (
+        "kv-cache",
+        re.compile(r"Available KV cache memory|(?:GPU|CPU) KV cache size|(?:Explicitly|Auto) set \(.*KV cache"),
+    ),
+    ("graphs", re.compile(r"Capturing CUDA graphs|Profiling CUDA graph memory|Graph capturing|Warming up model|JIT kernel")),
+    ("server", re.compile(r"init engine \(profile|Supported tasks:|Starting vLLM server on")),
+)
+
+_CACHE_HIT = re.compile(r"Directly load AOT compilation from path|Directly load the compiled graph\(s\)")
+_CACHE_MISS = re.compile(r"Compiling a graph for compile range|saved AOT compiled function|Compiling model again due to a load")
+_PROGRESS = re.compile(r"Loading safetensors checkpoint shards:\s+(\d+)%|Capturing CUDA graphs[^%]*?(\d+)%")
+_EAGER = re.compile(r"[Cc]udagraph is disabled under eager mode|Enforce eager set|enforce_eager=True")
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One phase of a boot.
+
+    Attributes:
+        name: One of `PHASES`, or `start` for what comes before the engine loads the model.
+        seconds: How long it lasted, in seconds.
+    """
+
+    name: str
+    seconds: float
+
+
+@dataclass
+class BootLog:
+    """What a boot's log has said so far.
+
+    Feed it with `add(line, at_seconds)`, where `at_seconds` is the time since the container was started, and end
+    it with `finish`. Phases only move forward: a late line of an earlier phase changes nothing.
+    """
+
+    current: str = "start"
+    opened_at_seconds: float = 0.0
+    phases: list[Phase] = field(default_factory=list)
+    saw_cache_hit: bool = False
+    saw_cache_miss: bool = False
+    is_eager: bool = False
+    text: str = ""
+
+    def add(self, line: str, at_seconds: float) -> bool:
+        """Take one line; tell whether it opened a new phase."""
+        text = parse_message(line)
+        self._read_facts(text)
+        name = next((name for name, pattern in _OPENS if pattern.search(text)), None)
+        if name is None or _order(name) <= _order(self.current):
+            return False
+        self._open(name, at_seconds)
+        return True
+
+    def finish(self, server_ready_seconds: float, first_token_seconds: float) -> tuple[Phase, ...]:
+        """Close the boot: the server answered, then the first token came; both since the container's start."""
+        if _order(self.current) < _order("server"):
+            self._open("server", server_ready_seconds)
+        self._open("first-token", max(server_ready_seconds, self.opened_at_seconds))
+        self.phases.append(Phase("first-token", max(0.0, first_token_seconds - self.opened_at_seconds)))
+        return tuple(self.phases)
+
+    @property
+    def cache_state(self) -> str:
+        """`warm`, `cold` or `none` (an eager engine compiles nothing), by the engine's own words."""
+        if self.saw_cache_miss:
+            return "cold"
+        if self.saw_cache_hit:
+            return "warm"
+        return "none" if self.is_eager else "unknown"
+
+    def _read_facts(self, text: str) -> None:
+        if text.strip():
+            self.text = text.strip()
+        self.saw_cache_hit |= bool(_CACHE_HIT.search(text))
+        self.saw_cache_miss |= bool(_CACHE_MISS.search(text))
+        self.is_eager |= bool(_EAGER.search(text))
+
+    def _open(self, name: str, at_seconds: float) -> None:
+        self.phases.append(Phase(self.current, max(0.0, at_seconds - self.opened_at_seconds)))
+        self.current, self.opened_at_seconds = name, max(at_seconds, self.opened_at_seconds)
+
+
+def parse_message(line: str) -> str:
+    """Give a log line's message, without the process, level, time and source that vLLM puts before it."""
+    match = _PREFIX.match(line.rstrip("\n"))
+    return match["text"] if match else line
+
+
+def parse_progress(line: str) -> int | None:
+    """Give the percentage in a progress bar's line (weights' shards, graph capture), else None."""
+    match = _PROGRESS.search(line)
+    return int(match[1] or match[2]) if match else None
+
+
+def find_first_cause(lines: list[str]) -> str | None:
+    """Give the first line that names a failure: the cause, not the traceback that it ends in.
+
+    A Python traceback ends in the exception's own line, and later processes only repeat that theirs failed too.
+    """
+    for line in lines:
+        text = parse_message(line).strip()
+        if re.match(r"(?:[A-Za-z_][\w.]*(?:Error|Exception)|vllm: error|usage error)\b.*:", text):
+            return text
+        if "error: " in text and text.startswith("vllm"):
+            return text
+    return None
+
+
+def _order(name: str) -> int:
+    return PHASES.index(name) if name in PHASES else -1
