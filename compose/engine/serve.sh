@@ -4,7 +4,9 @@
 # - The API key comes from a secret file: in argv or in Compose's environment `docker inspect` would show it.
 # - Upstream's test images set VLLM_GPU_SYNC_CHECK=error, which makes a served model fail.
 # - The exit status is never 0: Docker brings an `on-failure` container back after a reboot only then.
+# - Open files go up to the daemon's hard limit: asking Compose for a number fails where the limit is lower.
 set -u
+ulimit -S -n "$(ulimit -H -n)" 2>/dev/null || true
 unset VLLM_GPU_SYNC_CHECK
 if [ -r /run/secrets/engine_api_key ]; then
     VLLM_API_KEY=$(cat /run/secrets/engine_api_key)

@@ -18,17 +18,29 @@ _PREFIX = re.compile(
 # Each pattern opens its phase; a phase ends where the next one opens.
 _OPENS: tuple[tuple[str, re.Pattern[str]], ...] = (
     ("load", re.compile(r"Starting to load model |Loading model from scratch")),
-    ("compile", re.compile(r"Starting torch\.compile|torch\.compile|Dynamo bytecode|Compiling a graph|Directly load")),
+    (
+        "compile",
+        re.compile(r"Starting torch\.compile|torch\.compile|Dynamo bytecode|Compiling a graph|Directly load"),
+    ),
     (
         "kv-cache",
-        re.compile(r"Available KV cache memory|(?:GPU|CPU) KV cache size|(?:Explicitly|Auto) set \(.*KV cache"),
+        re.compile(
+            r"Available KV cache memory|(?:GPU|CPU) KV cache size|(?:Explicitly|Auto) set \(.*KV cache"
+        ),
     ),
-    ("graphs", re.compile(r"Capturing CUDA graphs|Profiling CUDA graph memory|Graph capturing|Warming up model|JIT kernel")),
+    (
+        "graphs",
+        re.compile(
+            r"Capturing CUDA graphs|Profiling CUDA graph memory|Graph capturing|Warming up model|JIT kernel"
+        ),
+    ),
     ("server", re.compile(r"init engine \(profile|Supported tasks:|Starting vLLM server on")),
 )
 
 _CACHE_HIT = re.compile(r"Directly load AOT compilation from path|Directly load the compiled graph\(s\)")
-_CACHE_MISS = re.compile(r"Compiling a graph for compile range|saved AOT compiled function|Compiling model again due to a load")
+_CACHE_MISS = re.compile(
+    r"Compiling a graph for compile range|saved AOT compiled function|Compiling model again due to a load"
+)
 _PROGRESS = re.compile(r"Loading safetensors checkpoint shards:\s+(\d+)%|Capturing CUDA graphs[^%]*?(\d+)%")
 _EAGER = re.compile(r"[Cc]udagraph is disabled under eager mode|Enforce eager set|enforce_eager=True")
 

@@ -1,0 +1,120 @@
+"""Compose's verbs for one project, through python-on-whales."""
+
+from __future__ import annotations
+
+import json
+import logging
+import subprocess
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from stack.containers.failures import explain
+from stack.errors import CommandError
+
+logger = logging.getLogger(__name__)
+
+
+class ComposeProject:
+    """One Compose project: its files and its name.
+
+    Args:
+        files: Compose files in the order in which they are merged; paths inside them are absolute.
+        name: The project's name.
+        directory: The project's directory.
+
+    Raises:
+        CommandError: From every method, when Compose fails; a known failure is explained.
+    """
+
+    def __init__(self, files: Sequence[Path], name: str, directory: Path) -> None:
+        self.files = tuple(files)
+        self.name = name
+        self.directory = directory
+
+    def read_config(self) -> dict[str, Any]:
+        """Give the merged document, as Compose understands it."""
+        return self._call("config", lambda client: client.compose.config(return_json=True))
+
+    def read_hashes(self) -> dict[str, str]:
+        """Give the hash of each service's definition; a container carries the one that it was made from."""
+        text = self._run(["config", "--hash", "*"])
+        return dict(line.split() for line in text.splitlines() if line.strip())
+
+    def up(self, services: Sequence[str]) -> None:
+        """Create and start services, and make anew those whose definition changed."""
+        self._call(
+            "up",
+            lambda client: client.compose.up(
+                list(services), detach=True, pull="never", quiet=True, no_build=True
+            ),
+        )
+
+    def stop(self, services: Sequence[str]) -> None:
+        """Stop services and remove their containers."""
+        self._call("rm", lambda client: client.compose.rm(list(services), stop=True))
+
+    def down(self, *, volumes: bool) -> None:
+        """Remove the project's containers and networks, and on request its named volumes."""
+        self._call(
+            "down", lambda client: client.compose.down(volumes=volumes, remove_orphans=True, quiet=True)
+        )
+
+    def _call(self, verb: str, call: Any) -> Any:
+        # Imported here: it takes a quarter of a second, and most commands do not touch Compose.
+        from python_on_whales import DockerClient
+        from python_on_whales.exceptions import DockerException
+
+        client = DockerClient(
+            compose_files=list(self.files),
+            compose_project_name=self.name,
+            compose_project_directory=str(self.directory),
+            compose_profiles=[],
+        )
+        started = time.monotonic()
+        try:
+            return call(client)
+        except DockerException as err:
+            raise _translate(
+                err.docker_command, err.return_code, err.stderr or err.stdout or "", started, verb
+            ) from err
+        finally:
+            logger.debug("docker compose %s took %.2f s", verb, time.monotonic() - started)
+
+    def _run(self, arguments: Sequence[str]) -> str:
+        argv = ["docker", "compose", "--project-name", self.name, "--project-directory", str(self.directory)]
+        for path in self.files:
+            argv += ["--file", str(path)]
+        argv += arguments
+        started = time.monotonic()
+        done = subprocess.run(argv, capture_output=True, text=True)
+        logger.debug("%s took %.2f s", " ".join(arguments), time.monotonic() - started)
+        if done.returncode:
+            raise _translate(argv, done.returncode, done.stderr, started, arguments[0])
+        return done.stdout
+
+
+def read_compose_version() -> str | None:
+    """Give the version of the Compose plugin that `docker compose` finds, or None where there is none (or only v1)."""
+    try:
+        done = subprocess.run(
+            ["docker", "compose", "version", "--format", "json"], capture_output=True, text=True
+        )
+    except FileNotFoundError:
+        return None
+    if done.returncode:
+        return None
+    return str(json.loads(done.stdout)["version"]).removeprefix("v")
+
+
+def _translate(argv: Sequence[str], returncode: int, stderr: str, started: float, verb: str) -> CommandError:
+    known = explain(stderr)
+    return CommandError(
+        [str(word) for word in argv],
+        returncode,
+        stderr=stderr,
+        duration_seconds=time.monotonic() - started,
+        message=known.cause if known else f"`docker compose {verb}` failed",
+        hint=known.hint if known else None,
+    )

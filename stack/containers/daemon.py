@@ -1,0 +1,194 @@
+"""Reads and streams from the Docker daemon, through the docker SDK (which follows the CLI's context)."""
+
+from __future__ import annotations
+
+import datetime
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import docker
+import requests
+from docker.errors import APIError, DockerException, ImageNotFound, NotFound
+from docker.models.containers import Container
+
+from stack.containers.failures import explain
+from stack.errors import CommandError, HostError
+
+LABEL_SERVICE = "com.docker.compose.service"
+LABEL_PROJECT = "com.docker.compose.project"
+LABEL_HASH = "com.docker.compose.config-hash"
+
+
+@dataclass(frozen=True)
+class ServiceState:
+    """What the daemon says of one service's container.
+
+    Attributes:
+        name: The Compose service.
+        container_id: The container's ID.
+        state: `running`, `exited`, `restarting`, `created`, `paused` or `dead`.
+        health: `healthy`, `unhealthy`, `starting`, or None where no health check is set.
+        exit_code: The last exit status.
+        restart_count: Restarts by the restart policy since the container was started.
+        started_at: When it was last started, in UTC.
+        image_id: The image's ID.
+        image: The image as Compose was told it.
+        config_hash: The hash of the definition that it was made from.
+        error: What the daemon said when it could not start it.
+        was_oom_killed: Whether the kernel killed it for memory.
+    """
+
+    name: str
+    container_id: str
+    state: str
+    health: str | None
+    exit_code: int
+    restart_count: int
+    started_at: datetime.datetime | None
+    image_id: str
+    image: str
+    config_hash: str
+    error: str
+    was_oom_killed: bool
+
+
+def connect(timeout_seconds: float = 20) -> docker.DockerClient:
+    """Connect to the daemon that the docker CLI uses too.
+
+    Raises:
+        HostError: It does not answer, or this user may not talk to it.
+    """
+    try:
+        client = docker.from_env(timeout=timeout_seconds)
+        client.ping()
+    except (DockerException, requests.RequestException) as err:
+        known = explain(str(err)) or explain("Cannot connect to the Docker daemon")
+        assert known is not None
+        raise HostError(known.cause, hint=known.hint, detail=str(err)) from err
+    return client
+
+
+def read_services(client: docker.DockerClient, project: str) -> dict[str, ServiceState]:
+    """Give the project's containers by service; an empty mapping when nothing of it is here."""
+    containers = client.containers.list(
+        all=True, filters={"label": f"{LABEL_PROJECT}={project}"}, ignore_removed=True
+    )
+    states = [parse_container(container.attrs) for container in containers if _is_of_service(container)]
+    return {state.name: state for state in states}
+
+
+def parse_container(attributes: dict[str, Any]) -> ServiceState:
+    """Turn the daemon's inspect document of a container into a service's state."""
+    state, labels = attributes["State"], attributes["Config"].get("Labels") or {}
+    return ServiceState(
+        name=labels.get(LABEL_SERVICE, ""),
+        container_id=attributes["Id"],
+        state=state["Status"],
+        health=(state.get("Health") or {}).get("Status"),
+        exit_code=int(state.get("ExitCode") or 0),
+        restart_count=int(attributes.get("RestartCount") or 0),
+        started_at=parse_time(state.get("StartedAt", "")),
+        image_id=attributes["Image"],
+        image=attributes["Config"]["Image"],
+        config_hash=labels.get(LABEL_HASH, ""),
+        error=state.get("Error") or "",
+        was_oom_killed=bool(state.get("OOMKilled")),
+    )
+
+
+def parse_time(text: str) -> datetime.datetime | None:
+    """Parse the daemon's RFC 3339 time with nanoseconds; None for its zero time."""
+    if not text or text.startswith("0001-"):
+        return None
+    seconds, _, fraction = text.rstrip("Z").partition(".")
+    moment = datetime.datetime.fromisoformat(seconds).replace(tzinfo=datetime.timezone.utc)
+    return moment + datetime.timedelta(seconds=float(f"0.{fraction or 0}"))
+
+
+def read_image(client: docker.DockerClient, name: str) -> dict[str, Any] | None:
+    """Give the daemon's inspect document of an image, or None where it is not here."""
+    try:
+        return client.images.get(name).attrs
+    except ImageNotFound:
+        return None
+    except APIError as err:
+        raise _translate(err, f"inspecting the image {name}") from err
+
+
+def stream_logs(
+    client: docker.DockerClient, container_id: str, *, since: datetime.datetime | None = None
+) -> Iterator[tuple[datetime.datetime, str]]:
+    """Follow a container's output line by line, each with the time at which the daemon received it.
+
+    Ends when the container ends.
+    """
+    container = client.containers.get(container_id)
+    chunks = container.logs(stream=True, follow=True, timestamps=True, since=since)
+    for line in _split_lines(chunks):
+        stamp, _, text = line.partition(" ")
+        moment = parse_time(stamp)
+        if moment is not None:
+            yield moment, text
+
+
+def read_log(
+    client: docker.DockerClient,
+    container_id: str,
+    *,
+    lines: int | str = "all",
+    since: datetime.datetime | None = None,
+) -> str:
+    """Give a container's output so far, or its last lines."""
+    try:
+        return client.containers.get(container_id).logs(tail=lines, since=since).decode(errors="replace")
+    except NotFound:
+        return ""
+
+
+class ExitWatch:
+    """Notices the end of a container as soon as the daemon does.
+
+    Args:
+        client: A connection of its own: waiting blocks it.
+        container_id: The container to watch.
+    """
+
+    def __init__(self, client: docker.DockerClient, container_id: str) -> None:
+        self.status: int | None = None
+        self.ended = threading.Event()
+        self._thread = threading.Thread(target=self._wait, args=(client, container_id), daemon=True)
+        self._thread.start()
+
+    def _wait(self, client: docker.DockerClient, container_id: str) -> None:
+        try:
+            self.status = int(client.api.wait(container_id, timeout=None)["StatusCode"])
+        except (DockerException, requests.RequestException):
+            self.status = None
+        self.ended.set()
+
+
+def _is_of_service(container: Container) -> bool:
+    labels = container.labels
+    return bool(labels.get(LABEL_SERVICE)) and labels.get("com.docker.compose.oneoff", "False") != "True"
+
+
+def _split_lines(chunks: Iterator[bytes]) -> Iterator[str]:
+    rest = b""
+    for chunk in chunks:
+        *lines, rest = (rest + chunk).split(b"\n")
+        yield from (line.decode(errors="replace").rstrip("\r") for line in lines)
+    if rest:
+        yield rest.decode(errors="replace")
+
+
+def _translate(err: APIError, doing: str) -> CommandError:
+    known = explain(str(err))
+    return CommandError(
+        ["docker"],
+        1,
+        stderr=str(err),
+        message=known.cause if known else f"{doing} failed",
+        hint=known.hint if known else None,
+    )

@@ -1,0 +1,98 @@
+"""What Docker says when it fails, and what that means. The one place that matches its words. Pure.
+
+Each pattern has a recorded answer in tests/unit/containers/test_failures.py.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """A known failure in words.
+
+    Attributes:
+        cause: What is wrong, one sentence.
+        hint: What to do next.
+    """
+
+    cause: str
+    hint: str
+
+
+_KNOWN: tuple[tuple[re.Pattern[str], Explanation], ...] = (
+    (
+        re.compile(r'could not select device driver "?(?:nvidia)?"? with capabilities: \[\[gpu\]\]'),
+        Explanation(
+            "Docker has no NVIDIA runtime, so it cannot give a GPU to a container",
+            "install the NVIDIA container toolkit and run `sudo nvidia-ctk runtime configure --runtime=docker && "
+            "sudo systemctl restart docker`, or use the CPU: `stack up --device cpu`",
+        ),
+    ),
+    (
+        re.compile(r"(?:port is already allocated|address already in use|Ports are not available)"),
+        Explanation(
+            "a port that the stack publishes is taken by another program",
+            "see who has it: `ss -ltnp`; or choose another: `[services.engine] port = 8001`",
+        ),
+    ),
+    (
+        re.compile(
+            r"could not find an available, non-overlapping IPv4 address pool|all predefined address pools"
+        ),
+        Explanation(
+            "Docker has no free address range for the stack's networks",
+            "remove networks that nothing uses: `docker network prune`",
+        ),
+    ),
+    (
+        re.compile(
+            r"permission denied while trying to connect to the Docker daemon socket|Permission denied.*docker\.sock"
+        ),
+        Explanation(
+            "this user may not talk to the Docker daemon",
+            "sudo usermod -aG docker $USER, then log in again (or run `newgrp docker`)",
+        ),
+    ),
+    (
+        re.compile(
+            r"Cannot connect to the Docker daemon|Error while fetching server API version|Connection refused|No such file or directory.*docker\.sock|FileNotFoundError"
+        ),
+        Explanation(
+            "the Docker daemon does not answer",
+            "start it: `sudo systemctl start docker`, or run `./scripts/up`",
+        ),
+    ),
+    (
+        re.compile(r"no space left on device"),
+        Explanation(
+            "the disk that Docker or the stack's folders are on is full", "see `docker system df` and `df -h`"
+        ),
+    ),
+    (
+        re.compile(r"driver failed programming external connectivity"),
+        Explanation(
+            "Docker could not publish a port",
+            "restart Docker if its iptables rules were flushed, then run `stack up` again",
+        ),
+    ),
+    (
+        re.compile(r"error setting rlimit|error setting rlimits"),
+        Explanation(
+            "this machine does not let Docker raise a resource limit", "see `ulimit -a` of the Docker daemon"
+        ),
+    ),
+    (
+        re.compile(r"invalid mount config|bind source path does not exist"),
+        Explanation(
+            "a folder that is to be mounted does not exist", "check `[engine.mounts]` and `model.id`"
+        ),
+    ),
+)
+
+
+def explain(text: str) -> Explanation | None:
+    """Give the explanation of a failure that Docker reported in these words, or None for an unknown one."""
+    return next((explanation for pattern, explanation in _KNOWN if pattern.search(text)), None)

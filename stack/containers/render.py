@@ -1,0 +1,116 @@
+"""A layout rendered as the one JSON override that goes on top of the shipped Compose files. Pure.
+
+JSON and not YAML: a writer and a reader of YAML disagree about `no`, `0o10` and `1e3`; about JSON they cannot.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from stack.containers.layout import CONTAINER_PORTS, SERVICES, Layout, Service
+
+LABEL_STAMP = "dev.stack.config"
+LABEL_PROJECT = "dev.stack.project"
+_OFF = "not-in-this-stack"
+
+
+def render_override(layout: Layout) -> dict[str, Any]:
+    """Give the Compose document that completes the shipped files for this project."""
+    services = {name: _render_service(service, layout) for name, service in layout.services.items()}
+    for name in _shipped(layout):
+        # A profile that nobody names is how Compose leaves out a service that a file describes.
+        services.setdefault(name, {"profiles": [_OFF], "image": "none"})
+    if layout.shm_size:
+        services["engine"]["shm_size"] = layout.shm_size
+    if layout.device == "cuda":
+        services["engine"]["deploy"] = {"resources": {"reservations": {"devices": [_reservation(layout)]}}}
+        if "dcgm-exporter" in layout.services:
+            services["dcgm-exporter"]["deploy"] = services["engine"]["deploy"]
+    secrets = {
+        _secret_name(service, name): {"file": str(path)}
+        for service in layout.services.values()
+        for name, path in service.secrets.items()
+    }
+    document: dict[str, Any] = {"name": layout.project, "services": services}
+    if secrets:
+        document["secrets"] = secrets
+    return escape_interpolation(document)
+
+
+def render_json(document: dict[str, Any]) -> str:
+    """Give a document's text: the same document always gives the same text."""
+    return json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+
+
+def escape_interpolation(value: Any) -> Any:
+    """Double every `$` in every string, so that Compose leaves what a user wrote as it is."""
+    if isinstance(value, str):
+        return value.replace("$", "$$")
+    if isinstance(value, dict):
+        return {key: escape_interpolation(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [escape_interpolation(item) for item in value]
+    return value
+
+
+def _shipped(layout: Layout) -> tuple[str, ...]:
+    present = {"engine", "prometheus", "grafana", "node-exporter"}
+    if layout.device == "cuda":
+        present.add("dcgm-exporter")
+    return tuple(name for name in SERVICES if name in present)
+
+
+def _render_service(service: Service, layout: Layout) -> dict[str, Any]:
+    rendered: dict[str, Any] = {
+        "image": service.image,
+        # Images are put in place by the plan, each by its digest or ID: Compose must never fetch one by itself.
+        "pull_policy": "never",
+        "labels": {LABEL_PROJECT: layout.project, LABEL_STAMP: service.stamp},
+    }
+    if service.command is not None:
+        rendered["command"] = list(service.command)
+    if service.environment:
+        rendered["environment"] = dict(service.environment)
+    if service.user:
+        rendered["user"] = service.user
+    if service.groups:
+        rendered["group_add"] = list(service.groups)
+    if service.port is not None and service.address is not None:
+        target = CONTAINER_PORTS[service.name]
+        host = f"[{service.address}]" if ":" in service.address else service.address
+        rendered["ports"] = [f"{host}:{service.port}:{target}"]
+    if service.limits.cpus is not None:
+        rendered["cpus"] = service.limits.cpus
+    if service.limits.memory is not None:
+        # Swap would let a service grow past its limit by slowing the whole host down.
+        rendered |= {"mem_limit": service.limits.memory, "memswap_limit": service.limits.memory}
+    if service.mounts:
+        rendered["volumes"] = [
+            {
+                "type": "bind",
+                "source": str(mount.source),
+                "target": mount.target,
+                "read_only": mount.read_only,
+                # A missing source must be an error: Docker would make an empty folder of root's in its place.
+                "bind": {"create_host_path": False},
+            }
+            for mount in service.mounts
+        ]
+    if service.secrets:
+        rendered["secrets"] = [
+            {"source": _secret_name(service, name), "target": f"/run/secrets/{name}"}
+            for name in service.secrets
+        ]
+    return rendered
+
+
+def _reservation(layout: Layout) -> dict[str, Any]:
+    device: dict[str, Any] = {"driver": "nvidia", "capabilities": ["gpu"]}
+    if isinstance(layout.devices, tuple):
+        return device | {"device_ids": list(layout.devices)}
+    return device | {"count": layout.devices}
+
+
+def _secret_name(service: Service, name: str) -> str:
+    return f"{service.name}-{name}".replace("_", "-")

@@ -1,0 +1,164 @@
+"""Where one project keeps what: its folders, and the small facts that must stay the same from one `up` to the next."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from stack.errors import StackError
+
+STATE_VERSION = 1
+
+
+@dataclass(frozen=True)
+class ProjectPaths:
+    """The folders of one project on this machine.
+
+    Attributes:
+        state: Everything that the tool remembers, mode 0700.
+        cache: The engine's compile caches, writable for the engine alone.
+    """
+
+    state: Path
+    cache: Path
+
+    @property
+    def rendered(self) -> Path:
+        """Give the folder of rendered files: the Compose override and what is mounted into containers."""
+        return self.state / "rendered"
+
+    @property
+    def override(self) -> Path:
+        """Give the rendered Compose override."""
+        return self.rendered / "compose.override.json"
+
+    @property
+    def secrets(self) -> Path:
+        """Give the folder of secret files, mode 0700."""
+        return self.state / "secrets"
+
+    @property
+    def boots(self) -> Path:
+        """Give the folder of boot logs."""
+        return self.state / "boots"
+
+    @property
+    def metrics(self) -> Path:
+        """Give the world-readable folder from which node-exporter takes the run metrics."""
+        return self.state / "metrics"
+
+    @property
+    def history(self) -> Path:
+        """Give the history's file."""
+        return self.state / "history.sqlite"
+
+    @property
+    def facts(self) -> Path:
+        """Give the file of small facts."""
+        return self.state / "state.json"
+
+
+@dataclass(frozen=True)
+class ProjectFacts:
+    """Small facts of this machine that outlive one run.
+
+    Attributes:
+        ports: The host's port of each published service.
+        image_ids: The image ID that stood for each reference when it was accepted; a digest does not survive
+            `docker load` on the classic image store, an ID does.
+        served_since_up: The boot that the last `up` left running, by its ID in the history.
+        schema_version: Version of this document.
+    """
+
+    ports: Mapping[str, int] = field(default_factory=dict)
+    image_ids: Mapping[str, str] = field(default_factory=dict)
+    last_boot: int | None = None
+    schema_version: int = STATE_VERSION
+
+
+def build_paths(project: str, environ: Mapping[str, str], cache_dir: Path | None = None) -> ProjectPaths:
+    """Give a project's folders, from `STACK_STATE_HOME` or the XDG variables."""
+    home = Path(environ.get("HOME") or "~").expanduser()
+    state_home = environ.get("STACK_STATE_HOME")
+    state = Path(state_home) if state_home else Path(environ.get("XDG_STATE_HOME") or home / ".local/state") / "stack"
+    cache = Path(environ.get("XDG_CACHE_HOME") or home / ".cache") / "stack"
+    return ProjectPaths(state=state / project, cache=cache_dir or cache / project)
+
+
+def make_folders(paths: ProjectPaths, engine_uid: int) -> None:
+    """Make the project's folders with the modes that the containers need; what is there stays as it is.
+
+    Raises:
+        StackError: A folder cannot be made or belongs to somebody else.
+    """
+    try:
+        for path, mode in (
+            (paths.state, 0o700),
+            (paths.secrets, 0o700),
+            (paths.boots, 0o700),
+            (paths.rendered, 0o755),
+            (paths.metrics, 0o755),
+        ):
+            path.mkdir(parents=True, exist_ok=True)
+            path.chmod(mode)
+        paths.cache.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if os.geteuid() == 0:
+            os.chown(paths.cache, engine_uid, 0)
+    except OSError as err:
+        raise StackError(
+            f"{err.filename}: {err.strerror}",
+            hint="give the folder back to this user with chown, or choose another: XDG_STATE_HOME, engine.cache-dir",
+        ) from err
+
+
+def load_facts(path: Path) -> ProjectFacts:
+    """Read the small facts; a missing or damaged file gives empty ones, since each can be found again."""
+    try:
+        document = json.loads(path.read_text())
+        if document.get("schema_version") != STATE_VERSION:
+            return ProjectFacts()
+        return ProjectFacts(
+            ports={str(name): int(port) for name, port in document["ports"].items()},
+            image_ids={str(name): str(image) for name, image in document["image_ids"].items()},
+            last_boot=document.get("last_boot"),
+        )
+    except (OSError, ValueError, KeyError, AttributeError, TypeError):
+        return ProjectFacts()
+
+
+def write_facts(path: Path, facts: ProjectFacts) -> None:
+    """Write the small facts, whole or not at all."""
+    write_whole(path, json.dumps(asdict(facts), indent=2, sort_keys=True) + "\n")
+
+
+def write_whole(path: Path, text: str, *, mode: int = 0o644, owner: int | None = None) -> bool:
+    """Write a file so that a reader sees the old or the new text; tell whether anything changed."""
+    if path.is_file() and path.read_text() == text and (path.stat().st_mode & 0o777) == mode:
+        return False
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    try:
+        with os.fdopen(descriptor, "w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.chmod(mode)
+        if owner is not None and os.geteuid() == 0:
+            os.chown(temporary, owner, 0)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return True
+
+
+def ensure_secret(paths: ProjectPaths, name: str, *, owner: int | None = None) -> Path:
+    """Give the file of a generated secret, making it if it is not there; mode 0600."""
+    path = paths.secrets / name
+    if not path.is_file() or not path.read_text().strip():
+        write_whole(path, secrets.token_urlsafe(24), mode=0o600, owner=owner)
+    return path
