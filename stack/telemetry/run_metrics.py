@@ -1,0 +1,189 @@
+"""Write the stack's own run metrics where node-exporter's textfile collector reads them.
+
+Cardinality is bounded: one identity, the last `BOOTS_KEPT` boots, one smoke run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry, Gauge, generate_latest
+
+from stack.errors import StackError
+
+FILE_NAME = "stack.prom"
+BOOTS_KEPT = 5
+
+PASSED, FAILED, SKIPPED = 1, 0, -1
+
+
+@dataclass(frozen=True)
+class RunIdentity:
+    """What runs.
+
+    Attributes:
+        commit: vLLM's commit, 40 hex digits, or an empty string.
+        commit_level: `verified`, `claimed` or `unknown`.
+        version: vLLM's version.
+        model: The served model name.
+        revision: The model's revision.
+        image_digest: The engine image's digest or ID.
+        device: `cuda` or `cpu`.
+    """
+
+    commit: str
+    commit_level: str
+    version: str
+    model: str
+    revision: str
+    image_digest: str
+    device: str
+
+
+@dataclass(frozen=True)
+class BootRun:
+    """One boot.
+
+    Attributes:
+        started_at_seconds: Unix time at which it began.
+        total_seconds: From then to the first token.
+        phases: Seconds of each phase, in the order in which they passed.
+        is_cache_warm: Whether the engine found its compile cache; None where it did not say.
+    """
+
+    started_at_seconds: float
+    total_seconds: float
+    phases: Mapping[str, float] = field(default_factory=dict)
+    is_cache_warm: bool | None = None
+
+    @property
+    def name(self) -> str:
+        """The `boot` label: its UTC time, so that names sort as the boots happened."""
+        return datetime.fromtimestamp(self.started_at_seconds, tz=UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+@dataclass(frozen=True)
+class SmokeRun:
+    """One smoke run.
+
+    Attributes:
+        finished_at_seconds: Unix time at which it ended.
+        duration_seconds: How long it took.
+        checks: What became of each check: `PASSED`, `FAILED` or `SKIPPED`.
+    """
+
+    finished_at_seconds: float
+    duration_seconds: float
+    checks: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def is_success(self) -> bool:
+        """Whether no check failed."""
+        return FAILED not in self.checks.values()
+
+
+def render_run_metrics(
+    identity: RunIdentity | None = None, boots: Sequence[BootRun] = (), smoke: SmokeRun | None = None
+) -> str:
+    """Give the run metrics in Prometheus' text format.
+
+    Args:
+        identity: What runs; None where nothing does.
+        boots: Boots in any order, of which the latest `BOOTS_KEPT` are kept.
+        smoke: The latest smoke run; None where there was none.
+
+    Units:
+        Seconds and Unix times in seconds, as the names say.
+    """
+    registry = CollectorRegistry()
+    if identity is not None:
+        labels = vars(identity)
+        _gauge(registry, "stack_info", "What runs; always 1.", *labels).labels(**labels).set(1)
+    _add_boots(registry, sorted(boots, key=lambda boot: boot.started_at_seconds)[-BOOTS_KEPT:])
+    if smoke is not None:
+        _add_smoke(registry, smoke)
+    return generate_latest(registry).decode()
+
+
+def write_run_metrics(folder: Path, text: str) -> Path:
+    """Put the metrics into the folder that node-exporter reads, whole or not at all, and give their path.
+
+    Folder and file are world-readable, because node-exporter runs as another user; they hold no secret.
+
+    Raises:
+        StackError: The folder cannot be written.
+    """
+    path = folder / FILE_NAME
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        folder.chmod(0o755)
+        _replace(path, text)
+    except OSError as err:
+        raise StackError(
+            f"cannot write the run metrics to `{path}`: {err.strerror or err}",
+            hint=f"check the owner of `{folder}` and the free space there",
+        ) from err
+    return path
+
+
+def _replace(path: Path, text: str) -> None:
+    # The collector reads every `*.prom`: the unfinished file must not be called so.
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".partial")
+    unfinished = Path(name)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fchmod(file.fileno(), 0o644)
+            os.fsync(file.fileno())
+        unfinished.replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            unfinished.unlink()
+        raise
+
+
+def _add_boots(registry: CollectorRegistry, boots: Sequence[BootRun]) -> None:
+    phase_seconds = _gauge(
+        registry, "stack_boot_phase_seconds", "How long a phase of a boot took.", "phase", "boot"
+    )
+    seconds = _gauge(registry, "stack_boot_seconds", "From the start of a boot to its first token.", "boot")
+    started = _gauge(registry, "stack_boot_timestamp_seconds", "When a boot began, as Unix time.", "boot")
+    warm = _gauge(
+        registry, "stack_boot_cache_warm", "Whether the engine found its compile cache, 1 or 0.", "boot"
+    )
+    for boot in boots:
+        for phase, duration_seconds in boot.phases.items():
+            phase_seconds.labels(phase=phase, boot=boot.name).set(duration_seconds)
+        seconds.labels(boot=boot.name).set(boot.total_seconds)
+        started.labels(boot=boot.name).set(boot.started_at_seconds)
+        if boot.is_cache_warm is not None:
+            warm.labels(boot=boot.name).set(int(boot.is_cache_warm))
+
+
+def _add_smoke(registry: CollectorRegistry, smoke: SmokeRun) -> None:
+    status = _gauge(
+        registry, "stack_smoke_check_status", "A smoke check: 1 passed, 0 failed, -1 skipped.", "check"
+    )
+    for check, result in smoke.checks.items():
+        status.labels(check=check).set(result)
+    for name, about, value in (
+        ("stack_smoke_success", "Whether no smoke check failed, 1 or 0.", int(smoke.is_success)),
+        (
+            "stack_smoke_timestamp_seconds",
+            "When the smoke run ended, as Unix time.",
+            smoke.finished_at_seconds,
+        ),
+        ("stack_smoke_seconds", "How long the smoke run took.", smoke.duration_seconds),
+    ):
+        _gauge(registry, name, about).set(value)
+
+
+def _gauge(registry: CollectorRegistry, name: str, about: str, *labels: str) -> Gauge:
+    return Gauge(name, about, labels, registry=registry)
