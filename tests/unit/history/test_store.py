@@ -1,0 +1,211 @@
+import subprocess
+import sys
+import threading
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+
+from stack.errors import StackError
+from stack.history import store
+from stack.history.records import BootStart
+from stack.history.store import History, open_history
+
+NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
+START = BootStart(
+    kind="k1",
+    started_at=NOON,
+    commit="a" * 40,
+    commit_level="claimed",
+    version="0.32.0",
+    image_digest=None,
+    image_id="sha256:1",
+    model="org/name",
+    revision="r1",
+    device="cpu",
+    args={"max-model-len": 2048, "limits": {"image": 0}},
+    log_path="/logs/1.log",
+)
+
+
+@pytest.fixture
+def history(tmp_path) -> History:
+    return open_history(tmp_path / "history.sqlite", now=lambda: NOON)
+
+
+def boot(
+    history: History, outcome: str | None = "ready", cache_state: str = "warm", **changes: object
+) -> int:
+    number = history.record_boot(replace(START, **changes))
+    if outcome:
+        history.finish_boot(number, outcome, total_seconds=40.0, cache_state=cache_state)
+    return number
+
+
+def test_a_boot_is_read_back_as_it_was_recorded(history):
+    number = history.record_boot(START)
+    history.record_phase(number, "load", 3.5)
+    history.record_phase(number, "compile", 80.0)
+    history.finish_boot(number, "ready", total_seconds=90.25, cache_state="cold")
+    record = history.load_boot(number)
+    assert record.start == START
+    assert (record.outcome, record.total_seconds, record.cache_state) == ("ready", 90.25, "cold")
+    assert list(record.phases.items()) == [("load", 3.5), ("compile", 80.0)]
+
+
+def test_a_boot_that_was_killed_has_no_outcome(history):
+    record = history.load_boot(history.record_boot(START))
+    assert (record.outcome, record.total_seconds, record.cache_state) == (None, None, "unknown")
+
+
+def test_times_of_other_zones_are_the_same_moment_when_read_back(history):
+    number = boot(history, started_at=NOON.astimezone(timezone(timedelta(hours=9))))
+    assert history.load_boot(number).start.started_at == NOON
+
+
+def test_a_phase_told_twice_keeps_its_place_and_takes_the_later_value(history):
+    number = history.record_boot(START)
+    for phase, seconds in (("load", 1.0), ("compile", 2.0), ("load", 3.0)):
+        history.record_phase(number, phase, seconds)
+    assert list(history.load_boot(number).phases.items()) == [("load", 3.0), ("compile", 2.0)]
+
+
+def test_the_log_told_at_the_end_replaces_the_one_told_at_the_start(history):
+    number = history.record_boot(START)
+    history.finish_boot(number, "failed", total_seconds=1.0, log_path="/logs/end.log")
+    assert history.load_boot(number).start.log_path == "/logs/end.log"
+
+
+def test_the_last_boot_of_a_kind_is_one_that_became_ready(history):
+    ready = boot(history)
+    boot(history, "failed")
+    boot(history, None)
+    boot(history, kind="k2")
+    assert history.last_boot_of_kind("k1").id == ready
+
+
+def test_a_boot_is_not_compared_with_itself(history):
+    first, second = boot(history), boot(history)
+    assert history.last_boot_of_kind("k1", before=second).id == first
+    assert history.last_boot_of_kind("k1", before=first) is None
+
+
+def test_a_cold_boot_can_be_compared_with_cold_ones_only(history):
+    cold = boot(history, cache_state="cold")
+    boot(history, cache_state="warm")
+    assert history.last_boot_of_kind("k1", cache_state="cold").id == cold
+    assert history.last_boot_of_kind("k1", cache_state="unknown") is None
+
+
+def test_recent_boots_come_newest_first(history):
+    numbers = [boot(history) for _ in range(4)]
+    assert [record.id for record in history.recent_boots(3)] == numbers[:0:-1]
+
+
+def test_pruning_keeps_the_newest_boots_and_tells_whose_logs_are_free(history):
+    numbers = [boot(history, log_path=f"/logs/{name}") for name in ("a", "b", "shared", "shared", "c")]
+    history.record_phase(numbers[0], "load", 1.0)
+    history.record_smoke(numbers[0], started_at=NOON, passed=True, report={})
+    assert history.prune_boots(keep=2) == [Path("/logs/a"), Path("/logs/b")]
+    assert [record.id for record in history.recent_boots(9)] == [numbers[4], numbers[3]]
+    assert history.last_smoke() is None
+
+
+def test_numbers_of_pruned_boots_are_not_used_again(history):
+    number = boot(history)
+    history.prune_boots(keep=0)
+    assert boot(history) > number
+
+
+def test_history_stays_bounded_when_nobody_prunes(history, monkeypatch):
+    monkeypatch.setattr(store, "MOST_BOOTS", 3)
+    monkeypatch.setattr(store, "KEPT_SMOKES", 2)
+    monkeypatch.setattr(store, "KEPT_BASELINES", 2)
+    for number in range(6):
+        boot(history)
+        history.record_smoke(None, started_at=NOON, passed=True, report={"n": number})
+        history.save_baseline(f"b{number}", {})
+    assert len(history.recent_boots(9)) == 3
+    assert [history.load_baseline(f"b{number}") is None for number in range(6)] == [True] * 4 + [False] * 2
+    assert history.last_smoke().report == {"n": 5}
+
+
+def test_the_last_smoke_is_read_back_of_all_or_of_one_boot(history):
+    first, second = boot(history), boot(history)
+    assert history.last_smoke() is None
+    history.record_smoke(first, started_at=NOON, passed=True, report={"checks": [1]})
+    history.record_smoke(second, started_at=NOON, passed=False, report={"checks": []})
+    history.record_smoke(None, started_at=NOON, passed=True, report={"checks": None})
+    assert history.last_smoke().boot_id is None
+    record = history.last_smoke(first)
+    assert (record.boot_id, record.passed, record.report, record.started_at) == (
+        first,
+        True,
+        {"checks": [1]},
+        NOON,
+    )
+    assert history.last_smoke(second).passed is False
+
+
+def test_a_baseline_replaces_the_earlier_one_of_its_key(history):
+    assert history.load_baseline("k") is None
+    history.save_baseline("k", {"nll": 1.9})
+    history.save_baseline("k", {"nll": 2.0})
+    baseline = history.load_baseline("k")
+    assert (baseline.scores, baseline.created_at) == ({"nll": 2.0}, NOON)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda history: history.record_phase(7, "load", 1.0),
+        lambda history: history.finish_boot(7, "ready", total_seconds=1.0),
+        lambda history: history.record_smoke(7, started_at=NOON, passed=True, report={}),
+    ],
+)
+def test_a_boot_that_history_does_not_know_is_an_error(history, call):
+    with pytest.raises(StackError, match="no boot 7"):
+        call(history)
+
+
+def test_a_history_deleted_under_a_running_tool_is_an_error_with_a_hint(history):
+    history.path.unlink()
+    with pytest.raises(StackError, match="cannot be used") as caught:
+        history.recent_boots(1)
+    assert caught.value.hint
+
+
+def test_a_history_damaged_under_a_running_tool_is_an_error_with_a_hint(history):
+    history.path.write_bytes(b"damage " * 2000)
+    with pytest.raises(StackError, match="damaged") as caught:
+        history.recent_boots(1)
+    assert "again" in caught.value.hint
+
+
+def test_threads_and_processes_can_write_at_once(history):
+    code = (
+        "import sys; from pathlib import Path; from stack.history.store import open_history\n"
+        "history = open_history(Path(sys.argv[1]))\n"
+        "for n in range(20): history.record_phase(int(sys.argv[2]), f'process-{n}', float(n))"
+    )
+    number = boot(history)
+    process = subprocess.Popen([sys.executable, "-c", code, str(history.path), str(number)])
+    failures = []
+
+    def write(name: str) -> None:
+        try:
+            for phase in range(20):
+                history.record_phase(number, f"{name}-{phase}", float(phase))
+                history.recent_boots(2)
+        except StackError as err:
+            failures.append(err)
+
+    threads = [threading.Thread(target=write, args=(f"t{name}",)) for name in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert process.wait(60) == 0
+    assert failures == []
+    assert len(history.load_boot(number).phases) == 80
