@@ -21,6 +21,7 @@ WAITS_FOR = MappingProxyType(
         "No boot recorded": "boot",
         "No smoke run yet": "smoke",
         "Not exported": "process-metrics",
+        "No compile cache": "compile-cache",
     }
 )
 

@@ -1,0 +1,1 @@
+"""The dashboards' source; `python grafana/generate.py` writes grafana/dashboards/*.json from it."""

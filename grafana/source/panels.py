@@ -1,0 +1,176 @@
+"""Panels in our style: each with a unit, a description, thresholds, a legend and a word for "no data"."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from grafana_foundation_sdk.builders import barchart, common, dashboard, prometheus, stat, table, timeseries
+from grafana_foundation_sdk.models import common as common_models
+from grafana_foundation_sdk.models import dashboard as models
+from grafana_foundation_sdk.models import prometheus as prometheus_models
+
+DATASOURCE = common_models.DataSourceRef(type_val="prometheus", uid="prometheus")
+
+GREEN, YELLOW, RED, GREY = "green", "yellow", "red", "text"
+
+Panel = stat.Panel | timeseries.Panel | barchart.Panel | table.Panel
+
+
+@dataclass(frozen=True)
+class Query:
+    """PromQL and what its series are called (`{{label}}` stands for a label's value)."""
+
+    expr: str
+    legend: str
+
+
+@dataclass(frozen=True)
+class Look:
+    """What a panel says about its values.
+
+    Attributes:
+        title: The panel's title.
+        good: What good looks like.
+        otherwise: What to do when it does not.
+        unit: Grafana's unit id.
+        steps: (colour, from which value on), the first of them without a value.
+        no_value: What it shows without data; one of the texts of `WAITS_FOR` in stack/telemetry/dashboards.py
+            where that is normal.
+        words: Words for values: value -> (text, colour).
+        decimals: Digits after the point; None leaves it to Grafana.
+    """
+
+    title: str
+    good: str
+    otherwise: str
+    unit: str
+    no_value: str
+    steps: Sequence[tuple[str, float | None]] = ((GREEN, None),)
+    words: Mapping[int, tuple[str, str]] | None = None
+    decimals: int | None = None
+
+    @property
+    def description(self) -> str:
+        """What a person reads when asking what the panel means."""
+        return f"Good: {self.good}\n\nOtherwise: {self.otherwise}"
+
+
+def build_stat(look: Look, *queries: Query, show_names: bool = False, fill: bool = False) -> stat.Panel:
+    """Give a big number for the state now, if asked filled with its colour or with every series' name."""
+    colour = common_models.BigValueColorMode.BACKGROUND if fill else common_models.BigValueColorMode.VALUE
+    names = (
+        common_models.BigValueTextMode.VALUE_AND_NAME if show_names else common_models.BigValueTextMode.VALUE
+    )
+    panel = (
+        stat.Panel()
+        .graph_mode(common_models.BigValueGraphMode.NONE)
+        .color_mode(colour)
+        .text_mode(names)
+        .justify_mode(common_models.BigValueJustifyMode.CENTER)
+        .reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]).values(False))
+    )
+    return _dress(panel, look, [_query(query).instant() for query in queries])
+
+
+def build_chart(
+    look: Look, *queries: Query, stacked: bool = False, highest: float | None = None
+) -> timeseries.Panel:
+    """Give a line chart over the dashboard's time range."""
+    panel = (
+        timeseries.Panel()
+        .min(0)
+        .line_width(1)
+        .fill_opacity(25 if stacked else 8)
+        .show_points(common_models.VisibilityMode.AUTO)
+        .span_nulls(False)
+        .legend(_legend().calcs(["lastNotNull"]))
+        .tooltip(common.VizTooltipOptions().mode(common_models.TooltipDisplayMode.MULTI))
+        .thresholds_style(common.GraphThresholdsStyleConfig().mode(_line_style(look)))
+    )
+    if highest is not None:
+        panel.max(highest)
+    if stacked:
+        panel.stacking(common.StackingConfig().mode(common_models.StackingMode.NORMAL).group("A"))
+    return _dress(panel, look, [_query(query).range() for query in queries])
+
+
+def build_bars(
+    look: Look, query: Query, transformations: Sequence[models.DataTransformerConfig]
+) -> barchart.Panel:
+    """Give stacked horizontal bars, one for each row of a table made by the transformations."""
+    panel = (
+        barchart.Panel()
+        .orientation(common_models.VizOrientation.HORIZONTAL)
+        .stacking(common_models.StackingMode.NORMAL)
+        .show_value(common_models.VisibilityMode.AUTO)
+        .bar_width(0.8)
+        .fill_opacity(80)
+        .min(0)
+        .legend(_legend())
+        .tooltip(common.VizTooltipOptions().mode(common_models.TooltipDisplayMode.MULTI))
+        .transformations(list(transformations))
+    )
+    return _dress(panel, look, [_as_table(query)])
+
+
+def build_table(
+    look: Look, query: Query, transformations: Sequence[models.DataTransformerConfig]
+) -> table.Panel:
+    """Give a table made by the transformations."""
+    panel = table.Panel().show_header(False).transformations(list(transformations))
+    return _dress(panel, look, [_query(query).instant()])
+
+
+def transform(kind: str, **options: object) -> models.DataTransformerConfig:
+    """Give one transformation of a panel's data."""
+    return models.DataTransformerConfig(id_val=kind, options=options)
+
+
+def _query(query: Query) -> prometheus.Dataquery:
+    return prometheus.Dataquery().datasource(DATASOURCE).expr(query.expr).legend_format(query.legend)
+
+
+def _as_table(query: Query) -> prometheus.Dataquery:
+    return _query(query).instant().format(prometheus_models.PromQueryFormat.TABLE)
+
+
+def _legend() -> common.VizLegendOptions:
+    return (
+        common.VizLegendOptions()
+        .show_legend(True)
+        .display_mode(common_models.LegendDisplayMode.LIST)
+        .placement(common_models.LegendPlacement.BOTTOM)
+    )
+
+
+def _line_style(look: Look) -> common_models.GraphThresholdsStyleMode:
+    styles = common_models.GraphThresholdsStyleMode
+    return styles.DASHED if len(look.steps) > 1 else styles.OFF
+
+
+def _dress(panel: Panel, look: Look, queries: Sequence[prometheus.Dataquery]) -> Panel:
+    steps = [models.Threshold(value=value, color=colour) for colour, value in look.steps]
+    panel.title(look.title).description(look.description).unit(look.unit).no_value(look.no_value)
+    panel.datasource(DATASOURCE)
+    panel.thresholds(dashboard.ThresholdsConfig().mode(models.ThresholdsMode.ABSOLUTE).steps(steps))
+    colours = models.FieldColorModeId.THRESHOLDS
+    if isinstance(panel, timeseries.Panel | barchart.Panel):
+        colours = models.FieldColorModeId.PALETTE_CLASSIC
+    panel.color_scheme(dashboard.FieldColor().mode(colours))
+    if look.decimals is not None:
+        panel.decimals(look.decimals)
+    if look.words:
+        panel.mappings([_value_map(look.words)])
+    for letter, query in zip("ABCDEFGH", queries, strict=False):
+        panel.with_target(query.ref_id(letter))
+    return panel
+
+
+def _value_map(words: Mapping[int, tuple[str, str]]) -> models.ValueMap:
+    return models.ValueMap(
+        {
+            str(value): models.ValueMappingResult(text=text, color=colour, index=index)
+            for index, (value, (text, colour)) in enumerate(words.items())
+        }
+    )
