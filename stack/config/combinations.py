@@ -1,0 +1,103 @@
+"""Rules that span keys: what contradicts, and what has no effect (pure)."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+
+from stack.config.schema import StackConfig
+from stack.errors import Problem
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Keys that do not go together.
+
+    Attributes:
+        keys: The dotted keys, the one to change first.
+        message: What is wrong with them.
+    """
+
+    keys: tuple[str, ...]
+    message: str
+
+    @property
+    def problem(self) -> Problem:
+        """Give it as a problem of its first key."""
+        return Problem(self.keys[0], self.message)
+
+
+def check_combinations(config: StackConfig, given: Collection[str]) -> list[Finding]:
+    """Give the keys that contradict one another.
+
+    Args:
+        config: The configuration.
+        given: The dotted keys that somebody set (a default never contradicts).
+    """
+    return [*_check_identity(config), *_check_model(config), *_check_services(config, given)]
+
+
+def warn_combinations(config: StackConfig, given: Collection[str]) -> list[Finding]:
+    """Give the keys that were set and will have no effect, or less than was meant."""
+    warnings = []
+    if config.services.grafana.enabled and not config.services.prometheus.enabled:
+        keys = ("services.prometheus.enabled", "services.grafana.enabled")
+        warnings.append(Finding(keys, "without Prometheus every panel of Grafana stays empty"))
+    asked_for_dcgm = "services.dcgm-exporter.enabled" in given and config.services.dcgm_exporter.enabled
+    if asked_for_dcgm and config.engine.device == "cpu":
+        keys = ("services.dcgm-exporter.enabled", "engine.device")
+        warnings.append(Finding(keys, "has no effect: `engine.device` is `cpu`"))
+    if not config.services.gateway.expose:
+        for key in ("services.gateway.address", "services.gateway.port"):
+            if key in given:
+                text = "has no effect without `services.gateway.expose = true`: nothing is exposed"
+                warnings.append(Finding((key, "services.gateway.expose"), text))
+    return warnings
+
+
+def _check_identity(config: StackConfig) -> Iterator[Finding]:
+    engine = config.engine
+    if engine.commit and engine.version:
+        text = f"`engine.commit` already says which vLLM runs; take one of the two away ({engine.version})"
+        yield Finding(("engine.version", "engine.commit"), text)
+    if engine.version and engine.image:
+        text = "`engine.image` already says which vLLM runs; to demand what it holds write `engine.commit`"
+        yield Finding(("engine.version", "engine.image"), text)
+    if engine.image and config.images.source == "packages":
+        text = 'names an image, and `images.source = "packages"` builds one; take one of the two away'
+        yield Finding(("engine.image", "images.source"), text)
+    if engine.device == "cpu" and engine.devices != "all":
+        text = "chooses GPUs, and `engine.device` is `cpu`; take one of the two away"
+        yield Finding(("engine.devices", "engine.device"), text)
+
+
+def _check_model(config: StackConfig) -> Iterator[Finding]:
+    model = config.model
+    if model.revision is None:
+        return
+    keys = ("model.revision", "model.id")
+    if model.id is None:
+        yield Finding(keys, f"`{model.revision}` is a revision of no model; write `model.id` too")
+    elif model.id == "demo":
+        yield Finding(keys, "the demo model has one revision only; take `model.revision` away")
+    elif model.id.startswith(("/", ".", "~")):
+        yield Finding(keys, "a directory has no revisions; take `model.revision` away")
+
+
+def _check_services(config: StackConfig, given: Collection[str]) -> Iterator[Finding]:
+    services = config.services
+    if services.gateway.expose and not config.engine.api_key and "engine.api-key" in given:
+        text = "an exposed engine always demands its key; write true or leave the key away"
+        yield Finding(("engine.api-key", "services.gateway.expose"), text)
+    users: dict[int, str] = {}
+    for name, port, used in (
+        ("engine", services.engine.port, True),
+        ("prometheus", services.prometheus.port, services.prometheus.enabled),
+        ("grafana", services.grafana.port, services.grafana.enabled),
+        ("gateway", services.gateway.port, services.gateway.expose),
+    ):
+        key = f"services.{name}.port"
+        if used and isinstance(port, int):
+            first = users.setdefault(port, key)
+            if first != key:
+                yield Finding((key, first), f'{port} is already `{first}`; take another port or "auto"')

@@ -1,0 +1,79 @@
+"""Places on this machine that settings name: made absolute, and looked at before anything starts."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from stack.config.keys import build_key_index, takes_path
+from stack.config.layers import Setting
+from stack.config.schema import StackConfig
+from stack.config.toml_text import show_path
+from stack.errors import Problem
+
+
+def resolve_setting(setting: Setting, home: Path) -> Setting:
+    """Give the setting with `~` and relative paths of this machine made absolute."""
+    value = setting.value
+    if not isinstance(value, str | Path) or not str(value):
+        return setting
+    if not _names_place(setting.path, str(value)):
+        return setting
+    text = str(value)
+    if text == "~" or text.startswith("~/"):
+        text = str(home / text[2:])
+    elif not text.startswith(("~", "/")):
+        text = str(setting.base / text)
+    return replace(setting, value=text)
+
+
+def _names_place(path: tuple[str, ...], text: str) -> bool:
+    index = build_key_index()
+    key = index.get(path) or index.get(path[:-1])
+    if key is None:
+        return False
+    if key.dotted == "model.id":
+        return text.startswith(("~", "/", "."))
+    if key.dotted == "images.pip-find-links":
+        return "://" not in text
+    return takes_path(key)
+
+
+def check_host_paths(config: StackConfig) -> list[Problem]:
+    """Give the files and directories that the configuration names and this user cannot read.
+
+    For `up` and what else needs them: a missing adapter must not keep anybody from `down`.
+    """
+    problems = []
+    for key, path, wanted in _list_needed(config):
+        if message := _check_readable(path, wanted):
+            problems.append(Problem(key, f"`{path}` {message}"))
+    return problems
+
+
+def _list_needed(config: StackConfig) -> Iterator[tuple[str, Path, str]]:
+    for target, path in config.engine.mounts.items():
+        yield show_path(("engine", "mounts", target)), path, "anything"
+    if config.model.id is not None and config.model.id.startswith(("/", ".")):
+        yield "model.id", Path(config.model.id), "directory"
+    if config.model.token_file is not None:
+        yield "model.token-file", config.model.token_file, "file"
+    if config.images.ca_bundle is not None:
+        yield "images.ca-bundle", config.images.ca_bundle, "file"
+    links = config.images.pip_find_links
+    if links is not None and "://" not in links:
+        yield "images.pip-find-links", Path(links), "directory"
+
+
+def _check_readable(path: Path, wanted: str) -> str | None:
+    if not path.exists():
+        return "does not exist"
+    if wanted == "directory" and not path.is_dir():
+        return "is no directory"
+    if wanted == "file" and not path.is_file():
+        return "is no file"
+    if not os.access(path, os.R_OK):
+        return "cannot be read by this user"
+    return None
