@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator
+from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
 
 from stack.config.identity import parse_commit, parse_image, parse_model_id, parse_version
 from stack.config.quantities import parse_duration_seconds, parse_size_bytes
@@ -175,19 +175,47 @@ def show_value(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:59]}…"
 
 
-Commit = Annotated[str, AfterValidator(parse_commit)]
+def _matches(pattern: str) -> WithJsonSchema:
+    """Let editors know the form of a text."""
+    return WithJsonSchema({"type": "string", "pattern": pattern})
+
+
+Commit = Annotated[str, AfterValidator(parse_commit), _matches("^[0-9a-f]{40}$")]
 Version = Annotated[str, AfterValidator(parse_version)]
 ImageReference = Annotated[str, AfterValidator(parse_image)]
 ModelId = Annotated[str, AfterValidator(parse_model_id)]
 Word = Annotated[str, AfterValidator(_parse_word)]
-Project = Annotated[str, AfterValidator(_parse_project)]
-Port = Annotated[int | Literal["auto"], BeforeValidator(_parse_port)]
-Devices = Annotated[Literal["all"] | int | list[str], BeforeValidator(_parse_devices)]
+Project = Annotated[str, AfterValidator(_parse_project), _matches("^[a-z0-9][a-z0-9_-]{0,62}$")]
+Port = Annotated[
+    int | Literal["auto"],
+    BeforeValidator(_parse_port),
+    WithJsonSchema({"anyOf": [{"const": "auto"}, {"type": "integer", "minimum": 1024, "maximum": 65535}]}),
+]
+Devices = Annotated[
+    Literal["all"] | int | list[str],
+    BeforeValidator(_parse_devices),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"const": "all"},
+                {"type": "integer", "minimum": 1},
+                {
+                    "type": "array",
+                    "minItems": 1,
+                    "uniqueItems": True,
+                    "items": {"type": ["string", "integer"]},
+                },
+            ]
+        }
+    ),
+]
 HostPath = Annotated[Path, BeforeValidator(_parse_path)]
 Url = Annotated[str, AfterValidator(_parse_url)]
 FindLinks = Annotated[str, AfterValidator(_parse_find_links)]
 Address = Annotated[str, AfterValidator(_parse_address)]
 Size = Annotated[str, AfterValidator(_parse_size)]
-PrometheusSize = Annotated[str, AfterValidator(_parse_prometheus_size)]
-NginxSize = Annotated[str, AfterValidator(_parse_nginx_size)]
+PrometheusSize = Annotated[
+    str, AfterValidator(_parse_prometheus_size), _matches("^[1-9][0-9]*(KB|MB|GB|TB)$")
+]
+NginxSize = Annotated[str, AfterValidator(_parse_nginx_size), _matches("^[1-9][0-9]*[kmgKMG]$")]
 Duration = Annotated[str, AfterValidator(_parse_duration)]
