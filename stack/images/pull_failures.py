@@ -8,7 +8,7 @@ from stack.images.reference import ImageReference
 _LOGIN = "`docker login` as someone who may read it"
 # Where asking again cannot help, and what to do about it. Lower case; the first that fits is taken.
 _FINAL = {
-    "no space left on device": "free space for Docker: `docker system df` shows it, `docker image prune` helps",
+    "no space left on device": "free space for Docker: `docker system df` shows what takes it",
     "no matching manifest": "the image is not made for this machine's architecture; choose another",
     "manifest unknown": "check the tag; upstream deletes nightly tags after about two weeks",
     "toomanyrequests": "wait, `docker login` for a higher limit, or name a mirror in `images.mirror`",

@@ -9,6 +9,7 @@ import base64
 import json
 import logging
 import re
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 
 import httpx2
@@ -100,7 +101,10 @@ def read_docker_login(registry: str, config_path: str | None = None) -> tuple[st
     import docker.errors
 
     try:
-        login = docker.auth.load_config(config_path).resolve_authconfig(registry)
+        with warnings.catch_warnings():
+            # The SDK warns of a credential helper that is not installed; there is simply no login then.
+            warnings.simplefilter("ignore", UserWarning)
+            login = docker.auth.load_config(config_path).resolve_authconfig(registry)
     except docker.errors.DockerException as err:  # a credential helper that is gone or locked
         log.debug("no login for %s: %s", registry, err)
         return None

@@ -67,7 +67,7 @@ def describe_transport_error(error: httpx2.HTTPError) -> str:
         if isinstance(cause, socket.gaierror):
             return "its name cannot be resolved"
         if isinstance(cause, ssl.SSLCertVerificationError):
-            return f"its certificate is not valid here ({cause.verify_message or cause})"
+            return f"its certificate is not valid here ({getattr(cause, 'verify_message', cause)})"
         if isinstance(cause, ConnectionRefusedError):
             return "connection refused"
     if isinstance(error, httpx2.TimeoutException):
