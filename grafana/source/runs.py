@@ -24,7 +24,7 @@ _MATRIX_ROW = "boot\\phase"
 _LAST_BOOT = "and on (boot) topk(1, stack_boot_timestamp_seconds)"
 
 _IDENTITY = Look(
-    title="What runs",
+    title="Identity",
     good="the commit and revision you asked for, `commit_level` verified.",
     otherwise=(
         "claimed: only whoever built the image says so. unknown: nobody does. "

@@ -1,0 +1,250 @@
+"""The dashboards: generated from their source, readable, and asking only for what is there."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import promql_parser
+import pytest
+import yaml
+
+from stack.assets import asset_path
+from stack.telemetry.dashboards import WAITS_FOR, load_dashboards, substitute_variables
+from stack.telemetry.exposition import parse_exposition
+from stack.telemetry.run_metrics import BootRun, RunIdentity, SmokeRun, render_run_metrics
+
+GRAFANA = asset_path("grafana")
+FOLDER = GRAFANA / "dashboards"
+PATHS = sorted(FOLDER.glob("*.json"))
+INVENTORY = Path(__file__).resolve().parents[1] / "fixtures" / "metrics" / "vllm-0.32.0.txt"
+GRID_COLUMNS = 24
+NARROWEST = 4
+UNITS = {"none", "short", "s", "percentunit", "reqps", "string", "suffix: tok/s"}
+TARGET_LABELS = {"job", "instance"}
+
+
+def load(path):
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def panels_of(board) -> list[dict]:
+    return [panel for panel in board["panels"] if panel["type"] != "row"]
+
+
+PANELS = [
+    pytest.param(panel, id=f"{path.stem}: {panel['title']}")
+    for path in PATHS
+    for panel in panels_of(load(path))
+]
+QUERIES = [
+    pytest.param(substitute_variables(query.expr, board.variables), id=str(query))
+    for board in load_dashboards(FOLDER)
+    for query in board.queries
+]
+
+
+@pytest.fixture(scope="module")
+def known() -> dict[str, list[dict[str, str]]]:
+    """Every series there can be: name -> the label sets it comes with."""
+    boot = BootRun(1, 1, {"load": 1}, is_cache_warm=True)
+    run = render_run_metrics(RunIdentity(*"abcdefg"), [boot], SmokeRun(1, 1, {"services": 1}))
+    series = {"up": [{}]}
+    for text in (INVENTORY.read_text(encoding="utf-8"), run):
+        for sample in parse_exposition(text).samples:
+            series.setdefault(sample.name, []).append(dict(sample.labels))
+    rules = yaml.safe_load(asset_path("prometheus", "rules", "recording.yaml").read_text(encoding="utf-8"))
+    for rule in itertools.chain.from_iterable(group["rules"] for group in rules["groups"]):
+        level = rule["record"].split(":")[0]
+        labels = re.findall(r"model_name|finished_reason|le", level.replace("model", "model_name", 1))
+        series[rule["record"]] = [dict.fromkeys(labels, "")]
+    return series
+
+
+def selectors_in(expr: str) -> list[promql_parser.VectorSelector]:
+    found = []
+
+    def visit(node) -> None:
+        if isinstance(node, promql_parser.VectorSelector):
+            found.append(node)
+
+    promql_parser.walk(promql_parser.parse(expr), visit)
+    return found
+
+
+def generate(*argv, script=GRAFANA / "generate.py", **environment) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "-W", "error", str(script), *argv],
+        capture_output=True,
+        text=True,
+        env=os.environ | environment,
+        check=False,
+    )
+
+
+@pytest.fixture
+def copied(tmp_path):
+    shutil.copytree(GRAFANA, tmp_path / "grafana", ignore=shutil.ignore_patterns("__pycache__"))
+    return tmp_path / "grafana"
+
+
+def test_the_committed_dashboards_are_what_the_source_makes():
+    done = generate("--check")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_dashboard_that_was_edited_by_hand_is_found_and_written_anew(copied):
+    path = copied / "dashboards" / "overview.json"
+    wanted = path.read_text()
+    path.write_text(wanted.replace("Overview", "Mine"))
+    (copied / "dashboards" / "stray.json").write_text("{}")
+    done = generate("--check", script=copied / "generate.py")
+    assert done.returncode == 1
+    assert done.stderr == "overview.json differs from its source\nstray.json differs from its source\n"
+    assert generate(script=copied / "generate.py").returncode == 0
+    assert path.read_text() == wanted
+    assert sorted(item.name for item in path.parent.iterdir()) == [item.name for item in PATHS]
+
+
+def test_the_generator_refuses_other_arguments():
+    assert generate("--chekc").returncode == 2
+
+
+@pytest.mark.parametrize("seed", ["0", "1"])
+def test_the_same_source_makes_the_same_bytes(seed):
+    assert generate("--check", PYTHONHASHSEED=seed).returncode == 0
+
+
+def test_there_is_an_overview():
+    assert "overview" in [path.stem for path in PATHS]
+
+
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
+class TestDashboard:
+    def test_the_file_is_called_as_the_uid(self, path):
+        assert load(path)["uid"] == path.stem
+
+    def test_it_is_read_only_and_of_the_classic_schema(self, path):
+        board = load(path)
+        assert board["editable"] is False
+        assert board["schemaVersion"] == 42
+        assert not {"apiVersion", "spec", "elements", "__inputs"} & set(board)
+        assert board.get("id") is None
+
+    def test_panels_have_numbers_and_titles_of_their_own(self, path):
+        panels = load(path)["panels"]
+        assert sorted(panel["id"] for panel in panels) == list(range(1, len(panels) + 1))
+        repeated = [
+            title for title, count in Counter(panel["title"] for panel in panels).items() if count > 1
+        ]
+        assert repeated == []
+
+    def test_panels_fill_the_grid_without_overlap(self, path):
+        panels = load(path)["panels"]
+        cells = Counter(
+            (x, y)
+            for place in (panel["gridPos"] for panel in panels)
+            for x in range(place["x"], place["x"] + place["w"])
+            for y in range(place["y"], place["y"] + place["h"])
+        )
+        height = max(place["y"] + place["h"] for place in (panel["gridPos"] for panel in panels))
+        assert set(cells.values()) == {1}
+        assert set(cells) == set(itertools.product(range(GRID_COLUMNS), range(height)))
+
+    def test_no_panel_is_too_narrow_for_1280_pixels(self, path):
+        assert min(panel["gridPos"]["w"] for panel in load(path)["panels"]) >= NARROWEST
+
+    def test_what_is_asked_twice_is_a_recording_rule(self, path):
+        asked = Counter(target["expr"] for panel in panels_of(load(path)) for target in panel["targets"])
+        twice = [expr for expr, count in asked.items() if count > 1]
+        assert [expr for expr in twice if not expr.startswith("model")] == []
+
+    def test_its_variables_show_everything_at_first_and_exist(self, path, known):
+        for variable in load(path)["templating"]["list"]:
+            assert variable["current"]["value"] == "$__all"
+            assert variable["allValue"] == ".*"
+            metric, label = re.fullmatch(r"label_values\((\S+), (\w+)\)", variable["query"]).groups()
+            assert all(label in labels for labels in known[metric])
+
+
+@pytest.mark.parametrize("panel", PANELS)
+class TestPanel:
+    def test_it_has_a_unit_that_is_known(self, panel):
+        assert panel["fieldConfig"]["defaults"]["unit"] in UNITS
+
+    def test_it_says_what_good_is_and_what_to_do_otherwise(self, panel):
+        good, otherwise = panel["description"].split("\n\n")
+        assert good.startswith("Good: ")
+        assert otherwise.startswith("Otherwise: ")
+        assert good.endswith(".")
+        assert otherwise.endswith(".")
+
+    def test_it_has_thresholds_that_rise_from_everything(self, panel):
+        steps = [step["value"] for step in panel["fieldConfig"]["defaults"]["thresholds"]["steps"]]
+        assert steps[0] is None
+        assert steps[1:] == sorted(set(steps[1:]))
+
+    def test_it_has_a_word_for_no_data(self, panel):
+        assert panel["fieldConfig"]["defaults"]["noValue"] in {*WAITS_FOR, "Not scraped"}
+
+    def test_its_series_have_names(self, panel):
+        assert all(target["legendFormat"] for target in panel["targets"])
+        if panel["type"] in ("timeseries", "barchart"):
+            assert panel["options"]["legend"]["showLegend"] is True
+
+    def test_it_asks_the_one_data_source(self, panel):
+        asked = [panel["datasource"], *(target["datasource"] for target in panel["targets"])]
+        assert asked == [{"type": "prometheus", "uid": "prometheus"}] * len(asked)
+
+    def test_it_asks_over_time_only_where_it_draws_time(self, panel):
+        over_time = panel["type"] == "timeseries"
+        for target in panel["targets"]:
+            assert (target["range"], target["instant"]) == (over_time, not over_time)
+
+    def test_its_queries_have_letters(self, panel):
+        assert [target["refId"] for target in panel["targets"]] == list("ABCDEFGH"[: len(panel["targets"])])
+
+    def test_its_rates_follow_the_scrape_interval_and_the_view(self, panel):
+        for target in panel["targets"]:
+            ranges = re.findall(r"\[([^\]]+)\]", target["expr"])
+            assert set(ranges) <= {"$__rate_interval", "$__range"}
+
+    def test_words_for_values_cover_the_steps(self, panel):
+        defaults = panel["fieldConfig"]["defaults"]
+        for mapping in defaults.get("mappings", []):
+            values = {float(value) for value in mapping["options"]}
+            steps = {step["value"] for step in defaults["thresholds"]["steps"]} - {None}
+            assert steps <= values
+
+
+@pytest.mark.parametrize("expr", QUERIES)
+class TestQuery:
+    def test_it_parses(self, expr):
+        assert promql_parser.parse(expr)
+
+    def test_every_metric_exists(self, expr, known):
+        assert [node.name for node in selectors_in(expr) if node.name not in known] == []
+
+    def test_every_label_that_it_selects_by_exists(self, expr, known):
+        for node in selectors_in(expr):
+            for matcher in node.matchers.matchers:
+                if matcher.name in TARGET_LABELS:
+                    continue
+                values = {labels.get(matcher.name) for labels in known[node.name]}
+                assert None not in values, f"{node.name} has no label {matcher.name}"
+                if matcher.op == promql_parser.MatchOp.Equal:
+                    assert matcher.value in values
+
+    def test_it_selects_the_model_where_it_can(self, expr, known):
+        # The engine's own state is shown for every model: it is about the process.
+        for node in selectors_in(expr):
+            by_model = all("model_name" in labels for labels in known[node.name])
+            if by_model and node.name != "vllm:engine_sleep_state":
+                assert "model_name" in [matcher.name for matcher in node.matchers.matchers]

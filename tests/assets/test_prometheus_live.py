@@ -1,0 +1,214 @@
+"""A real Prometheus scrapes a page of vLLM's metrics, and every rule and dashboard query is run in it."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from stack.assets import asset_path
+from stack.telemetry.dashboards import PanelResult, find_dead_panels, load_dashboards, run_panel_queries
+from stack.telemetry.prometheus_api import PrometheusApi
+from stack.telemetry.run_metrics import BootRun, RunIdentity, SmokeRun, render_run_metrics
+from stack.telemetry.scrape import render_prometheus_config, render_targets
+
+INVENTORY = Path(__file__).resolve().parents[1] / "fixtures" / "metrics" / "vllm-0.32.0.txt"
+RUN_METRICS = render_run_metrics(
+    RunIdentity("a" * 40, "claimed", "0.32.0", "smollm2", "demo", "sha256:" + "b" * 64, "cpu"),
+    [
+        BootRun(1763750000 + day * 86400, 40, {"load": 30, "server": 8}, is_cache_warm=True)
+        for day in range(3)
+    ],
+    SmokeRun(1763750050, 6, {"services": 1, "answers": 1, "grafana": -1}),
+)
+EVERYTHING_BUT_TRAFFIC = {"boot", "smoke", "process-metrics", "compile-cache"}
+PATIENCE_SECONDS = 60
+COUNTER = re.compile(r"^(\S+_(?:total|sum|count|bucket)(?:\{.*\})?) (\S+)$", re.MULTILINE)
+
+
+def grow(page: str, scrapes: int) -> str:
+    """Give the page as it is after so many times the traffic that it shows."""
+    return COUNTER.sub(lambda match: f"{match[1]} {float(match[2]) * scrapes}", page)
+
+
+class Engine(BaseHTTPRequestHandler):
+    """Serves the inventory at /metrics, busier with every scrape where asked for, and the run metrics at /run."""
+
+    page = INVENTORY.read_text(encoding="utf-8")
+    is_busy = True
+    scrapes = 0
+
+    def do_GET(self) -> None:
+        kind = type(self)
+        if self.path == "/metrics":
+            kind.scrapes += 1
+        text = (
+            grow(self.page, kind.scrapes if self.is_busy else 1) if self.path == "/metrics" else RUN_METRICS
+        )
+        self.send_response(200)
+        self.send_header("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
+        self.end_headers()
+        self.wfile.write(text.encode())
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@dataclass(frozen=True)
+class Live:
+    """A Prometheus that scrapes, and all that it logged is in `log`."""
+
+    api: PrometheusApi
+    log: Path
+
+    def eventually(self, holds: Callable[[], bool], what: Callable[[], object]) -> None:
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while not holds():
+            if time.monotonic() > deadline:
+                pytest.fail(f"{what()}\n{self.log.read_text()}")
+            time.sleep(0.2)
+
+    def run_panels(self) -> tuple[PanelResult, ...]:
+        return run_panel_queries(load_dashboards(asset_path("grafana", "dashboards")), self.api.query)
+
+
+def find_free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@contextmanager
+def serving(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    try:
+        yield f"127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def write_config(folder: Path, engine: str, own: str) -> Path:
+    """Write our config with every address replaced by one on this machine, and nothing else changed."""
+    shutil.copytree(asset_path("prometheus"), folder)
+    path = folder / "prometheus.yaml"
+    text = render_prometheus_config(path.read_text(encoding="utf-8"), scrape_interval_seconds=1)
+    path.write_text(text.replace("engine.metrics:8000", engine).replace("localhost:9090", own))
+    (folder / "targets").mkdir()
+    for name, targets in render_targets({"node-exporter"}).items():
+        there = targets.replace("node-exporter.metrics:9100", engine)
+        there = there.replace('"labels": {', '"labels": {"__metrics_path__": "/run", ')
+        (folder / "targets" / name).write_text(there)
+    return path
+
+
+@contextmanager
+def running_prometheus(config: Path, own: str, log: Path) -> Iterator[None]:
+    argv = [
+        str(shutil.which("prometheus")),
+        f"--config.file={config}",
+        f"--storage.tsdb.path={config.parent / 'data'}",
+        f"--web.listen-address={own}",
+        "--log.level=warn",
+    ]
+    with log.open("wb") as out, subprocess.Popen(argv, stdout=out, stderr=out) as process:
+        try:
+            yield
+        finally:
+            process.terminate()
+            process.wait(timeout=PATIENCE_SECONDS)
+
+
+@pytest.fixture(scope="module", params=[True, False], ids=["busy", "idle"])
+def live(request, tmp_path_factory) -> Iterator[Live]:
+    if shutil.which("prometheus") is None:
+        how = "prometheus is missing: apt-get install prometheus"
+        if "docker" in os.environ.get("STACK_REQUIRE", ""):
+            pytest.fail(how)
+        pytest.skip(how)
+    folder = tmp_path_factory.mktemp("live")
+    handler = type("Scraped", (Engine,), {"is_busy": request.param})
+    own = f"127.0.0.1:{find_free_port()}"
+    with serving(handler) as engine, httpx2.Client(trust_env=False) as client:
+        config = write_config(folder / "prometheus", engine, own)
+        with running_prometheus(config, own, folder / "log"):
+            live = Live(PrometheusApi(client, f"http://{own}"), folder / "log")
+            live.eventually(live.api.is_ready, lambda: "not ready")
+            live.eventually(lambda: handler.scrapes >= 3, lambda: "not scraped three times")
+            yield live
+
+
+@pytest.fixture
+def has_traffic(request) -> bool:
+    return "busy" in request.node.callspec.id
+
+
+def test_every_service_of_the_stack_is_a_target_that_is_up_and_no_other_is_one(live):
+    def jobs() -> dict[str, str]:
+        return {target.job: target.health for target in live.api.fetch_targets()}
+
+    live.eventually(lambda: jobs() == dict.fromkeys(("vllm", "node", "prometheus"), "up"), jobs)
+    assert {target.instance for target in live.api.fetch_targets()} == {
+        "engine",
+        "node-exporter",
+        "prometheus",
+    }
+
+
+def test_every_rule_is_healthy(live):
+    live.eventually(
+        lambda: {rule.health for rule in live.api.fetch_rules()} == {"ok"},
+        lambda: [rule for rule in live.api.fetch_rules() if rule.health != "ok"],
+    )
+
+
+def test_every_recording_rule_records_something_once_there_is_traffic(live, has_traffic):
+    if not has_traffic:
+        pytest.skip("without traffic, latencies are not recorded: see the panels")
+
+    def silent() -> list[str]:
+        return [rule.name for rule in live.api.fetch_rules() if not live.api.query(rule.name)]
+
+    live.eventually(lambda: not silent(), silent)
+
+
+def test_every_panel_shows_what_it_should(live, has_traffic):
+    happened = EVERYTHING_BUT_TRAFFIC | ({"traffic"} if has_traffic else set())
+
+    def dead() -> list[str]:
+        return [str(result) for result in find_dead_panels(live.run_panels(), happened=happened)]
+
+    live.eventually(lambda: not dead(), dead)
+
+
+def test_without_traffic_latency_panels_are_empty_and_not_nan(live, has_traffic):
+    if has_traffic:
+        pytest.skip("for the idle engine")
+    live.eventually(lambda: not find_dead_panels(live.run_panels(), happened=()), lambda: "no data at all")
+    waiting = [result for result in live.run_panels() if result.query.waits_for == "traffic"]
+    assert waiting
+    assert [str(result) for result in waiting if result.series_count] == []
+
+
+def test_no_panel_shows_nan(live):
+    live.eventually(lambda: not find_dead_panels(live.run_panels(), happened=()), lambda: "no data at all")
+    assert [str(result) for result in live.run_panels() if result.number_count < result.series_count] == []
+
+
+def test_creation_times_are_not_stored(live):
+    assert live.api.query('count({__name__=~".+_created", job="vllm"})') == ()
