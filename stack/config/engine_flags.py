@@ -115,7 +115,7 @@ PLAIN_SWITCHES = frozenset(
     }
 )
 
-KNOWN_FLAGS = SWITCHES | VALUES | LISTS
+KNOWN_FLAGS = SWITCHES | VALUES | LISTS | JSON_LISTS
 
 SHORT_FLAGS = {
     "O": "optimization-level",

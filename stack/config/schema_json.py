@@ -103,8 +103,8 @@ def _show_default(key: Key) -> str:
 def render_init(schema_reference: str = f"./{SCHEMA_FILE}") -> str:
     """Give a first stack.toml: every key with its meaning and default, commented out.
 
-    As it stands it sets nothing, so defaults of later versions apply. A line that begins with `#` and no space
-    after it is a setting: without its `#` it sets the default, or, where the default is unset, an example.
+    As it stands it sets nothing, so defaults of later versions apply. A line that begins with `#` and no
+    space after it is a setting: without its `#` it sets the default, or an example where that is unset.
 
     Args:
         schema_reference: Where editors find the JSON Schema.

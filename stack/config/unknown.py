@@ -66,7 +66,8 @@ def _find_nearest(path: tuple[str, ...]) -> str | None:
     same_name = [key.dotted for key in build_keys() if key.path[-1] == path[-1]]
     if same_name:
         return max(same_name, key=lambda known: SequenceMatcher(None, known, dotted).ratio())
-    near = get_close_matches(dotted, [key.dotted for key in build_keys()], n=1, cutoff=0.6)
+    others = [key.dotted for key in build_keys() if key.path != path[: len(key.path)]]
+    near = get_close_matches(dotted, others, n=1, cutoff=0.7)
     return near[0] if near else None
 
 

@@ -1,0 +1,71 @@
+import pytest
+
+from stack.config.maps import check_mirrors, check_mounts
+
+
+def _mounts(*targets):
+    return [str(problem) for problem in check_mounts(dict.fromkeys(targets, "/host"))]
+
+
+def test_usual_mounts_are_taken():
+    assert _mounts("/templates", "/adapters/sql", "/home/vllm/x.json", "/modelsy") == []
+
+
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        (
+            "templates",
+            "must be an absolute path in the container; the path on this machine goes to the right of `=`",
+        ),
+        ("/a/../models", "must not hold `..`"),
+        ("/", "would cover the whole image"),
+        ("//", "would cover the whole image"),
+        ("/models", "would cover `/models`, where the engine has the model"),
+        ("/models/", "would cover `/models`, where the engine has the model"),
+        ("//models", "would cover `/models`, where the engine has the model"),
+        ("/run", "would cover `/run/secrets`, where the engine has secrets"),
+        ("/var/run/secrets", "would cover `/run/secrets`, where the engine has secrets"),
+        ("/tmp/x", "is inside `/tmp`, where the engine has temporary files; take a path of your own"),
+        (
+            "/cache/./vllm",
+            "is inside `/cache`, where the engine has the engine's caches; take a path of your own",
+        ),
+    ],
+)
+def test_a_mount_over_what_the_tool_uses_is_refused(target, message):
+    (problem,) = check_mounts({target: "/host"})
+    assert problem.message == message
+
+
+def test_two_spellings_of_one_place_are_refused():
+    assert _mounts("/a", "/a/") == ['engine.mounts."/a/": is the same place as `/a`']
+
+
+def test_mirrors_are_hosts_with_an_optional_path():
+    assert check_mirrors({"docker.io": "mirror.example:5000/hub", "127.0.0.1:5000": "b.example"}) == []
+
+
+@pytest.mark.parametrize(
+    ("host", "mirror", "message"),
+    [
+        (
+            "https://docker.io",
+            "m.example",
+            "`https://docker.io` must be a registry host, for example `docker.io`",
+        ),
+        (
+            "docker.io",
+            "https://m.example/hub/",
+            '"https://m.example/hub/" must be a host and a path without `https://`: `m.example/hub`',
+        ),
+        (
+            "docker.io",
+            5,
+            "5 must be a host and a path without `https://`, for example `mirror.example:5000/hub`",
+        ),
+    ],
+)
+def test_a_mirror_of_the_wrong_form_is_refused(host, mirror, message):
+    (problem,) = check_mirrors({host: mirror})
+    assert problem.message == message
