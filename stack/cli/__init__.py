@@ -1,0 +1,96 @@
+"""The command line: one file a command, loaded only when that command is called."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import signal
+import sys
+from typing import Any
+
+import click
+
+from stack import __version__
+from stack.errors import EXIT_INTERRUPTED, StackError
+
+_COMMANDS = {
+    "up": "Bring the stack up: serve, watch and test a model",
+    "down": "Stop the stack; models on the shared volume stay",
+    "status": "Show what runs: services, URLs, model, commit",
+    "logs": "Show a service's log",
+    "warm": "Bring the model to the shared volume and into memory",
+    "smoke": "Test whether the running stack answers correctly",
+    "config": "Show, describe or start a configuration",
+    "chat": "Ask the model from the terminal",
+    "eject": "Write a plain Compose directory that works without this tool",
+    "completion": "Print the shell's completion script",
+}
+
+
+class _LazyGroup(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        return importlib.import_module(f"stack.cli.{cmd_name}").command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        # The help must not import every command to learn its first sentence.
+        with formatter.section("Commands"):
+            formatter.write_dl(list(_COMMANDS.items()))
+
+
+@click.group(
+    cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
+@click.version_option(__version__, prog_name="stack")
+@click.option("-v", "--verbose", count=True, help="Say more; twice shows every process that is run")
+@click.option("-q", "--quiet", count=True, help="Say less; twice only errors")
+@click.pass_context
+def cli(context: click.Context, verbose: int, quiet: int) -> None:
+    """Turn this workstation into a local vLLM inference service that can be trusted."""
+    from stack.console import Console
+
+    context.obj = Console(sys.stdout, sys.stderr, verbosity=verbose - quiet, environ=os.environ)
+    if verbose > 1:
+        logging.basicConfig(
+            level=logging.DEBUG, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s"
+        )
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and exit with its code."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        cli.main(args=arguments, prog_name="stack", standalone_mode=False)
+    except click.exceptions.Exit as exit_request:
+        sys.exit(exit_request.exit_code)
+    except click.ClickException as err:
+        err.show()
+        sys.exit(2)
+    except (KeyboardInterrupt, click.exceptions.Abort):
+        sys.stderr.write("interrupted; `stack up` continues from here\n")
+        _leave(EXIT_INTERRUPTED)
+    except StackError as err:
+        _show(err)
+        _leave(err.exit_code)
+
+
+def _show(err: StackError) -> None:
+    from stack.console import Console
+
+    Console(sys.stdout, sys.stderr, environ=os.environ).error(err)
+
+
+def _leave(code: int) -> None:
+    # Threads that wait for the daemon or for a dead connection must not keep the process.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def _interrupt(signum: int, frame: Any) -> None:
+    raise KeyboardInterrupt

@@ -20,7 +20,7 @@ _OPENS: tuple[tuple[str, re.Pattern[str]], ...] = (
     ("load", re.compile(r"Starting to load model |Loading model from scratch")),
     (
         "compile",
-        re.compile(r"Starting torch\.compile|torch\.compile|Dynamo bytecode|Compiling a graph|Directly load"),
+        re.compile(r"Starting torch\.compile|Dynamo bytecode transform|Compiling a graph for|Directly load "),
     ),
     (
         "kv-cache",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import subprocess
 import time
 from collections.abc import Sequence
@@ -110,11 +111,12 @@ def read_compose_version() -> str | None:
 
 def _translate(argv: Sequence[str], returncode: int, stderr: str, started: float, verb: str) -> CommandError:
     known = explain(stderr)
+    said = re.findall(r"(?:Error response from daemon|error|ERROR): *(.+)", stderr)
     return CommandError(
         [str(word) for word in argv],
         returncode,
         stderr=stderr,
         duration_seconds=time.monotonic() - started,
-        message=known.cause if known else f"`docker compose {verb}` failed",
+        message=known.cause if known else f"`docker compose {verb}` failed{': ' + said[-1] if said else ''}",
         hint=known.hint if known else None,
     )

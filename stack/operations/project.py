@@ -70,13 +70,15 @@ class ProjectFacts:
         ports: The host's port of each published service.
         image_ids: The image ID that stood for each reference when it was accepted; a digest does not survive
             `docker load` on the classic image store, an ID does.
-        served_since_up: The boot that the last `up` left running, by its ID in the history.
+        last_boot: The engine's last boot, by its number in the history.
+        ready_container: The start of the engine that last gave a first token (`<container ID>@<start time>`).
         schema_version: Version of this document.
     """
 
     ports: Mapping[str, int] = field(default_factory=dict)
     image_ids: Mapping[str, str] = field(default_factory=dict)
     last_boot: int | None = None
+    ready_container: str | None = None
     schema_version: int = STATE_VERSION
 
 
@@ -84,7 +86,11 @@ def build_paths(project: str, environ: Mapping[str, str], cache_dir: Path | None
     """Give a project's folders, from `STACK_STATE_HOME` or the XDG variables."""
     home = Path(environ.get("HOME") or "~").expanduser()
     state_home = environ.get("STACK_STATE_HOME")
-    state = Path(state_home) if state_home else Path(environ.get("XDG_STATE_HOME") or home / ".local/state") / "stack"
+    state = (
+        Path(state_home)
+        if state_home
+        else Path(environ.get("XDG_STATE_HOME") or home / ".local/state") / "stack"
+    )
     cache = Path(environ.get("XDG_CACHE_HOME") or home / ".cache") / "stack"
     return ProjectPaths(state=state / project, cache=cache_dir or cache / project)
 
@@ -125,6 +131,7 @@ def load_facts(path: Path) -> ProjectFacts:
             ports={str(name): int(port) for name, port in document["ports"].items()},
             image_ids={str(name): str(image) for name, image in document["image_ids"].items()},
             last_boot=document.get("last_boot"),
+            ready_container=document.get("ready_container"),
         )
     except (OSError, ValueError, KeyError, AttributeError, TypeError):
         return ProjectFacts()

@@ -1,0 +1,48 @@
+"""Options that several commands share, and how a command gets its session."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from stack.console import Console
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON document")
+
+
+def project_options(command: _Command) -> _Command:
+    """Add the options that choose the configuration."""
+    command = click.option("--project", help="Project name [env: STACK_PROJECT]")(command)
+    return click.option(
+        "--config",
+        "config_path",
+        type=click.Path(dir_okay=False, path_type=Path),
+        help="stack.toml to use [env: STACK_CONFIG]",
+    )(command)
+
+
+def open_session(console: Console, config_path: Path | None, flags: Mapping[str, Any]) -> Any:
+    """Load the configuration and give the session of a run.
+
+    Raises:
+        ConfigError: What is wrong, all of it at once.
+    """
+    from stack.config.load import find_config, load_config
+    from stack.errors import ConfigError, Problem
+    from stack.operations.session import build_session
+
+    if config_path is not None and not config_path.is_file():
+        raise ConfigError([Problem("--config", f"{config_path} does not exist")], hint="stack config init")
+    path = config_path.absolute() if config_path else find_config(Path.cwd(), os.environ)
+    if path is not None and not path.is_file():
+        raise ConfigError([Problem("STACK_CONFIG", f"{path} does not exist")], hint="stack config init")
+    loaded = load_config(path, os.environ, flags)
+    for warning in loaded.warnings:
+        console.warn(str(warning))
+    return build_session(loaded, os.environ, console.report, console.info)

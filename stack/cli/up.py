@@ -1,0 +1,107 @@
+"""`stack up`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from stack.cli.options import JSON, open_session, project_options
+from stack.console import Console
+from stack.errors import EXIT_CHECK_FAILED
+
+
+@click.command("up")
+@click.option("--model", help="Model: a hub id, a directory, or `demo`")
+@click.option("--revision", help="Revision of a hub model")
+@click.option("--commit", help="vLLM commit, 40 hex digits")
+@click.option("--device", type=click.Choice(["auto", "cuda", "cpu"]), help="Where the engine runs")
+@click.option("--images", type=click.Choice(["auto", "registry", "packages"]), help="Where images come from")
+@click.option("--accept", type=click.Choice(["verified", "claimed"]), help="What proves a pinned commit")
+@click.option("--expose", is_flag=True, default=None, help="Let other machines reach /v1 through the gateway")
+@click.option("--no-smoke", is_flag=True, default=None, help="Leave out the smoke test")
+@click.option(
+    "--dry-run", is_flag=True, help="Print the plan, with the reason of every step, and change nothing"
+)
+@JSON
+@project_options
+@click.pass_obj
+def command(
+    console: Console,
+    config_path: Path | None,
+    as_json: bool,
+    dry_run: bool,
+    no_smoke: bool | None,
+    **flags: Any,
+) -> None:
+    """Bring the stack up: serve, watch and test a model. Run it again at any time: it does only what is missing."""
+    from stack.operations.plan import render_plan
+    from stack.operations.up import run_up
+
+    session = open_session(console, config_path, build_flags(flags, no_smoke))
+    with console.live():
+        result = run_up(session, dry_run=dry_run)
+    if dry_run:
+        _print_dry_run(console, result, as_json)
+        return
+    if not result.plan.steps:
+        console.info(render_plan(result.plan))
+    for warning in result.warnings:
+        console.warn(warning)
+    failed = _finish(console, session, result, as_json)
+    if failed:
+        raise click.exceptions.Exit(EXIT_CHECK_FAILED)
+
+
+def build_flags(flags: dict[str, Any], no_smoke: bool | None) -> dict[str, Any]:
+    """Give the flags by the configuration's dotted keys."""
+    return {
+        "project": flags.get("project"),
+        "model.id": flags.get("model"),
+        "model.revision": flags.get("revision"),
+        "engine.commit": flags.get("commit"),
+        "engine.device": flags.get("device"),
+        "engine.accept": flags.get("accept"),
+        "images.source": flags.get("images"),
+        "services.gateway.expose": flags.get("expose"),
+        "smoke.enabled": False if no_smoke else None,
+    }
+
+
+def _finish(console: Console, session: Any, result: Any, as_json: bool) -> bool:
+    from stack.operations.smoke import needs_smoke, run
+    from stack.operations.status import build_document, read_status
+    from stack.operations.summary import render_summary
+
+    report = None
+    if session.config.smoke.enabled and needs_smoke(session, result):
+        with console.live():
+            report = run(session, on_finding=lambda finding: console.report(to_event(finding)))
+    status = read_status(session)
+    if as_json:
+        console.json(build_document(status))
+    else:
+        console.result(render_summary(session, status, result, report))
+    return status.smoke is not None and not status.smoke.passed
+
+
+def to_event(finding: Any) -> Any:
+    """Give a finding as a report of progress."""
+    from stack.progress import ProgressEvent
+
+    states = {"pass": "done", "warn": "done", "fail": "failed", "skip": "skipped"}
+    return ProgressEvent(f"smoke {finding.check}", finding.message, state=states[finding.status])
+
+
+def _print_dry_run(console: Console, result: Any, as_json: bool) -> None:
+    from stack.operations.plan import render_plan
+
+    if as_json:
+        choices = [vars(choice) for choice in result.resolved.choices]
+        steps = [vars(step) | {"after": list(step.after)} for step in result.plan.steps]
+        console.json({"schema_version": 1, "choices": choices, "steps": steps})
+        return
+    for choice in result.resolved.choices:
+        console.result(str(choice))
+    console.result(render_plan(result.plan))

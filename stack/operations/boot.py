@@ -1,0 +1,193 @@
+"""Watch one start of the engine: its phases as they come, its end if it ends, its first token."""
+
+from __future__ import annotations
+
+import datetime
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO
+
+import docker
+
+from stack.containers.boot_log import BootLog, Phase, find_first_cause, parse_message, parse_progress
+from stack.containers.daemon import ExitWatch, ServiceState, read_log, read_services, stream_logs
+from stack.errors import NotReadyError, ServiceApiError, ServiceExitedError
+from stack.progress import ProgressEvent, Report
+from stack.traffic.engine_client import EngineClient
+
+_PROBE_INTERVAL_SECONDS = 0.25
+_TAIL_LINES = 30
+
+
+@dataclass(frozen=True)
+class Boot:
+    """A boot that ended in a first token.
+
+    Attributes:
+        phases: What it was made of, in order.
+        total_seconds: From the container's start to the first token.
+        cache_state: `warm`, `cold`, `none` or `unknown`, by the engine's own log.
+        first_token_seconds: What the first request took.
+    """
+
+    phases: tuple[Phase, ...]
+    total_seconds: float
+    cache_state: str
+    first_token_seconds: float
+
+
+class BootWatch:
+    """Follows the engine's log in a thread, and keeps it in a file that outlives the container.
+
+    Args:
+        connect: Makes a daemon connection; the follower and the exit watch need one each.
+        state: The engine's container, just started.
+        log_path: Where the log is kept.
+        report: Where phases are reported.
+    """
+
+    def __init__(
+        self, connect: Callable[[], docker.DockerClient], state: ServiceState, log_path: Path, report: Report
+    ) -> None:
+        self.log = BootLog()
+        self.lines: list[str] = []
+        self.is_over = False
+        self._report = report
+        self._state = state
+        self._started_at = state.started_at or datetime.datetime.now(datetime.timezone.utc)
+        self._exit = ExitWatch(connect(), state.container_id)
+        log_path.parent.mkdir(parents=True, exist_ok=True)
+        self._thread = threading.Thread(target=self._follow, args=(connect(), log_path), daemon=True)
+        self._thread.start()
+
+    @property
+    def exit_status(self) -> int | None:
+        """Give the container's exit status once it ended, else None."""
+        return self._exit.status if self._exit.ended.is_set() else None
+
+    def has_ended(self) -> bool:
+        """Tell whether the container ended."""
+        return self._exit.ended.is_set()
+
+    def elapsed_seconds(self) -> float:
+        """Give the seconds since the container was started, by the daemon's clock where it is ours."""
+        return (datetime.datetime.now(datetime.timezone.utc) - self._started_at).total_seconds()
+
+    def tail(self) -> str:
+        """Give the log's last lines."""
+        return "\n".join(self.lines[-_TAIL_LINES:])
+
+    def first_cause(self) -> str | None:
+        """Give the first line that names a failure."""
+        return find_first_cause(self.lines)
+
+    def _follow(self, client: docker.DockerClient, log_path: Path) -> None:
+        with log_path.open("a", buffering=1) as file:
+            for moment, line in stream_logs(client, self._state.container_id, since=self._started_at):
+                self._take(moment, line, file)
+                if self.is_over:
+                    return
+
+    def _take(self, moment: datetime.datetime, line: str, file: TextIO) -> None:
+        file.write(line + "\n")
+        self.lines.append(line)
+        at_seconds = (moment - self._started_at).total_seconds()
+        opened = self.log.add(line, at_seconds)
+        percent = parse_progress(line)
+        if self.is_over:
+            return
+        if opened:
+            before = self.log.phases[-1]
+            self._report(
+                ProgressEvent("boot", f"{self.log.current} ({before.name} took {before.seconds:.1f} s)")
+            )
+        elif percent is not None:
+            self._report(ProgressEvent("boot", f"{self.log.current} {percent} %"))
+        elif self.log.current == "start" and " INFO " in line:
+            self._report(ProgressEvent("boot", f"start: {parse_message(line).strip()[:60]}"))
+
+
+def wait_first_token(
+    watch: BootWatch,
+    engine: EngineClient,
+    *,
+    timeout_seconds: float,
+    is_pooling: bool = False,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Boot:
+    """Wait until the engine gives a token, which is what readiness means.
+
+    Raises:
+        ServiceExitedError: The container ended; its first cause and last lines are told.
+        NotReadyError: Time ran out.
+    """
+    started = clock()
+    said = "not asked yet"
+    server_ready: float | None = None
+    while True:
+        if watch.has_ended():
+            raise _describe_exit(watch)
+        if clock() - started > timeout_seconds:
+            raise NotReadyError(
+                "engine",
+                clock() - started,
+                f"running, in phase `{watch.log.current}`",
+                said,
+                watch.tail(),
+                hint="`stack logs engine --follow` shows what it does; `engine.ready-timeout-seconds` gives it longer",
+            )
+        if server_ready is None and _is_listening(engine):
+            server_ready = watch.elapsed_seconds()
+        if server_ready is not None:
+            token = engine.probe_first_token(is_pooling=is_pooling, timeout_seconds=60)
+            if token.seconds is not None:
+                return _finish(watch, server_ready, token.seconds)
+            said = token.reason or said
+        else:
+            said = "connection refused"
+        sleep(_PROBE_INTERVAL_SECONDS)
+
+
+def _is_listening(engine: EngineClient) -> bool:
+    try:
+        return engine.fetch_raw("GET", "/health", timeout_seconds=2).status_code == 200
+    except ServiceApiError:
+        return False
+
+
+def _finish(watch: BootWatch, server_ready_seconds: float, first_token_seconds: float) -> Boot:
+    total = watch.elapsed_seconds()
+    watch.is_over = True
+    phases = watch.log.finish(server_ready_seconds, total)
+    return Boot(phases, total, watch.log.cache_state, first_token_seconds)
+
+
+def _describe_exit(watch: BootWatch) -> ServiceExitedError:
+    # The follower may still be reading the last lines when the daemon already tells the exit.
+    watch._thread.join(timeout=2)
+    cause = watch.first_cause() or f"exit status {watch.exit_status}"
+    return ServiceExitedError(
+        "engine",
+        watch.elapsed_seconds(),
+        cause,
+        "the container ended",
+        watch.tail(),
+        hint="`stack logs engine` shows the whole log; the boot's own copy is kept in the state directory",
+    )
+
+
+def find_engine(client: docker.DockerClient, project: str) -> ServiceState | None:
+    """Give the state of the project's engine container, or None where there is none."""
+    return read_services(client, project).get("engine")
+
+
+def keep_log(client: docker.DockerClient, state: ServiceState, path: Path) -> None:
+    """Keep a container's whole output before it is removed."""
+    text = read_log(client, state.container_id)
+    if text:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)

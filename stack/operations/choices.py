@@ -1,0 +1,152 @@
+"""What `auto` stands for on this machine: the device, where images come from, and the model, each with its reason.
+
+What was asked for explicitly is obeyed or refused, never replaced.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from stack.checks.gpus import Gpu, GpuReport, find_unfit_reason
+from stack.config.schema import StackConfig
+from stack.errors import HostError
+from stack.models.defaults import choose_default_model
+from stack.operations.engine_defaults import find_parallel_problem
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One decision.
+
+    Attributes:
+        key: What was decided, as the config's key.
+        value: What it came to.
+        reason: Why, in words.
+        is_automatic: Whether the tool chose; False where the user did.
+    """
+
+    key: str
+    value: str
+    reason: str
+    is_automatic: bool = True
+
+    def __str__(self) -> str:
+        return f"{self.key} = {self.value}: {self.reason}"
+
+
+@dataclass(frozen=True)
+class DeviceChoice:
+    """Where the engine runs.
+
+    Attributes:
+        choice: `cpu` or `cuda`, with the reason.
+        gpus: The GPUs that the engine gets.
+        devices: What is reserved: `all`, a count, or ids.
+        warnings: What the user should know about it.
+    """
+
+    choice: Choice
+    gpus: tuple[Gpu, ...] = ()
+    devices: str | int | tuple[str, ...] = "all"
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def device(self) -> str:
+        """Give `cpu` or `cuda`."""
+        return self.choice.value
+
+
+def choose_device(
+    config: StackConfig, report: GpuReport, has_gpu_runtime: Callable[[], bool]
+) -> DeviceChoice:
+    """Choose the device.
+
+    Args:
+        config: The configuration.
+        report: What the driver says of the GPUs.
+        has_gpu_runtime: Tells whether the daemon can give a GPU to a container; asked only beside a fit GPU.
+
+    Raises:
+        HostError: CUDA was asked for and cannot be had.
+    """
+    asked = config.engine.device
+    if asked == "cpu":
+        return DeviceChoice(Choice("engine.device", "cpu", '`engine.device = "cpu"` asks for it', False))
+    problem = find_unfit_reason(report)
+    if problem is None and not has_gpu_runtime():
+        problem = (
+            "the Docker daemon has no NVIDIA runtime and no CDI device (install the NVIDIA container toolkit)"
+        )
+    if problem is None:
+        return _take_gpus(config, report, is_automatic=asked == "auto")
+    if asked == "cuda":
+        raise HostError(
+            f'`engine.device = "cuda"` cannot be had: {problem}',
+            hint="`./scripts/up` installs the NVIDIA container toolkit; `--device cpu` serves without a GPU",
+        )
+    return DeviceChoice(Choice("engine.device", "cpu", problem))
+
+
+def _take_gpus(config: StackConfig, report: GpuReport, *, is_automatic: bool) -> DeviceChoice:
+    asked = config.engine.devices
+    if isinstance(asked, (list, tuple)):
+        wanted = {str(item) for item in asked}
+        gpus = tuple(gpu for gpu in report.gpus if str(gpu.index) in wanted or gpu.uuid in wanted)
+        if len(gpus) != len(wanted):
+            known = ", ".join(f"{gpu.index} ({gpu.name})" for gpu in report.gpus)
+            raise HostError(f"`engine.devices` names a GPU that is not here; there are: {known}")
+        return DeviceChoice(_cuda(gpus, report, is_automatic), gpus, tuple(str(item) for item in asked))
+    if isinstance(asked, int):
+        if asked > len(report.gpus):
+            raise HostError(f"`engine.devices = {asked}`, but this machine has {len(report.gpus)} GPUs")
+        gpus = report.gpus[:asked]
+        return DeviceChoice(_cuda(gpus, report, is_automatic), gpus, tuple(str(gpu.index) for gpu in gpus))
+    fit = tuple(gpu for gpu in report.gpus if gpu.capability >= (7, 5))
+    problem = find_parallel_problem(fit, 0) if len(fit) > 1 else None
+    if problem and "tensor-parallel-size" not in config.engine.args:
+        best = max(fit, key=lambda gpu: gpu.free_bytes)
+        warning = f"one GPU of {len(fit)} is used, because {problem}; `engine.devices` chooses"
+        return DeviceChoice(_cuda((best,), report, is_automatic), (best,), (str(best.index),), (warning,))
+    return DeviceChoice(_cuda(fit, report, is_automatic), fit, tuple(str(gpu.index) for gpu in fit))
+
+
+def _cuda(gpus: tuple[Gpu, ...], report: GpuReport, is_automatic: bool) -> Choice:
+    names = ", ".join(gpu.name for gpu in gpus)
+    reason = (
+        f"{names} with driver {report.driver}" if is_automatic else '`engine.device = "cuda"` asks for it'
+    )
+    return Choice("engine.device", "cuda", reason, is_automatic)
+
+
+def narrow_to_one_gpu(device: DeviceChoice, heads: int | None, args: object) -> DeviceChoice:
+    """Give one GPU where several cannot serve this model together and no tensor parallel size was asked for."""
+    if len(device.gpus) < 2 or (isinstance(args, dict) and "tensor-parallel-size" in args):
+        return device
+    problem = find_parallel_problem(device.gpus, heads)
+    if problem is None:
+        return device
+    best = max(device.gpus, key=lambda gpu: gpu.free_bytes)
+    warning = f"one GPU of {len(device.gpus)} is used, because {problem}; `engine.devices` chooses"
+    return DeviceChoice(device.choice, (best,), (str(best.index),), (*device.warnings, warning))
+
+
+def choose_model(
+    config: StackConfig, locked: str | None, device: DeviceChoice, ask_hub: Callable[[], tuple[bool, str]]
+) -> Choice:
+    """Choose the model: the one asked for, else the one that the lock holds, else one that fits.
+
+    Args:
+        config: The configuration.
+        locked: The model that an earlier `up` chose, from stack.lock.
+        device: Where the engine runs.
+        ask_hub: Tells whether the model hub answers, and how; asked only when it matters.
+    """
+    if config.model.id is not None:
+        return Choice("model.id", config.model.id, "asked for", False)
+    if locked is not None:
+        return Choice("model.id", locked, "as stack.lock has it from an earlier `up`")
+    reachable, reason = ask_hub()
+    free = min((gpu.free_bytes for gpu in device.gpus), default=None)
+    model, why = choose_default_model(free, None if reachable else reason)
+    return Choice("model.id", model, why)

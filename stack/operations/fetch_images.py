@@ -1,0 +1,152 @@
+"""Have the images here: pulls by digest, builds from packages, and what was learnt on the way for the lock."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import docker
+import httpx2
+
+from stack.errors import CommandError, ImageError
+from stack.images.build import BuildSettings, build_image, ensure_base_image, find_ca_bundle
+from stack.images.pull import PulledImage, Puller
+from stack.images.recipe import build_base_recipe
+from stack.images.registry import Registry
+from stack.operations.needs import ImageNeed
+from stack.operations.resolve import Resolved, build_lock_key, machine_platform
+from stack.operations.session import Session
+from stack.progress import ProgressEvent
+
+_BUILD_ATTEMPTS = 3
+
+
+@dataclass(frozen=True)
+class FetchedImage:
+    """An image that is here now.
+
+    Attributes:
+        need: What was needed.
+        name: What Compose is told.
+        image_id: The image's ID here.
+        pulled: What the pull said, or None for an image that was here or was built.
+    """
+
+    need: ImageNeed
+    name: str
+    image_id: str
+    pulled: PulledImage | None
+
+
+class ImageFetcher:
+    """Fetches images for one `up`; its methods may run side by side.
+
+    Args:
+        session: The run.
+        client: The daemon.
+        resolved: The decisions.
+    """
+
+    def __init__(self, session: Session, client: docker.DockerClient, resolved: Resolved) -> None:
+        self._session = session
+        self._client = client
+        self._resolved = resolved
+        self._fetched: dict[str, FetchedImage] = {}
+        # BuildKit shares the cores and the network between builds anyway: one at a time shows an honest progress.
+        self._building = threading.Lock()
+        for service, need in resolved.needs.items():
+            if need.action == "none" and need.image_id is not None:
+                self._fetched[service] = FetchedImage(need, need.name, need.image_id, None)
+
+    def fetch(self, need: ImageNeed) -> str:
+        """Have one image here, and give the name that Compose is told.
+
+        Raises:
+            ImageError: It cannot be had.
+            CommandError: A build failed.
+        """
+        fetched = self._pull(need) if need.action == "pull" else self._build(need)
+        self._fetched[need.service] = fetched
+        return fetched.name
+
+    def build_base(self) -> None:
+        """Make the Debian base that builds start from."""
+        config = self._session.config.images
+        recipe = build_base_recipe(config.debian_suite, config.debian_mirror)
+        self._retry(
+            "image base",
+            lambda: ensure_base_image(self._client, recipe, self._session.environ, self._session.report),
+        )
+
+    def fetched(self, service: str) -> FetchedImage:
+        """Give what is known of a service's image."""
+        return self._fetched[service]
+
+    def services(self) -> list[str]:
+        """List the services whose images are here."""
+        return list(self._fetched)
+
+    def image_ids(self) -> dict[str, str]:
+        """Give the image ID behind each lock key."""
+        device = self._resolved.device.device
+        known = dict(self._resolved.facts.image_ids)
+        return known | {build_lock_key(name, device): item.image_id for name, item in self._fetched.items()}
+
+    def _pull(self, need: ImageNeed) -> FetchedImage:
+        assert need.wanted is not None
+        config = self._session.config.images
+        verify = str(config.ca_bundle) if config.ca_bundle else True
+        with httpx2.Client(verify=verify) as http:
+            registry = Registry(
+                http, timeout_seconds=max(30.0, config.timeout_seconds), retries=config.retries
+            )
+            puller = Puller(self._client, registry, config.mirror, machine_platform(), config.retries)
+            pulled = puller.pull(need.wanted.reference, report=self._session.report, image_id=need.image_id)
+        name = f"{pulled.reference.name}@{pulled.digest}" if pulled.digest else pulled.image_id
+        return FetchedImage(need, name, pulled.image_id, pulled)
+
+    def _build(self, need: ImageNeed) -> FetchedImage:
+        assert need.recipe is not None
+        recipe, config = need.recipe, self._session.config.images
+        find_links = config.pip_find_links or self._session.environ.get("PIP_FIND_LINKS")
+        settings = BuildSettings(
+            ca_bundle=config.ca_bundle or find_ca_bundle(self._session.environ),
+            find_links=Path(find_links) if find_links and "://" not in str(find_links) else None,
+            pip_index_url=config.pip_index_url,
+            environ=self._session.environ,
+        )
+        with self._building:
+            self._retry(need.service, lambda: build_image(recipe, settings, self._session.report))
+        image = self._client.images.get(recipe.tag)
+        return FetchedImage(need, recipe.tag, str(image.id), None)
+
+    def _retry(self, task: str, build: Callable[[], object]) -> None:
+        for attempt in range(1, _BUILD_ATTEMPTS + 1):
+            try:
+                build()
+                return
+            except CommandError as err:
+                if attempt == _BUILD_ATTEMPTS or not is_worth_retrying(err):
+                    raise ImageError(err.message, hint=err.hint, detail=err.detail) from err
+                self._session.report(
+                    ProgressEvent(
+                        f"build {task}", f"failed, trying again ({attempt} of {_BUILD_ATTEMPTS - 1})"
+                    )
+                )
+
+
+def is_worth_retrying(err: CommandError) -> bool:
+    """Tell whether a build failed for want of the network rather than for what it was told to do."""
+    marks = (
+        "Temporary failure",
+        "Connection",
+        "timed out",
+        "Read timed out",
+        "Could not resolve",
+        "502",
+        "503",
+        "reset by peer",
+    )
+    return any(mark in err.stderr for mark in marks)

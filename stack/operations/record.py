@@ -1,0 +1,112 @@
+"""What `up` writes down for the next time: the lock, and the run metrics that Prometheus reads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from stack.config.lock import Lock, LockedEngine, LockedFile, LockedImage, LockedModel, merge, write_lock
+from stack.history.records import BootRecord
+from stack.history.store import History
+from stack.images.identity import is_upstream
+from stack.images.reference import parse_reference
+from stack.models.snapshot import Snapshot
+from stack.operations.fetch_images import FetchedImage, ImageFetcher
+from stack.operations.identify import EngineIdentity
+from stack.operations.resolve import Resolved, build_lock_key
+from stack.operations.session import Session
+from stack.telemetry.run_metrics import (
+    FAILED,
+    PASSED,
+    SKIPPED,
+    BootRun,
+    RunIdentity,
+    SmokeRun,
+    render_run_metrics,
+    write_run_metrics,
+)
+
+
+def write_lock_entries(
+    session: Session, resolved: Resolved, fetcher: ImageFetcher, identity: EngineIdentity, snapshot: Snapshot
+) -> bool:
+    """Write what was resolved into stack.lock; tell whether it changed."""
+    device = resolved.device.device
+    images = {
+        build_lock_key(service, device): _lock_image(
+            fetcher.fetched(service), device if service == "engine" else None
+        )
+        for service in fetcher.services()
+    }
+    found = identity.identity
+    engine = LockedEngine(
+        commit=found.commit,
+        commit_level=found.level,
+        version=found.version,
+        accepted=session.config.engine.accept,
+    )
+    new = Lock(engine=engine, images=images, model=_lock_model(snapshot))
+    return write_lock(session.lock_path, merge(resolved.lock, new))
+
+
+def write_metrics(session: Session, history: History) -> Path:
+    """Bring the run metrics up to date from the history."""
+    boots = [boot for boot in history.recent_boots(20) if boot.outcome == "ready"]
+    smoke = history.last_smoke()
+    newest = boots[0].start if boots else None
+    identity = None
+    if newest is not None:
+        identity = RunIdentity(
+            commit=newest.commit or "",
+            commit_level=newest.commit_level,
+            version=newest.version or "",
+            model=newest.model,
+            revision=newest.revision or "",
+            image_digest=newest.image_digest or newest.image_id,
+            device=newest.device,
+        )
+    run = None
+    if smoke is not None:
+        words = {"pass": PASSED, "warn": PASSED, "fail": FAILED, "skip": SKIPPED}
+        checks = {str(item["check"]): words[item["status"]] for item in smoke.report.get("checks", [])}
+        seconds = float(smoke.report.get("seconds", 0.0))
+        run = SmokeRun(smoke.started_at.timestamp() + seconds, seconds, checks)
+    text = render_run_metrics(identity, [_boot_run(boot) for boot in boots], run)
+    return write_run_metrics(session.paths.metrics, text)
+
+
+def _boot_run(boot: BootRecord) -> BootRun:
+    warm = {"warm": True, "cold": False}.get(boot.cache_state)
+    return BootRun(boot.start.started_at.timestamp(), boot.total_seconds or 0.0, boot.phases, warm)
+
+
+def _lock_image(fetched: FetchedImage, device: str | None) -> LockedImage:
+    need = fetched.need
+    if need.source == "packages" or need.wanted is None:
+        return LockedImage(reference=need.name, device=device, source="packages")
+    reference = parse_reference(fetched.name) if "@" in fetched.name else need.wanted.reference
+    digest = reference.digest or need.wanted.reference.digest
+    published = need.wanted.published
+    recorded = "public records" if published is not None and published.digest == digest else None
+    if recorded is None and is_upstream(reference):
+        recorded = "upstream"
+    return LockedImage(
+        reference=str(need.wanted.reference.with_digest(None)),
+        tag=need.wanted.reference.tag,
+        digest=digest,
+        device=device,
+        source="registry",
+        recorded_from=recorded or "registry",
+    )
+
+
+def _lock_model(snapshot: Snapshot) -> LockedModel | None:
+    # A directory's path is true on this machine only.
+    if snapshot.kind == "directory":
+        return None
+    files = {
+        record.name: LockedFile(size_bytes=record.size_bytes, sha256=record.sha256)
+        for record in snapshot.files
+    }
+    return LockedModel(
+        id="demo" if snapshot.kind == "demo" else snapshot.id, revision=snapshot.revision, files=files
+    )

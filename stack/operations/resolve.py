@@ -1,0 +1,267 @@
+"""From the configuration, the lock and this machine to everything that `up` needs to know, changing nothing."""
+
+from __future__ import annotations
+
+import platform
+import socket
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import docker
+import httpx2
+
+from stack.checks.gpus import read_gpus
+from stack.config.lock import Lock, load_lock
+from stack.config.schema import StackConfig
+from stack.containers.daemon import ServiceState, read_image, read_services
+from stack.errors import ImageError
+from stack.images.reference import apply_mirror, parse_reference
+from stack.images.references import PublishedImage, load_published_images
+from stack.images.registry import is_registry_reachable
+from stack.images.source import SourceChoice, choose_source, probe_registries
+from stack.models.facts import ModelFacts, build_model_facts
+from stack.models.hub import is_commit
+from stack.models.hub_access import is_hub_reachable
+from stack.models.reference import ModelReference, parse_model_reference
+from stack.models.snapshot import Snapshot
+from stack.models.warm import list_snapshots
+from stack.operations.choices import Choice, DeviceChoice, choose_device, choose_model, narrow_to_one_gpu
+from stack.operations.needs import (
+    ImageNeed,
+    LockedImage,
+    build_recipes,
+    build_wanted,
+    list_services,
+    read_overrides,
+    resolve_packages_need,
+    resolve_registry_need,
+)
+from stack.operations.project import ProjectFacts, load_facts
+from stack.operations.session import Session, has_gpu_runtime
+
+PREFERRED_PORTS = {"engine": 8000, "prometheus": 9090, "grafana": 3000, "gateway": 8080}
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """What `up` will work with.
+
+    Attributes:
+        device: Where the engine runs.
+        source: Where images come from.
+        model: Which model, with the reason.
+        reference: The model as a reference.
+        locked_revision: The model's revision in the lock, where it is of this model.
+        snapshot: The model's files, where they are on the volume already.
+        model_facts: What the model's own files say, where they are here.
+        needs: What each service's image needs.
+        left_out: Services that do not run, with the reason.
+        ports: The host's port of each published service.
+        published: The shipped table of images.
+        lock: The lock as it is.
+        facts: This machine's small facts.
+        running: The project's containers now.
+    """
+
+    device: DeviceChoice
+    source: SourceChoice
+    model: Choice
+    reference: ModelReference
+    locked_revision: str | None
+    snapshot: Snapshot | None
+    model_facts: ModelFacts | None
+    needs: Mapping[str, ImageNeed]
+    left_out: Mapping[str, str]
+    ports: Mapping[str, int]
+    published: Mapping[str, PublishedImage]
+    lock: Lock
+    facts: ProjectFacts
+    running: Mapping[str, ServiceState]
+
+    @property
+    def choices(self) -> list[Choice]:
+        """Give every decision with its reason."""
+        source = Choice("images.source", self.source.source, self.source.reason)
+        return [self.device.choice, source, self.model]
+
+
+def resolve(session: Session, client: docker.DockerClient) -> Resolved:
+    """Find out everything that `up` needs to know; asks the network only where nothing here tells.
+
+    Raises:
+        StackError: What was asked for cannot be had here.
+    """
+    config = session.config
+    lock = load_lock(session.lock_path)
+    facts = load_facts(session.paths.facts)
+    running = read_services(client, session.project)
+    device = choose_device(config, read_gpus(), lambda: has_gpu_runtime(client))
+    published = load_published_images()
+    source, needs, left_out = _resolve_images(session, client, device.device, lock, facts, published)
+    model = choose_model(config, _locked_model(lock), device, lambda: _ask_hub(config))
+    home, base = session.environ.get("HOME"), session.loaded.path
+    reference = parse_model_reference(model.value, home=_as_path(home), base=base.parent if base else None)
+    locked_revision = lock.model.revision if lock.model is not None and lock.model.id == model.value else None
+    if config.model.revision is not None and is_commit(config.model.revision):
+        locked_revision = config.model.revision
+    snapshot = find_snapshot(session, reference, locked_revision)
+    model_facts = build_model_facts(snapshot.path) if snapshot else None
+    if model_facts is not None:
+        device = narrow_to_one_gpu(device, model_facts.attention_heads, dict(config.engine.args))
+    ports = choose_ports(config, list(needs), facts.ports, running)
+    return Resolved(
+        device, source, model, reference, locked_revision, snapshot, model_facts, needs, left_out, ports, published,
+        lock, facts, running,
+    )  # fmt: skip
+
+
+def find_snapshot(session: Session, reference: ModelReference, revision: str | None) -> Snapshot | None:
+    """Give the model's snapshot on the volume, without asking anybody; None where that cannot be told."""
+    for snapshot in list_snapshots(session.config.model.volume):
+        if snapshot.kind != reference.kind:
+            continue
+        if reference.kind == "demo":
+            return snapshot
+        if reference.kind == "directory" and str(reference.path) == snapshot.id:
+            return snapshot
+        if reference.kind == "hub" and snapshot.id == reference.id and snapshot.revision == revision:
+            return snapshot
+    return None
+
+
+def choose_ports(
+    config: StackConfig,
+    services: Sequence[str],
+    remembered: Mapping[str, int],
+    running: Mapping[str, ServiceState],
+    is_free: Callable[[str, int], bool] | None = None,
+) -> dict[str, int]:
+    """Give each published service its port: the configured one, else the one it had, else the usual, else a free one."""
+    test = is_free or is_port_free
+    settings = {
+        "engine": config.services.engine.port,
+        "prometheus": config.services.prometheus.port,
+        "grafana": config.services.grafana.port,
+        "gateway": config.services.gateway.port,
+    }
+    chosen: dict[str, int] = {}
+    for service, asked in settings.items():
+        if service not in services:
+            continue
+        if isinstance(asked, int):
+            chosen[service] = asked
+            continue
+        address = config.services.gateway.address if service == "gateway" else "127.0.0.1"
+        had = remembered.get(service)
+        if had is not None and (
+            (service in running and running[service].state == "running") or test(address, had)
+        ):
+            chosen[service] = had
+            continue
+        candidates = [port for port in range(PREFERRED_PORTS[service], PREFERRED_PORTS[service] + 100)]
+        taken = set(chosen.values())
+        chosen[service] = next(port for port in candidates if port not in taken and test(address, port))
+    return chosen
+
+
+def is_port_free(address: str, port: int) -> bool:
+    """Tell whether a port can be bound now."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((address, port))
+        except OSError:
+            return False
+    return True
+
+
+def build_lock_key(service: str, device: str) -> str:
+    """Give the lock's key of a service's image: the engine has one for each device."""
+    return f"engine/{device}" if service == "engine" else service
+
+
+def _resolve_images(
+    session: Session,
+    client: docker.DockerClient,
+    device: str,
+    lock: Lock,
+    facts: ProjectFacts,
+    published: Mapping[str, PublishedImage],
+) -> tuple[SourceChoice, dict[str, ImageNeed], dict[str, str]]:
+    config = session.config
+    services = list_services(config, device)
+    wanted = build_wanted(config, services, device, published)
+    source = _choose_source(session, device, lock, [item.reference.registry for item in wanted.values()])
+    named = {service for service, image in read_overrides(config).items() if image}
+    recipes, left_out = (
+        build_recipes(config, services, device, published) if source.source == "packages" else ({}, {})
+    )
+
+    def find_image(name: str) -> Mapping[str, Any] | None:
+        return read_image(client, name)
+
+    needs: dict[str, ImageNeed] = {}
+    for service in services:
+        if service in recipes and service not in named:
+            needs[service] = resolve_packages_need(service, recipes[service], find_image)
+        elif service not in left_out or service in named:
+            left_out.pop(service, None)
+            entry = lock.images.get(build_lock_key(service, device))
+            locked = LockedImage(parse_reference(entry.reference), entry.source) if entry else None
+            if locked is not None and entry is not None and entry.digest:
+                locked = replace(locked, reference=locked.reference.with_digest(entry.digest))
+            remembered = facts.image_ids.get(build_lock_key(service, device))
+            needs[service] = resolve_registry_need(service, wanted[service], find_image, locked, remembered)
+    return source, needs, left_out
+
+
+def _choose_source(session: Session, device: str, lock: Lock, registries: Sequence[str]) -> SourceChoice:
+    config = session.config
+    entry = lock.images.get(build_lock_key("engine", device))
+    if config.images.source == "auto" and entry is not None and config.engine.image is None:
+        return SourceChoice(entry.source, "as stack.lock has it from an earlier `up`")
+    if config.images.source != "auto":
+        return choose_source(config.images.source, {})
+    hosts = [
+        apply_mirror(parse_reference(f"{host}/library/probe"), config.images.mirror).registry
+        for host in registries
+    ]
+    with httpx2.Client() as http:
+        timeout = config.images.timeout_seconds
+        answers = probe_registries(
+            hosts, lambda host: is_registry_reachable(host, timeout, client=http), timeout_seconds=timeout
+        )
+    return choose_source("auto", answers)
+
+
+def _locked_model(lock: Lock) -> str | None:
+    return lock.model.id if lock.model is not None else None
+
+
+def _ask_hub(config: StackConfig) -> tuple[bool, str]:
+    return is_hub_reachable(config.model.endpoint, config.images.timeout_seconds)
+
+
+def _as_path(text: str | None) -> Any:
+    from pathlib import Path
+
+    return Path(text) if text else None
+
+
+def machine_platform() -> str:
+    """Give this machine's platform as registries spell it."""
+    names = {"x86_64": "amd64", "aarch64": "arm64"}
+    return f"linux/{names.get(platform.machine(), platform.machine())}"
+
+
+def require_image(need: ImageNeed | None, service: str) -> ImageNeed:
+    """Give a need that must exist.
+
+    Raises:
+        ImageError: The service cannot run at all.
+    """
+    if need is None:
+        raise ImageError(f"`{service}` has no image here")
+    return need

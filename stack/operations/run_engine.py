@@ -1,0 +1,123 @@
+"""Follow a boot to its end: first token, what smoke will need warmed, and the record in the history."""
+
+from __future__ import annotations
+
+import datetime
+import time
+
+from stack.containers.daemon import ServiceState
+from stack.errors import NotReadyError, ServiceApiError, StackError
+from stack.history.records import BootStart, boot_kind, compare_phases
+from stack.history.store import History, open_history
+from stack.operations.boot import Boot, BootWatch, wait_first_token
+from stack.operations.outcome import BootResult, UpResult
+from stack.operations.record import write_metrics
+from stack.operations.session import Session
+from stack.progress import ProgressEvent
+from stack.traffic.engine_client import EngineClient, build_http_client
+
+
+def follow_boot(session: Session, up: UpResult, state: ServiceState | None) -> BootResult:
+    """Wait for the engine that was just started, and record how it went.
+
+    Raises:
+        ServiceExitedError: It ended.
+        NotReadyError: It gave no token in time.
+    """
+    if state is None:
+        raise NotReadyError("engine", 0, "missing", "Compose made no container", hint="stack logs engine")
+    history = open_history(session.paths.history)
+    started = state.started_at or datetime.datetime.now(datetime.timezone.utc)
+    log_path = session.paths.boots / f"{started:%Y%m%dT%H%M%SZ}-{state.container_id[:12]}.log"
+    start = _build_start(up, state, started, str(log_path))
+    boot_id = history.record_boot(start)
+    watch = BootWatch(session.connect, state, log_path, session.report)
+    try:
+        boot, warm_seconds = _wait(session, up, watch)
+    except (StackError, KeyboardInterrupt) as err:
+        outcome = "interrupted" if isinstance(err, KeyboardInterrupt) else "failed"
+        history.finish_boot(boot_id, outcome, total_seconds=watch.elapsed_seconds())
+        session.report(ProgressEvent("boot", outcome, state="failed"))
+        raise
+    for phase in boot.phases:
+        history.record_phase(boot_id, phase.name, phase.seconds)
+    cache = boot.cache_state if boot.cache_state in ("warm", "cold") else "unknown"
+    history.finish_boot(boot_id, "ready", total_seconds=boot.total_seconds, cache_state=cache)
+    _prune(history)
+    write_metrics(session, history)
+    before = history.last_boot_of_kind(start.kind, before=boot_id)
+    current = {phase.name: phase.seconds for phase in boot.phases}
+    deltas = compare_phases(current, before.phases) if before else []
+    return BootResult(
+        boot_id, boot.phases, boot.total_seconds, boot.cache_state, deltas, warm_seconds, str(log_path)
+    )
+
+
+def build_engine(session: Session, port: int, served_name: str | None = None) -> EngineClient:
+    """Give a client of the project's engine."""
+    key = session.paths.secrets / "engine_api_key"
+    text = key.read_text().strip() if session.config.engine.api_key and key.is_file() else None
+    return EngineClient(build_http_client(), f"http://127.0.0.1:{port}", model=served_name, api_key=text)
+
+
+def _wait(session: Session, up: UpResult, watch: BootWatch) -> tuple[Boot, float]:
+    engine = build_engine(session, up.resolved.ports["engine"])
+    facts = up.resolved.model_facts
+    is_pooling = bool(facts and facts.is_pooling)
+    boot = wait_first_token(
+        watch, engine, timeout_seconds=session.config.engine.ready_timeout_seconds, is_pooling=is_pooling
+    )
+    session.report(ProgressEvent("boot", f"first token after {boot.total_seconds:.1f} s", state="done"))
+    return boot, 0.0 if is_pooling else warm_engine(session, engine)
+
+
+def warm_engine(session: Session, engine: EngineClient) -> float:
+    """Send one request of each kind that smoke sends, so that what compiles at first use has compiled.
+
+    Asking for log-probabilities compiles a kernel even in an eager engine.
+    """
+    began = time.monotonic()
+    session.report(ProgressEvent("warm", "first request with log-probabilities"))
+    try:
+        engine.run_completion(
+            "Warm-up text for the engine.", max_tokens=2, logprobs=5, prompt_logprobs=1, temperature=0
+        )
+        engine.run_chat(
+            [{"role": "user", "content": "Say yes."}], max_tokens=2, logprobs=True, top_logprobs=5
+        )
+    except ServiceApiError as err:
+        # A base model has no chat template, and an engine may cap log-probabilities: smoke judges that, not this.
+        session.report(ProgressEvent("warm", f"not all of it: {err.message}", state="skipped"))
+        return time.monotonic() - began
+    seconds = time.monotonic() - began
+    session.report(ProgressEvent("warm", f"{seconds:.1f} s", state="done"))
+    return seconds
+
+
+def _build_start(up: UpResult, state: ServiceState, started: datetime.datetime, log_path: str) -> BootStart:
+    assert up.identity is not None and up.layout is not None
+    found, snapshot = up.identity.identity, up.snapshot
+    command = up.layout.services["engine"].command or ()
+    device = up.layout.device
+    model, revision = (snapshot.id, snapshot.revision) if snapshot else ("", None)
+    args = {"argv": list(command)}
+    kind = boot_kind(image_id=state.image_id, model=model, revision=revision, args=args, device=device)
+    return BootStart(
+        kind=kind,
+        started_at=started,
+        commit=found.commit,
+        commit_level=found.level,
+        version=found.version,
+        image_digest=up.identity.digest,
+        image_id=state.image_id,
+        model=model,
+        revision=revision,
+        device=device,
+        args=args,
+        log_path=log_path,
+    )
+
+
+def _prune(history: History) -> None:
+    for path in history.prune_boots():
+        path.unlink(missing_ok=True)

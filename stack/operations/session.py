@@ -1,0 +1,142 @@
+"""What every operation works with: the configuration, the project's folders, the outside world, and where to report."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import docker
+
+from stack.assets import asset_path
+from stack.config.load import LoadedConfig
+from stack.config.schema import StackConfig
+from stack.containers import daemon
+from stack.containers.compose import ComposeProject, read_compose_version
+from stack.containers.layout import Layout
+from stack.errors import HostError, StackError
+from stack.operations.project import ProjectPaths, build_paths
+from stack.progress import ProgressEvent, Report
+
+# 2.24 is the first with `!override`; what we use of Compose (create_host_path, config --hash) is older, and Debian 13
+# and Ubuntu 24.04 ship 2.24 or newer.
+MIN_COMPOSE = (2, 24)
+
+
+@dataclass(frozen=True)
+class Session:
+    """One run of the tool on one project.
+
+    Attributes:
+        loaded: The configuration with its origins.
+        environ: The caller's environment.
+        paths: The project's folders.
+        report: Where long steps report.
+        say: Where a sentence for the user goes.
+        connect: Makes a connection to the Docker daemon.
+    """
+
+    loaded: LoadedConfig
+    environ: Mapping[str, str]
+    paths: ProjectPaths
+    report: Report
+    say: Callable[[str], None]
+    connect: Callable[[], docker.DockerClient] = daemon.connect
+
+    @property
+    def config(self) -> StackConfig:
+        """Give the configuration."""
+        return self.loaded.config
+
+    @property
+    def project(self) -> str:
+        """Give the Compose project's name."""
+        return self.loaded.config.project
+
+    @property
+    def lock_path(self) -> Path:
+        """Give the path of stack.lock: beside stack.toml, else in the state."""
+        return (
+            self.loaded.path.with_name("stack.lock") if self.loaded.path else self.paths.state / "stack.lock"
+        )
+
+
+def build_session(
+    loaded: LoadedConfig, environ: Mapping[str, str], report: Report, say: Callable[[str], None]
+) -> Session:
+    """Give the session of a loaded configuration."""
+    paths = build_paths(loaded.config.project, environ, loaded.config.engine.cache_dir)
+    return Session(loaded, environ, paths, report, say)
+
+
+def check_tools(session: Session) -> docker.DockerClient:
+    """Make sure that Docker and Compose v2 can be used, and give a connection.
+
+    Raises:
+        HostError: One of them is missing, too old or not allowed.
+    """
+    client = session.connect()
+    version = read_compose_version()
+    if version is None:
+        raise HostError(
+            "Docker Compose v2 is not installed (`docker compose version` fails)",
+            hint="./scripts/up installs it; or see https://docs.docker.com/compose/install/",
+        )
+    numbers = tuple(int("".join(filter(str.isdigit, part)) or 0) for part in version.split(".")[:2])
+    if numbers < MIN_COMPOSE:
+        wanted = ".".join(str(number) for number in MIN_COMPOSE)
+        raise HostError(
+            f"Docker Compose {version} is too old: {wanted} or newer is needed",
+            hint="./scripts/up installs it",
+        )
+    return client
+
+
+def has_gpu_runtime(client: docker.DockerClient) -> bool:
+    """Tell whether the daemon can give an NVIDIA GPU to a container: its own word, not what is on PATH."""
+    info: dict[str, Any] = client.info()
+    devices = info.get("DiscoveredDevices") or []
+    return "nvidia" in (info.get("Runtimes") or {}) or any(
+        "nvidia.com/gpu" in str(device) for device in devices
+    )
+
+
+def build_project(session: Session, layout: Layout, override: Path | None = None) -> ComposeProject:
+    """Give the Compose project of a layout."""
+    files = [asset_path("compose", name) for name in layout.compose_files]
+    return ComposeProject([*files, override or session.paths.override], session.project, session.paths.state)
+
+
+@contextmanager
+def hold_project(session: Session, doing: str) -> Iterator[None]:
+    """Keep other runs of the tool off this project; a second one waits and says for whom.
+
+    The kernel lets go of the lock when the process ends, however it ends.
+    """
+    path = session.paths.state / "lock"
+    try:
+        session.paths.state.mkdir(parents=True, exist_ok=True, mode=0o700)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as err:
+        raise StackError(
+            f"{err.filename}: {err.strerror}", hint="choose another place with XDG_STATE_HOME"
+        ) from err
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            other = os.pread(descriptor, 200, 0).decode(errors="replace").strip()
+            session.report(
+                ProgressEvent("waiting", f"{other or 'another run'} works on project `{session.project}`")
+            )
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            session.report(ProgressEvent("waiting", "it is done", state="done"))
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"`stack {doing}` (process {os.getpid()})\n".encode(), 0)
+        yield
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,230 @@
+"""`stack smoke`: hand the facts of the running stack to the checks, and keep what they found."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable, Mapping, Sequence
+
+import httpx2
+
+from stack.assets import asset_path
+from stack.checks.finding import Baseline, Finding, Report
+from stack.checks.report import build_document
+from stack.checks.smoke.run import run_smoke
+from stack.checks.smoke.target import (
+    Canary,
+    IdentityFacts,
+    ModelFacts,
+    RuleState,
+    ServiceFacts,
+    SmokeConfig,
+    SmokeTarget,
+    TargetState,
+)
+from stack.containers.daemon import ServiceState
+from stack.errors import NotReadyError
+from stack.history.records import baseline_key
+from stack.history.store import History, open_history
+from stack.models.facts import ModelFacts as FileFacts
+from stack.models.facts import build_model_facts
+from stack.models.warm import list_snapshots
+from stack.operations.outcome import UpResult
+from stack.operations.project import load_facts
+from stack.operations.record import write_metrics
+from stack.operations.run_engine import build_engine
+from stack.operations.session import Session
+from stack.operations.status import Status, read_status
+from stack.telemetry.grafana_api import GrafanaApi
+from stack.telemetry.prometheus_api import PrometheusApi
+
+_OPTIONAL = ("grafana", "node-exporter", "dcgm-exporter")
+
+
+class PrometheusFacts:
+    """Prometheus as the checks ask for it.
+
+    Args:
+        api: The client.
+    """
+
+    def __init__(self, api: PrometheusApi) -> None:
+        self._api = api
+
+    def targets(self) -> Sequence[TargetState]:
+        """Give every scrape target."""
+        return [
+            TargetState(item.job, item.url, item.health, item.last_error)
+            for item in self._api.fetch_targets()
+        ]
+
+    def rules(self) -> Sequence[RuleState]:
+        """Give every rule."""
+        return [
+            RuleState(item.group, item.name, item.health, item.last_error) for item in self._api.fetch_rules()
+        ]
+
+    def query(self, expression: str) -> Sequence[tuple[Mapping[str, str], float]]:
+        """Give the series of an instant query."""
+        return [(series.labels, series.value) for series in self._api.query(expression)]
+
+
+class GrafanaFacts:
+    """Grafana as the checks ask for it.
+
+    Args:
+        api: The client.
+    """
+
+    def __init__(self, api: GrafanaApi) -> None:
+        self._api = api
+
+    def health(self) -> str:
+        """Give the state of Grafana's database."""
+        return self._api.fetch_health().database
+
+    def datasource_health(self) -> tuple[str, str]:
+        """Give status and message of the data source's own test."""
+        found = self._api.fetch_datasource_health("prometheus")
+        return found.status, found.message
+
+    def dashboards(self) -> Sequence[str]:
+        """Give the uids of the dashboards that are there."""
+        return [hit.uid for hit in self._api.fetch_dashboards()]
+
+
+def run(session: Session, *, on_finding: Callable[[Finding], None] = lambda finding: None) -> Report:
+    """Test the running stack, and record the result.
+
+    Raises:
+        NotReadyError: Nothing runs that could be tested.
+    """
+    status = read_status(session)
+    if not status.is_serving or status.boot is None:
+        raise NotReadyError("engine", 0, "not running", "nothing to test", hint="stack up")
+    history = open_history(session.paths.history)
+    with httpx2.Client(trust_env=False) as http:
+        target = build_target(session, status, history, http)
+        started = datetime.datetime.now(datetime.timezone.utc)
+        report = run_smoke(target, on_finding=on_finding)
+    history.record_smoke(
+        status.boot.id, started_at=started, passed=report.is_passed, report=build_document(report)
+    )
+    if report.baseline is not None and target.baseline is None:
+        history.save_baseline(_baseline_key(status), report.baseline.to_document())
+    write_metrics(session, history)
+    return report
+
+
+def build_target(session: Session, status: Status, history: History, http: httpx2.Client) -> SmokeTarget:
+    """Put together everything that the checks may ask."""
+    assert status.boot is not None
+    config = session.config
+    file_facts = _read_file_facts(session, status)
+    engine = build_engine(session, status.facts.ports["engine"], status.served_name)
+    key = session.paths.secrets / "engine_api_key"
+    argv = list(status.boot.start.args.get("argv", []))
+    saved = history.load_baseline(_baseline_key(status))
+    prometheus = _build_prometheus(status, http)
+    grafana, grafana_skip = _build_grafana(session, status, http)
+    return SmokeTarget(
+        engine=engine,
+        served_name=status.served_name or "",
+        model=ModelFacts(
+            id=status.boot.start.model,
+            revision=status.boot.start.revision or "",
+            is_pooling=bool(file_facts and file_facts.is_pooling),
+            is_reasoning=bool(file_facts and file_facts.is_reasoning),
+            has_chat_template=bool(file_facts and file_facts.has_chat_template) or "--chat-template" in argv,
+            vocab_size=file_facts.vocab_size if file_facts else None,
+        ),
+        services=tuple(_build_service(state) for state in status.states.values()),
+        identity=_build_identity(session, status),
+        max_num_seqs=int(argv[argv.index("--max-num-seqs") + 1]) if "--max-num-seqs" in argv else None,
+        api_key=key.read_text().strip() if config.engine.api_key and key.is_file() else None,
+        prometheus=prometheus,
+        grafana=grafana,
+        grafana_skip=grafana_skip,
+        dashboard_uids=tuple(
+            path.stem for path in sorted(asset_path("grafana", "dashboards").glob("*.json"))
+        ),
+        baseline=Baseline.from_document(saved.scores) if saved is not None else None,
+        config=SmokeConfig(
+            canaries=tuple(Canary(c.kind, c.prompt, c.right, tuple(c.wrong)) for c in config.smoke.canaries),
+            texts=tuple(config.smoke.texts),
+            concurrency=config.smoke.concurrency,
+            timeout_seconds=float(config.smoke.timeout_seconds),
+        ),
+    )
+
+
+def _read_file_facts(session: Session, status: Status) -> FileFacts | None:
+    assert status.boot is not None
+    start = status.boot.start
+    for snapshot in list_snapshots(session.config.model.volume):
+        if snapshot.id == start.model and snapshot.revision == start.revision:
+            return build_model_facts(snapshot.path)
+    return None
+
+
+def _build_service(state: ServiceState) -> ServiceFacts:
+    return ServiceFacts(
+        name=state.name,
+        state=state.state,
+        health=state.health,
+        restart_count=state.restart_count,
+        started_at=state.started_at.isoformat() if state.started_at else None,
+        is_required=state.name not in _OPTIONAL,
+    )
+
+
+def _build_identity(session: Session, status: Status) -> IdentityFacts:
+    assert status.boot is not None
+    start, locked = status.boot.start, status.lock.engine
+    engine = status.states["engine"]
+    key = f"engine/{start.device}"
+    image = status.lock.images.get(key)
+    digest = next((service.digest for service in status.services if service.name == "engine"), None)
+    return IdentityFacts(
+        expected_commit=session.config.engine.commit or (locked.commit if locked else None),
+        found_commit=start.commit,
+        found_level=start.commit_level,
+        accepted_level="claimed" if session.config.engine.commit is None else session.config.engine.accept,
+        expected_digest=image.digest if image else None,
+        found_digest=digest or start.image_digest,
+        expected_image_id=load_facts(session.paths.facts).image_ids.get(key),
+        found_image_id=engine.image_id,
+        expected_version=locked.version if locked else None,
+    )
+
+
+def _build_prometheus(status: Status, http: httpx2.Client) -> PrometheusFacts | None:
+    if "prometheus" not in status.states or "prometheus" not in status.facts.ports:
+        return None
+    return PrometheusFacts(PrometheusApi(http, f"http://127.0.0.1:{status.facts.ports['prometheus']}"))
+
+
+def _build_grafana(session: Session, status: Status, http: httpx2.Client) -> tuple[GrafanaFacts | None, str]:
+    if not session.config.services.grafana.enabled:
+        return None, "Grafana is switched off in the configuration"
+    if "grafana" not in status.states or "grafana" not in status.facts.ports:
+        return None, "Grafana is not part of this stack: its image comes from a container registry only"
+    password = (session.paths.secrets / "grafana_password").read_text().strip()
+    url = f"http://127.0.0.1:{status.facts.ports['grafana']}"
+    return GrafanaFacts(GrafanaApi(http, url, user="admin", password=password)), ""
+
+
+def _baseline_key(status: Status) -> str:
+    assert status.boot is not None
+    start = status.boot.start
+    argv = list(start.args.get("argv", []))
+    dtype = str(argv[argv.index("--dtype") + 1]) if "--dtype" in argv else "auto"
+    mode = f"{dtype} {'eager' if '--enforce-eager' in argv else 'compiled'}"
+    return baseline_key(model=start.model, revision=start.revision, dtype=mode, device=start.device)
+
+
+def needs_smoke(session: Session, up: UpResult) -> bool:
+    """Tell whether `up` should test: after any change, and where this boot has not passed yet."""
+    if up.plan.steps:
+        return True
+    status = read_status(session)
+    return status.smoke is None or not status.smoke.passed
