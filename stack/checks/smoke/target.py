@@ -1,0 +1,198 @@
+"""What smoke is given: facts about a running stack and the few clients to ask it through."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+from stack.checks.finding import Baseline
+
+Level = Literal["verified", "claimed", "unknown"]
+
+
+class Engine(Protocol):
+    """What smoke needs of a client of the engine; failures are `ServiceApiError`, with a `status_code`."""
+
+    def fetch_models(self) -> Sequence[Any]: ...
+    def fetch_version(self) -> str: ...
+    def fetch_metrics(self) -> str: ...
+    def fetch_tokens(self, prompt: str, *, add_special_tokens: bool = ...) -> list[int]: ...
+    def fetch_chat_tokens(
+        self, messages: Sequence[Mapping[str, str]], *, add_generation_prompt: bool = ...
+    ) -> list[int]: ...
+    def fetch_text(self, token_ids: Sequence[int]) -> str: ...
+    def fetch_embeddings(self, texts: Sequence[str]) -> list[list[float]]: ...
+    def fetch_raw(
+        self,
+        method: str,
+        path: str,
+        *,
+        content: bytes | None = ...,
+        api_key: str | None = ...,
+        use_key: bool = ...,
+        timeout_seconds: float | None = ...,
+    ) -> Any: ...
+    def run_completion(self, prompt: str | Sequence[int], **options: Any) -> Any: ...
+    def run_completions(self, prompts: Sequence[str | Sequence[int]], **options: Any) -> list[Any]: ...
+    def run_chat(self, messages: Sequence[Mapping[str, str]], **options: Any) -> Any: ...
+    def run_chat_batch(
+        self, conversations: Sequence[Sequence[Mapping[str, str]]], **options: Any
+    ) -> list[Any]: ...
+    def stream_completion(self, prompt: str | Sequence[int], **options: Any) -> Iterator[Any]: ...
+    def stream_chat(self, messages: Sequence[Mapping[str, str]], **options: Any) -> Iterator[Any]: ...
+
+
+@dataclass(frozen=True)
+class TargetState:
+    """One scrape target as Prometheus sees it (`health` is `up`, `down` or `unknown`)."""
+
+    job: str
+    url: str
+    health: str
+    last_error: str = ""
+
+
+@dataclass(frozen=True)
+class RuleState:
+    """One rule as Prometheus sees it (`health` is `ok`, `err` or `unknown`)."""
+
+    group: str
+    name: str
+    health: str
+    last_error: str = ""
+
+
+class Prometheus(Protocol):
+    """What smoke asks of Prometheus; failures are `ServiceApiError`."""
+
+    def targets(self) -> Sequence[TargetState]: ...
+    def rules(self) -> Sequence[RuleState]: ...
+    def query(self, expression: str) -> Sequence[tuple[Mapping[str, str], float]]: ...
+
+
+class Grafana(Protocol):
+    """What smoke asks of Grafana; failures are `ServiceApiError`.
+
+    `health` gives the state of its database (`ok`), `datasource_health` the status (`OK`) and the message of
+    the data source's own test, `dashboards` the uids that are there.
+    """
+
+    def health(self) -> str: ...
+    def datasource_health(self) -> tuple[str, str]: ...
+    def dashboards(self) -> Sequence[str]: ...
+
+
+@dataclass(frozen=True)
+class ServiceFacts:
+    """One container of the stack, as Docker tells it now."""
+
+    name: str
+    state: str
+    health: str | None = None
+    restart_count: int = 0
+    started_at: str | None = None
+    is_required: bool = True
+
+
+@dataclass(frozen=True)
+class IdentityFacts:
+    """What the engine should be, and what was found; None where the lock or the container says nothing.
+
+    Attributes:
+        accepted_level: The lowest level that is good enough (`accept` in the config).
+    """
+
+    expected_commit: str | None = None
+    found_commit: str | None = None
+    found_level: Level = "unknown"
+    accepted_level: Level = "verified"
+    expected_digest: str | None = None
+    found_digest: str | None = None
+    expected_image_id: str | None = None
+    found_image_id: str | None = None
+    expected_version: str | None = None
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """What is known of the model from its files and from the engine's arguments.
+
+    Attributes:
+        embedding_size: The length of a pooling model's vectors.
+        is_normalized: Whether a pooling model's vectors have length one; None when unknown.
+    """
+
+    id: str
+    revision: str
+    is_pooling: bool = False
+    is_reasoning: bool = False
+    has_chat_template: bool = True
+    vocab_size: int | None = None
+    embedding_size: int | None = None
+    is_normalized: bool | None = None
+
+
+@dataclass(frozen=True)
+class Canary:
+    """A question whose right answer must score better than the wrong ones.
+
+    Attributes:
+        kind: `chat` goes through the chat template; `completion` continues the prompt as it is (mind the
+            leading space of the answers).
+    """
+
+    kind: Literal["chat", "completion"]
+    prompt: str
+    right: str
+    wrong: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class SmokeConfig:
+    """What the user may change.
+
+    Attributes:
+        canaries: More canaries, beside the default ones.
+        texts: More texts whose likelihood is measured, beside the default ones.
+        use_defaults: Whether the default canaries and texts (English) are used.
+        concurrency: How many requests the batched checks send at once.
+        timeout_seconds: For the whole run.
+    """
+
+    canaries: tuple[Canary, ...] = ()
+    texts: tuple[str, ...] = ()
+    use_defaults: bool = True
+    concurrency: int = 8
+    timeout_seconds: float = 60.0
+
+
+@dataclass(frozen=True)
+class SmokeTarget:
+    """A running stack, as facts.
+
+    Attributes:
+        engine: A client that holds the served name and the API key.
+        served_name: The name under which the model must be served.
+        max_num_seqs: How many requests the engine may run at once, where it is limited by an argument.
+        api_key: The key that must be demanded, or None when none is set.
+        prometheus: None when there is none; the reason stands in `prometheus_skip`.
+        grafana: None when there is none; the reason stands in `grafana_skip`.
+        baseline: What an earlier run measured on this model revision.
+    """
+
+    engine: Engine
+    served_name: str
+    model: ModelFacts
+    services: tuple[ServiceFacts, ...] = ()
+    identity: IdentityFacts = field(default_factory=IdentityFacts)
+    max_model_len: int | None = None
+    max_num_seqs: int | None = None
+    api_key: str | None = None
+    prometheus: Prometheus | None = None
+    prometheus_skip: str = "there is no Prometheus in this stack"
+    grafana: Grafana | None = None
+    grafana_skip: str = "there is no Grafana in this stack"
+    dashboard_uids: tuple[str, ...] = ()
+    baseline: Baseline | None = None
+    config: SmokeConfig = field(default_factory=SmokeConfig)
