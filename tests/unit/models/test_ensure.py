@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import os
+import shutil
+
+import pytest
+
+from stack.errors import ModelError
+from stack.models.demo import DEMO_REVISION
+from stack.models.snapshot import build_snapshot_folder, load_snapshot
+
+from .conftest import build_model_files, write_files
+
+SHARD = "model-00001-of-00002.safetensors"
+
+
+def flip_first_byte_of_the_data(path) -> None:
+    with path.open("r+b") as stream:
+        stream.seek(-1, os.SEEK_END)
+        last = stream.read(1)
+        stream.seek(-1, os.SEEK_END)
+        stream.write(bytes([last[0] ^ 1]))
+
+
+def test_a_cut_file_is_said_and_fetched_again_alone(hub, ensure, events):
+    model = hub.add_model("acme/tiny", build_model_files())
+    snapshot = ensure()
+    with (snapshot.path / SHARD).open("r+b") as stream:
+        stream.truncate(100)
+    hub.requests.clear()
+    again = ensure(locked_revision=model.commit)
+    assert (again.path / SHARD).read_bytes() == model.files[SHARD]
+    assert hub.count("/resolve/") == 1
+    assert any(SHARD in event.text and "was cut" in event.text for event in events)
+
+
+def test_a_file_with_other_bytes_of_the_same_length_is_fetched_again(hub, ensure):
+    model = hub.add_model("acme/tiny", build_model_files())
+    snapshot = ensure()
+    flip_first_byte_of_the_data(snapshot.path / SHARD)
+    ensure()
+    assert (snapshot.path / SHARD).read_bytes() == model.files[SHARD]
+
+
+def test_a_file_that_is_gone_comes_back_and_one_that_was_added_goes(hub, ensure):
+    hub.add_model("acme/tiny", build_model_files())
+    snapshot = ensure()
+    (snapshot.path / "config.json").unlink()
+    (snapshot.path / "extra.safetensors").write_bytes(b"x")
+    ensure()
+    assert (snapshot.path / "config.json").is_file()
+    assert not (snapshot.path / "extra.safetensors").exists()
+
+
+def test_a_damaged_snapshot_is_refused_when_nothing_can_be_fetched(hub, ensure):
+    model = hub.add_model("acme/tiny", build_model_files())
+    snapshot = ensure()
+    (snapshot.path / SHARD).unlink()
+    with pytest.raises(ModelError, match="HF_HUB_OFFLINE"):
+        ensure(revision=model.commit, environ={"HF_HUB_OFFLINE": "1"})
+    assert snapshot.path.is_dir()
+
+
+def test_a_volume_that_was_copied_is_hashed_once_and_then_trusted(hub, ensure, tmp_path, events):
+    model = hub.add_model("acme/tiny", build_model_files())
+    ensure()
+    shutil.copytree(tmp_path / "volume", tmp_path / "copy", copy_function=shutil.copyfile)
+    hub.requests.clear()
+    settings = {"volume": tmp_path / "copy", "revision": model.commit}
+    snapshot = ensure(**settings)
+    assert snapshot.path.is_relative_to(tmp_path / "copy")
+    assert any("files hashed, 0 changed" in event.text for event in events)
+    events.clear()
+    assert ensure(**settings) == snapshot
+    assert [event.state for event in events] == ["done"]
+    assert hub.requests == []
+
+
+def test_a_folder_with_another_models_manifest_is_refused(hub, ensure, tmp_path):
+    model = hub.add_model("acme/tiny", build_model_files())
+    snapshot = ensure()
+    other = build_snapshot_folder(tmp_path / "volume", snapshot.key._replace(id="acme/other"))
+    shutil.copytree(snapshot.path.parent, other)
+    with pytest.raises(ModelError, match="holds acme/tiny"):
+        ensure("acme/other", revision=model.commit)
+
+
+def test_nothing_is_left_in_staging_after_a_landing(hub, ensure, tmp_path):
+    hub.add_model("acme/tiny", build_model_files())
+    snapshot = ensure()
+    assert list((tmp_path / "volume" / ".staging").iterdir()) == []
+    assert load_snapshot(snapshot.path.parent) == snapshot
+
+
+def test_a_directory_whose_files_are_not_the_locked_ones_is_refused(ensure, tmp_path):
+    folder = write_files(tmp_path / "model", build_model_files())
+    (folder / "model.safetensors.index.json").unlink()
+    first = ensure(str(folder))
+    assert ensure(str(folder), locked_revision=first.revision) == first
+    (folder / "config.json").write_text("{}")
+    with pytest.raises(ModelError, match="not the locked ones"):
+        ensure(str(folder), locked_revision=first.revision)
+    assert ensure(str(folder)).revision != first.revision
+
+
+def test_a_directory_has_no_branch(ensure, tmp_path):
+    folder = write_files(tmp_path / "model", build_model_files())
+    with pytest.raises(ModelError, match="no revision"):
+        ensure(str(folder), revision="main")
+
+
+def test_another_revision_of_the_demo_model_is_refused(ensure):
+    with pytest.raises(ModelError, match="demo model is"):
+        ensure("demo", revision="main")
+    with pytest.raises(ModelError, match="demo model is"):
+        ensure("demo", locked_revision=DEMO_REVISION.replace("2", "3"))
+
+
+def test_the_demo_model_needs_room_too(ensure):
+    with pytest.raises(ModelError, match="free, the model needs"):
+        ensure("demo", free_bytes=lambda path: 1000)
