@@ -9,7 +9,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -25,12 +25,10 @@ from stack.telemetry.run_metrics import BootRun, RunIdentity, SmokeRun, render_r
 from stack.telemetry.scrape import render_prometheus_config, render_targets
 
 INVENTORY = Path(__file__).resolve().parents[1] / "fixtures" / "metrics" / "vllm-0.32.0.txt"
+PHASES = {"load": 30.0, "server": 8.0, "first-token": 2.0}
 RUN_METRICS = render_run_metrics(
     RunIdentity("a" * 40, "claimed", "0.32.0", "smollm2", "demo", "sha256:" + "b" * 64, "cpu"),
-    [
-        BootRun(1763750000 + day * 86400, 40, {"load": 30, "server": 8}, is_cache_warm=True)
-        for day in range(3)
-    ],
+    [BootRun(1763750000 + day * 86400, 40, PHASES, is_cache_warm=True) for day in range(3)],
     SmokeRun(1763750050, 6, {"services": 1, "answers": 1, "grafana": -1}),
 )
 EVERYTHING_BUT_TRAFFIC = {"boot", "smoke", "process-metrics", "compile-cache"}
@@ -44,19 +42,17 @@ def grow(page: str, scrapes: int) -> str:
 
 
 class Engine(BaseHTTPRequestHandler):
-    """Serves the inventory at /metrics, busier with every scrape where asked for, and the run metrics at /run."""
+    """Serves the inventory at /metrics, with more traffic at every scrape if busy, and run metrics at /run."""
 
     page = INVENTORY.read_text(encoding="utf-8")
     is_busy = True
     scrapes = 0
 
     def do_GET(self) -> None:
-        kind = type(self)
+        kind, text = type(self), RUN_METRICS
         if self.path == "/metrics":
             kind.scrapes += 1
-        text = (
-            grow(self.page, kind.scrapes if self.is_busy else 1) if self.path == "/metrics" else RUN_METRICS
-        )
+            text = grow(self.page, kind.scrapes if self.is_busy else 1)
         self.send_response(200)
         self.send_header("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
         self.end_headers()
@@ -82,6 +78,9 @@ class Live:
 
     def run_panels(self) -> tuple[PanelResult, ...]:
         return run_panel_queries(load_dashboards(asset_path("grafana", "dashboards")), self.api.query)
+
+    def find_dead(self, happened: Collection[str] = frozenset(EVERYTHING_BUT_TRAFFIC)) -> list[str]:
+        return [str(result) for result in find_dead_panels(self.run_panels(), happened=happened)]
 
 
 def find_free_port() -> int:
@@ -134,7 +133,7 @@ def running_prometheus(config: Path, own: str, log: Path) -> Iterator[None]:
             process.wait(timeout=PATIENCE_SECONDS)
 
 
-@pytest.fixture(scope="module", params=[True, False], ids=["busy", "idle"])
+@pytest.fixture(scope="module", params=["busy", "idle"])
 def live(request, tmp_path_factory) -> Iterator[Live]:
     if shutil.which("prometheus") is None:
         how = "prometheus is missing: apt-get install prometheus"
@@ -142,7 +141,7 @@ def live(request, tmp_path_factory) -> Iterator[Live]:
             pytest.fail(how)
         pytest.skip(how)
     folder = tmp_path_factory.mktemp("live")
-    handler = type("Scraped", (Engine,), {"is_busy": request.param})
+    handler = type("Scraped", (Engine,), {"is_busy": request.param == "busy"})
     own = f"127.0.0.1:{find_free_port()}"
     with serving(handler) as engine, httpx2.Client(trust_env=False) as client:
         config = write_config(folder / "prometheus", engine, own)
@@ -153,21 +152,13 @@ def live(request, tmp_path_factory) -> Iterator[Live]:
             yield live
 
 
-@pytest.fixture
-def has_traffic(request) -> bool:
-    return "busy" in request.node.callspec.id
-
-
 def test_every_service_of_the_stack_is_a_target_that_is_up_and_no_other_is_one(live):
     def jobs() -> dict[str, str]:
         return {target.job: target.health for target in live.api.fetch_targets()}
 
     live.eventually(lambda: jobs() == dict.fromkeys(("vllm", "node", "prometheus"), "up"), jobs)
-    assert {target.instance for target in live.api.fetch_targets()} == {
-        "engine",
-        "node-exporter",
-        "prometheus",
-    }
+    instances = {target.instance for target in live.api.fetch_targets()}
+    assert instances == {"engine", "node-exporter", "prometheus"}
 
 
 def test_every_rule_is_healthy(live):
@@ -177,36 +168,33 @@ def test_every_rule_is_healthy(live):
     )
 
 
-def test_every_recording_rule_records_something_once_there_is_traffic(live, has_traffic):
-    if not has_traffic:
-        pytest.skip("without traffic, latencies are not recorded: see the panels")
-
+@pytest.mark.parametrize("live", ["busy"], indirect=True)
+def test_every_recording_rule_records_something_once_there_is_traffic(live):
     def silent() -> list[str]:
         return [rule.name for rule in live.api.fetch_rules() if not live.api.query(rule.name)]
 
     live.eventually(lambda: not silent(), silent)
 
 
-def test_every_panel_shows_what_it_should(live, has_traffic):
-    happened = EVERYTHING_BUT_TRAFFIC | ({"traffic"} if has_traffic else set())
+@pytest.mark.parametrize(
+    ("live", "happened"),
+    [("busy", EVERYTHING_BUT_TRAFFIC | {"traffic"}), ("idle", EVERYTHING_BUT_TRAFFIC)],
+    indirect=["live"],
+)
+def test_every_panel_shows_what_it_should(live, happened):
+    live.eventually(lambda: not live.find_dead(happened), lambda: live.find_dead(happened))
 
-    def dead() -> list[str]:
-        return [str(result) for result in find_dead_panels(live.run_panels(), happened=happened)]
 
-    live.eventually(lambda: not dead(), dead)
-
-
-def test_without_traffic_latency_panels_are_empty_and_not_nan(live, has_traffic):
-    if has_traffic:
-        pytest.skip("for the idle engine")
-    live.eventually(lambda: not find_dead_panels(live.run_panels(), happened=()), lambda: "no data at all")
+@pytest.mark.parametrize("live", ["idle"], indirect=True)
+def test_without_traffic_latency_panels_are_empty(live):
+    live.eventually(lambda: not live.find_dead(), live.find_dead)
     waiting = [result for result in live.run_panels() if result.query.waits_for == "traffic"]
     assert waiting
     assert [str(result) for result in waiting if result.series_count] == []
 
 
 def test_no_panel_shows_nan(live):
-    live.eventually(lambda: not find_dead_panels(live.run_panels(), happened=()), lambda: "no data at all")
+    live.eventually(lambda: not live.find_dead(), live.find_dead)
     assert [str(result) for result in live.run_panels() if result.number_count < result.series_count] == []
 
 
