@@ -21,6 +21,7 @@ from stack.config.validate import validate_settings
 from stack.errors import ConfigError, Problem
 
 CONFIG_NAME = "stack.toml"
+_TRUSTED_OWNERS = frozenset({0})
 _NO_FLAGS: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -78,7 +79,7 @@ def find_config(start: Path, environ: Mapping[str, str]) -> Path | None:
 def _check_owner(path: Path) -> None:
     """Refuse what a stranger may have put into a place such as /tmp: a stack.toml chooses what runs."""
     owner = path.stat().st_uid
-    if owner in (0, os.getuid()) or not path.parent.stat().st_mode & stat.S_IWOTH:
+    if owner in {*_TRUSTED_OWNERS, os.getuid()} or not path.parent.stat().st_mode & stat.S_IWOTH:
         return
     message = "belongs to another user and lies where everybody may write"
     raise ConfigError([Problem(str(path), message)], hint=f"to use it all the same: STACK_CONFIG={path}")

@@ -57,13 +57,13 @@ def translate_error(error: Mapping[str, Any]) -> str:
         return f"{_EXPECTED[kind]}, not {show_value(value)}{_hint_number(kind, value)}"
     if kind in _LIMITS:
         name, words = _LIMITS[kind]
-        return f"must be {words} {context[name]}, not {show_value(value)}"
+        return f"must be {words} {context[name]:g}, not {show_value(value)}"
     if kind == "literal_error":
         return _describe_choice(str(context["expected"]), value)
     if kind == "missing":
         return "is missing"
     if kind == "extra_forbidden":
-        return _describe_extra(str(error["loc"][-1]))
+        return _describe_extra(error["loc"])
     if kind == "string_too_short":
         return "must not be empty" if context["min_length"] == 1 else _describe_length(context)
     if kind == "too_short":
@@ -93,8 +93,11 @@ def _describe_choice(expected: str, value: Any) -> str:
     return f"must be {shown} or `{choices[-1]}`, not {show_value(value)}{hint}"
 
 
-def _describe_extra(name: str) -> str:
-    # Canaries are the only tables inside a list; all other unknown keys are found before pydantic sees them.
+def _describe_extra(location: Sequence[str | int]) -> str:
+    # Unknown keys of stack.toml are found before pydantic sees them, except those of tables inside a list.
+    if location[:2] != ("smoke", "canaries"):
+        return "unknown key"
+    name = str(location[-1])
     near = get_close_matches(name.lower(), list(Canary.model_fields), n=1, cutoff=0.5)
     hint = f"the nearest is `{near[0]}`" if near else f"a canary has {', '.join(Canary.model_fields)}"
     return f"unknown key; {hint}"

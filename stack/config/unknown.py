@@ -63,12 +63,10 @@ def _find_nearest(path: tuple[str, ...]) -> str | None:
     siblings = {key.path[-1]: key.dotted for key in _children(path[:-1])}
     if near := get_close_matches(path[-1], list(siblings), n=1, cutoff=0.7):
         return siblings[near[0]]
-    same_name = [key.dotted for key in build_keys() if key.path[-1] == path[-1]]
-    if same_name:
-        return max(same_name, key=lambda known: SequenceMatcher(None, known, dotted).ratio())
-    others = [key.dotted for key in build_keys() if key.path != path[: len(key.path)]]
-    near = get_close_matches(dotted, others, n=1, cutoff=0.7)
-    return near[0] if near else None
+    last_names = {key.path[-1] for key in build_keys()}
+    near = get_close_matches(path[-1], sorted(last_names), n=1, cutoff=0.8)
+    same_name = [key.dotted for key in build_keys() if near and key.path[-1] == near[0]]
+    return max(same_name, key=lambda known: SequenceMatcher(None, known, dotted).ratio(), default=None)
 
 
 def _children(table: tuple[str, ...]) -> list[Key]:

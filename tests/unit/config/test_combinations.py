@@ -1,0 +1,97 @@
+import pytest
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+@pytest.mark.parametrize(
+    ("toml", "message"),
+    [
+        (
+            f'engine.commit = "{COMMIT}"\nengine.version = "0.32.0"',
+            "engine.version: `engine.commit` already says which vLLM runs; take one of the two away (0.32.0) "
+            "(stack.toml:2)",
+        ),
+        (
+            'engine.image = "a/b:1"\nengine.version = "0.32.0"',
+            "engine.version: `engine.image` already says which vLLM runs; to demand what it holds write "
+            "`engine.commit` (stack.toml:2)",
+        ),
+        (
+            'engine.image = "a/b:1"\nimages.source = "packages"',
+            'engine.image: names an image, and `images.source = "packages"` builds one; take one of the two away '
+            "(stack.toml:1)",
+        ),
+        (
+            'engine.device = "cpu"\nengine.devices = 2',
+            "engine.devices: chooses GPUs, and `engine.device` is `cpu`; take one of the two away "
+            "(stack.toml:2)",
+        ),
+        (
+            'engine.device = "cpu"\nengine.args.tensor-parallel-size = 2',
+            "engine.args.tensor-parallel-size: 2 needs that many GPUs, and `engine.device` is `cpu` "
+            "(stack.toml:2)",
+        ),
+        (
+            'model.revision = "main"',
+            "model.revision: `main` is a revision of no model; write `model.id` too (stack.toml:1)",
+        ),
+        (
+            'model.id = "demo"\nmodel.revision = "main"',
+            "model.revision: the demo model has one revision only; take `model.revision` away (stack.toml:2)",
+        ),
+        (
+            'model.id = "./m"\nmodel.revision = "main"',
+            "model.revision: a directory has no revisions; take `model.revision` away (stack.toml:2)",
+        ),
+        (
+            "services.gateway.expose = true\nengine.api-key = false",
+            "engine.api-key: an exposed engine always demands its key; write true or leave the key away "
+            "(stack.toml:2)",
+        ),
+        (
+            "services.engine.port = 8000\nservices.grafana.port = 8000",
+            'services.grafana.port: 8000 is already `services.engine.port`; take another port or "auto" '
+            "(stack.toml:2)",
+        ),
+    ],
+)
+def test_keys_that_contradict_are_refused(problems, toml, message):
+    assert problems(toml) == message
+
+
+@pytest.mark.parametrize(
+    "toml",
+    [
+        f'engine.commit = "{COMMIT}"\nengine.image = "a/b:1"',
+        'model.id = "org/name"\nmodel.revision = "main"',
+        "services.gateway.expose = true",
+        "services.gateway.expose = true\nengine.api-key = true",
+        "services.engine.port = 8000\nservices.grafana.port = 8000\nservices.grafana.enabled = false",
+        'engine.device = "cpu"',
+    ],
+)
+def test_keys_that_go_together_are_taken(load, toml):
+    assert load(toml).warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("toml", "message"),
+    [
+        (
+            "services.prometheus.enabled = false",
+            "services.prometheus.enabled: without Prometheus every panel of Grafana stays empty "
+            "(stack.toml:1)",
+        ),
+        (
+            'engine.device = "cpu"\nservices.dcgm-exporter.enabled = true',
+            "services.dcgm-exporter.enabled: has no effect: `engine.device` is `cpu` (stack.toml:2)",
+        ),
+        (
+            "services.gateway.port = 8080",
+            "services.gateway.port: has no effect without `services.gateway.expose = true`: nothing is exposed "
+            "(stack.toml:1)",
+        ),
+    ],
+)
+def test_a_key_without_effect_is_a_warning(load, toml, message):
+    assert [str(warning) for warning in load(toml).warnings] == [message]
