@@ -23,7 +23,6 @@ class LayerProgress:
         sizes = layer_sizes_bytes or {}
         self._totals = {digest.partition(":")[2][:_SHORT_ID]: size for digest, size in sizes.items()}
         self._done: dict[str, int] = {}
-        self._is_total_known = bool(self._totals)
 
     def add(self, event: Mapping[str, Any]) -> bool:
         """Take one report of the engine; say whether it was about a layer."""
@@ -51,8 +50,3 @@ class LayerProgress:
     def total_bytes(self) -> int | None:
         """Bytes in all, None until anything is known of them."""
         return sum(self._totals.values()) or None
-
-    @property
-    def is_total_known(self) -> bool:
-        """Whether the total is that of the manifest rather than of the layers begun so far."""
-        return self._is_total_known

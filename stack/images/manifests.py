@@ -25,6 +25,8 @@ MANIFEST_TYPES = (
 # All four at once: a registry that is not offered the type it holds converts it, and the digest is another.
 ACCEPT = ", ".join(INDEX_TYPES + MANIFEST_TYPES)
 
+_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
+
 
 @dataclass(frozen=True)
 class Manifest:
@@ -83,6 +85,11 @@ class RemoteImage:
     def size_bytes(self) -> int:
         """What a full pull moves."""
         return sum(self.layer_sizes_bytes.values())
+
+
+def build_platform(machine: str) -> str:
+    """Give the platform (`linux/amd64`) of a machine as `uname -m` or `docker version` names it."""
+    return f"linux/{_ARCHITECTURES.get(machine, machine)}"
 
 
 def compute_digest(body: bytes) -> str:

@@ -16,6 +16,7 @@ from stack.images.layer_progress import LayerProgress
 from stack.images.pull_failures import BrokenPullError, build_pull_error
 from stack.images.reference import ImageReference, apply_mirror
 from stack.images.registry import Registry
+from stack.images.registry_errors import MissingImageError
 from stack.progress import ProgressEvent, Report
 
 if TYPE_CHECKING:
@@ -105,8 +106,8 @@ class Puller:
             wanted: The tag, and the digest that is recorded or locked for it, if any.
             report: Told the bytes.
             image_id: The ID recorded for the image on this machine.
-            moved_tag: What to do where the tag points at another digest by now: `stop`, or `tell` so and pull
-                the digest.
+            moved_tag: What to do where the tag points at another digest by now or is gone: `stop`, or `tell`
+                and pull the digest, as a lock wants it.
 
         Raises:
             ImageError: It cannot be had, or the tag does not point at the digest.
@@ -136,6 +137,14 @@ class Puller:
                 raise
             report(ProgressEvent(task, f"{asked.tag} is {err.served} by now; the locked digest is pulled"))
             return err.expected
+        except MissingImageError:
+            if moved_tag == "stop" or not (asked.tag and asked.digest):
+                raise
+            # Upstream deletes nightly tags; the digest may outlive them for a while.
+            report(
+                ProgressEvent(task, f"{asked.tag} is gone from {asked.registry}; the locked digest is pulled")
+            )
+            return asked.digest
 
     def _pull_missing(
         self, wanted: ImageReference, pinned: ImageReference, task: str, report: Report

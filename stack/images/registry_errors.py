@@ -13,6 +13,10 @@ from stack.errors import ImageError
 _MIRROR_HINT = "name a mirror in `images.mirror`, or build from packages with `--images packages`"
 
 
+class MissingImageError(ImageError):
+    """The registry answers, and has no such tag or digest."""
+
+
 def build_status_error(status: int, what: str, registry: str) -> ImageError:
     """Say what an HTTP status means for the thing asked for.
 
@@ -33,7 +37,7 @@ def build_status_error(status: int, what: str, registry: str) -> ImageError:
             hint=f"`docker login {registry}` as someone who may read it, or ask whoever runs the proxy",
         )
     if status == 404:
-        return ImageError(
+        return MissingImageError(
             f"{registry} has no `{what}` (HTTP 404)",
             hint="check the name and the tag; upstream deletes nightly tags after about two weeks",
         )

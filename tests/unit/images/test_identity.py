@@ -75,6 +75,17 @@ def test_a_mirror_counts_when_the_digest_is_the_one_locked_from_upstream():
     assert "when it was locked" in identity.rests_on
 
 
+def test_an_image_of_unknown_descent_is_only_a_claim():
+    identity = build_identity(LABELLED, Origin("registry"))
+    assert identity.level == "claimed"
+    assert "nothing tells which registry it came from" in identity.rests_on
+
+
+def test_a_release_without_a_commit_tells_none():
+    release = PublishedImage("docker.io/vllm/vllm-openai", "v1.2.3", "1.2.3", DIGEST)
+    assert build_identity(ImageConfig(), from_registry(), [release]).level == "unknown"
+
+
 @pytest.mark.parametrize("upstream_digest", [None, FOREIGN])
 def test_a_mirror_alone_is_only_a_claim(upstream_digest):
     identity = build_identity(LABELLED, from_registry(MIRROR, upstream_digest=upstream_digest))

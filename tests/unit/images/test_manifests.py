@@ -9,6 +9,7 @@ from stack.images.manifests import (
     INDEX_TYPES,
     MANIFEST_TYPES,
     Manifest,
+    build_platform,
     compute_digest,
     parse_config,
     parse_layers,
@@ -116,3 +117,16 @@ def test_a_strange_manifest_gives_a_result_or_an_image_error(document):
             read()
         except ImageError as err:
             assert err.message
+
+
+@pytest.mark.parametrize(
+    ("machine", "platform"),
+    [
+        ("x86_64", "linux/amd64"),
+        ("amd64", "linux/amd64"),
+        ("aarch64", "linux/arm64"),
+        ("riscv64", "linux/riscv64"),
+    ],
+)
+def test_a_machine_has_a_platform(machine, platform):
+    assert build_platform(machine) == platform

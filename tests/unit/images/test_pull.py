@@ -8,6 +8,7 @@ from stack.errors import ImageError
 from stack.images.manifests import ImageConfig, RemoteImage
 from stack.images.pull import MovedTagError, PulledImage, Puller, check_tag, find_local_image
 from stack.images.reference import parse_reference
+from stack.images.registry_errors import MissingImageError
 
 DIGEST, MOVED, CHILD = ("sha256:" + letter * 64 for letter in "de0")
 LAYER_A, LAYER_B = ("sha256:" + letter * 64 for letter in "ab")
@@ -32,7 +33,7 @@ class FakeRegistry:
         self.asked.append(str(reference))
         found = self.digests.get(str(reference))
         if found is None:
-            raise ImageError(f"no `{reference}`")
+            raise MissingImageError(f"no `{reference}`")
         return found
 
     def fetch_image(self, reference, *, platform):
@@ -130,6 +131,19 @@ def test_a_moved_tag_can_be_told_and_the_locked_digest_pulled():
     assert result.digest == DIGEST
     assert engine.pulls == [("docker.io/prom/prometheus", DIGEST)]
     assert any(f"v3.15.0 is {MOVED} by now" in event.text for event in events)
+
+
+def test_a_locked_digest_outlives_its_tag():
+    engine = FakeEngine([EVENTS])
+    result, events, _ = run(engine, FakeRegistry({}), moved_tag="tell")
+    assert result.digest == DIGEST
+    assert any("v3.15.0 is gone from docker.io" in event.text for event in events)
+
+
+@pytest.mark.parametrize(("wanted", "moved_tag"), [(PINNED, "stop"), (WANTED, "tell")])
+def test_a_tag_that_is_gone_is_an_error_without_a_lock(wanted, moved_tag):
+    error, _, _ = run(FakeEngine(), FakeRegistry({}), wanted=wanted, moved_tag=moved_tag)
+    assert isinstance(error, MissingImageError)
 
 
 def test_a_reference_by_digest_alone_is_asked_for_by_digest():

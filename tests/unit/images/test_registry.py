@@ -142,6 +142,12 @@ def test_a_body_other_than_the_digest_in_the_header_is_refused(build_registry):
         registry.fetch_manifest(REFERENCE)
 
 
+def test_a_digest_header_that_is_none_is_not_compared(build_registry):
+    odd = answer(200, INDEX, content_type=INDEX_TYPES[0], docker_content_digest="sha512:00")
+    registry, _, _ = build_registry({f"GET {TAG}": odd, f"HEAD {TAG}": odd})
+    assert registry.fetch_digest(REFERENCE) == compute_digest(INDEX)
+
+
 def test_a_head_that_names_another_digest_than_asked_is_refused(build_registry):
     asked = REFERENCE.with_digest("sha256:" + "9" * 64)
     url = f"https://registry.example/v2/a/b/manifests/{asked.digest}"
