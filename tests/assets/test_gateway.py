@@ -252,6 +252,7 @@ def shared(gateways) -> Gateway:
 @pytest.fixture
 def gateway(shared) -> Gateway:
     shared.seen.requests.clear()
+    shared.seen.body_bytes = 0
     return shared
 
 
@@ -485,7 +486,7 @@ def test_a_chunked_body_passes(gateway):
 def test_a_client_that_hangs_up_is_noticed_by_the_engine(gateway):
     connection = gateway.connect()
     connection.request("POST", "/v1/chat/completions?hang", body=b"{}", headers=BEARER)
-    eventually(lambda: len(gateway.seen.requests) == 1, "the request reaches the engine")
+    eventually(lambda: gateway.seen.body_bytes == 2, "the whole request reaches the engine")
     connection.close()
     assert gateway.seen.hung_up.wait(PATIENCE_SECONDS)
 
