@@ -6,7 +6,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from stack.errors import ModelError
@@ -78,6 +78,31 @@ def ensure_snapshot(
     if reference.kind == "demo":
         return _ensure_demo(revision, locked_revision, context)
     return _ensure_hub(reference, locked_revision or revision or DEFAULT_REVISION, context)
+
+
+def find_snapshot(reference: ModelReference, *, revision: str | None, volume: Path) -> Snapshot | None:
+    """Give the snapshot if it is on the volume and nothing touched it; asks nobody and changes nothing.
+
+    Args:
+        reference: The model.
+        revision: The locked revision or a full commit; a branch is never found, its commit being unknown.
+        volume: The shared volume.
+
+    Raises:
+        ModelError: A manifest cannot be read.
+    """
+    if reference.kind == "demo":
+        key = demo.DEMO_KEY
+    elif reference.kind == "directory":
+        key = SnapshotKey("directory", str(reference.path.absolute() if reference.path else reference.id), "")
+    else:
+        key = SnapshotKey("hub", reference.id, revision or DEFAULT_REVISION)
+        if not hub.is_commit(key.revision):
+            return None
+    found = load_snapshot(build_snapshot_folder(volume, key))
+    if found is None or (revision is not None and found.revision != revision):
+        return None
+    return None if check_snapshot(found) else found
 
 
 def _ensure_directory(
@@ -192,16 +217,7 @@ def _say_ready(snapshot: Snapshot, context: _Context) -> Snapshot:
 
 def _without(snapshot: Snapshot, problems: list[FileProblem]) -> Snapshot:
     names = {problem.name for problem in problems}
-    files = tuple(record for record in snapshot.files if record.name not in names)
-    return Snapshot(
-        snapshot.kind,
-        snapshot.id,
-        snapshot.revision,
-        snapshot.path,
-        files,
-        snapshot.served_name,
-        snapshot.mount_root,
-    )
+    return replace(snapshot, files=tuple(record for record in snapshot.files if record.name not in names))
 
 
 def _build_reuse(damaged: Snapshot | None) -> hub.Reuse:

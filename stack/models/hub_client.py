@@ -33,12 +33,15 @@ _SETTINGS = {
     "HF_HUB_DISABLE_SHARED_BLOBS": "1",
     "HF_HUB_DISABLE_IMPLICIT_TOKEN": "1",
     "HF_HUB_DISABLE_UPDATE_CHECK": "1",
+    # Its warnings would be written between our own lines.
+    "HF_HUB_VERBOSITY": "error",
 }
 _RETRIES = 4
 _TRANSPORT_RETRIES = 1
 _LONGEST_WAIT_SECONDS = 60.0
 _CONNECT_SECONDS = 10.0
-_READ_SECONDS = 30.0
+# Also the longest that an interrupted download waits for a server that says nothing.
+_READ_SECONDS = 15.0
 
 
 @dataclass(frozen=True)

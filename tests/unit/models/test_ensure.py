@@ -2,11 +2,17 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
+import subprocess
+import sys
+import threading
 
 import pytest
 
 from stack.errors import ModelError
 from stack.models.demo import DEMO_REVISION
+from stack.models.ensure import find_snapshot
+from stack.models.reference import parse_model_reference
 from stack.models.snapshot import build_snapshot_folder, load_snapshot
 
 from .conftest import build_model_files, write_files
@@ -119,3 +125,84 @@ def test_another_revision_of_the_demo_model_is_refused(ensure):
 def test_the_demo_model_needs_room_too(ensure):
     with pytest.raises(ModelError, match="free, the model needs"):
         ensure("demo", free_bytes=lambda path: 1000)
+
+
+def test_a_snapshot_is_found_without_asking_only_by_a_revision_that_cannot_move(hub, ensure, tmp_path):
+    model = hub.add_model("acme/tiny", build_model_files())
+    reference, volume = parse_model_reference("acme/tiny"), tmp_path / "volume"
+    assert find_snapshot(reference, revision=model.commit, volume=volume) is None
+    snapshot = ensure()
+    hub.requests.clear()
+    assert find_snapshot(reference, revision=model.commit, volume=volume) == snapshot
+    assert find_snapshot(reference, revision="main", volume=volume) is None
+    (snapshot.path / SHARD).unlink()
+    assert find_snapshot(reference, revision=model.commit, volume=volume) is None
+    assert hub.requests == []
+
+
+def test_a_directory_is_found_while_it_is_the_one_that_was_hashed(ensure, tmp_path):
+    folder = write_files(tmp_path / "model", build_model_files())
+    reference, volume = parse_model_reference(str(folder)), tmp_path / "volume"
+    snapshot = ensure(str(folder))
+    assert find_snapshot(reference, revision=None, volume=volume) == snapshot
+    assert find_snapshot(reference, revision="sha256:other", volume=volume) is None
+    (folder / "config.json").write_text("{}")
+    assert find_snapshot(reference, revision=None, volume=volume) is None
+
+
+INTERRUPTED = """
+import sys
+from pathlib import Path
+from stack.models.ensure import ensure_snapshot
+from stack.models.reference import parse_model_reference
+try:
+    ensure_snapshot(
+        parse_model_reference("acme/tiny"), revision=None, volume=Path(sys.argv[2]), endpoint=sys.argv[1],
+        token=None, environ={}, report=lambda event: None,
+    )
+except KeyboardInterrupt:
+    sys.exit(130)
+"""
+
+
+def test_an_interrupt_in_the_middle_leaves_nothing_half_and_the_next_run_goes_on(hub, ensure, tmp_path):
+    model = hub.add_model("acme/tiny", build_model_files(4_000_000))
+    gate = threading.Event()
+    hub.hold("/storage/", gate)
+    argv = [sys.executable, "-c", INTERRUPTED, hub.endpoint, str(tmp_path / "volume")]
+    with subprocess.Popen(argv) as process:
+        while hub.count("/storage/") == 0:
+            threading.Event().wait(0.01)
+        process.send_signal(signal.SIGINT)
+        gate.set()
+        assert process.wait(60) == 130
+    assert not (tmp_path / "volume" / "hub").exists()
+    hub.requests.clear()
+    snapshot = ensure()
+    assert hub.count("tokenizer.json") == 0
+    assert (snapshot.path / SHARD).read_bytes() == model.files[SHARD]
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """Mount a disk of 1 MiB, and give its place and what makes it larger."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(place)], check=True)
+    yield place, lambda: subprocess.run(["mount", "-o", "remount,size=32m", str(place)], check=True)
+    subprocess.run(["umount", str(place)], check=True)
+
+
+@pytest.mark.root
+def test_a_disk_that_fills_up_midway_is_told_and_the_download_goes_on_when_there_is_room(
+    hub, ensure, small_disk
+):
+    place, enlarge = small_disk
+    hub.add_model("acme/tiny", build_model_files(4_000_000))
+    with pytest.raises(ModelError, match="the disk is full"):
+        ensure(volume=place, free_bytes=lambda path: 10**12)
+    assert not (place / "hub").exists()
+    enlarge()
+    hub.requests.clear()
+    assert ensure(volume=place, free_bytes=lambda path: 10**12).size_bytes > 4_000_000 - 1024
+    assert hub.count("tokenizer.json") == 0
