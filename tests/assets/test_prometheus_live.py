@@ -42,7 +42,7 @@ def grow(page: str, scrapes: int) -> str:
 
 
 class Engine(BaseHTTPRequestHandler):
-    """Serves the inventory at /metrics, with more traffic at every scrape if busy, and run metrics at /run."""
+    """Serves the inventory at /metrics, with more traffic each time if busy, and run metrics at /run."""
 
     page = INVENTORY.read_text(encoding="utf-8")
     is_busy = True
