@@ -1,0 +1,1 @@
+"""The configuration: stack.toml, environment and flags to a StackConfig with origins; stack.lock."""

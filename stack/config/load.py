@@ -70,10 +70,17 @@ def find_config(start: Path, environ: Mapping[str, str]) -> Path | None:
         return start.absolute() / named
     for directory in (start.absolute(), *start.absolute().parents):
         path = directory / CONFIG_NAME
-        if path.is_file():
+        if _is_file(path):
             _check_owner(path)
             return path
     return None
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except PermissionError:
+        return False
 
 
 def _check_owner(path: Path) -> None:
@@ -103,6 +110,8 @@ def load_config(
     Raises:
         ConfigError: Everything that is wrong, each problem with its key and where it was set.
     """
+    if path is not None and environ.get("STACK_CONFIG") and not path.exists():
+        raise ConfigError([Problem("STACK_CONFIG", f"names `{path}`, which does not exist")])
     here = (working_directory or Path.cwd()).absolute()
     home = resolve_home(environ)
     layers = [build_environment_layer(environ, here), build_flag_layer(flags, here)]
@@ -112,8 +121,9 @@ def load_config(
     settings = {volume.path: volume}
     settings |= {setting.path: setting for layer in layers for setting in layer.settings}
     resolved = [resolve_setting(setting, home) for setting in settings.values()]
-    result = validate_settings(resolved)
-    problems = [problem for layer in layers for problem in layer.problems] + result.problems
+    problems = [problem for layer in layers for problem in layer.problems]
+    result = validate_settings(resolved, wrong={problem.path for problem in problems})
+    problems += result.problems
     if problems or result.config is None:
         raise ConfigError(list(dict.fromkeys(problems)), hint=_hint(problems))
     origins = MappingProxyType(_build_origins(result.config, resolved))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -38,7 +38,7 @@ class Validation:
     warnings: list[Problem]
 
 
-def validate_settings(settings: Sequence[Setting]) -> Validation:
+def validate_settings(settings: Sequence[Setting], *, wrong: Collection[str] = ()) -> Validation:
     """Give the configuration that the settings make, or everything that is wrong with them.
 
     A setting that is wrong by itself is taken out before rules that span keys are applied, and no such rule
@@ -46,18 +46,19 @@ def validate_settings(settings: Sequence[Setting]) -> Validation:
 
     Args:
         settings: What was given, one a key, and defaults that depend on the environment.
+        wrong: Dotted keys that somebody tried to set and that could not be read.
     """
     by_path = {setting.path: setting for setting in _spell_numbers(settings)}
     problems = _check_maps(by_path)
-    wrong = {problem.path for problem in problems}
-    good = {path: setting for path, setting in by_path.items() if setting.dotted not in wrong}
+    bad = {problem.path for problem in problems}
+    good = {path: setting for path, setting in by_path.items() if setting.dotted not in bad}
     config, found = _validate(good)
     problems += found
-    wrong = {problem.path for problem in problems}
+    bad = {*wrong, *(problem.path for problem in problems)}
     given = {setting.dotted for setting in settings if setting.source != "default"}
     engine = config.engine
     problems += check_engine_limits(engine.args, device=engine.device, devices=engine.devices)
-    problems += _keep(check_combinations(config, given), wrong)
+    problems += _keep(check_combinations(config, given), bad)
     problems = [_locate(problem, by_path.values()) for problem in problems]
     if problems:
         return Validation(None, problems, [])
@@ -143,8 +144,13 @@ def _nest(settings: Mapping[KeyPath, Setting]) -> dict[str, Any]:
     return tree
 
 
-def _keep(findings: Iterable[Finding], wrong: set[str]) -> list[Problem]:
-    return [finding.problem for finding in findings if wrong.isdisjoint(finding.keys)]
+def _keep(findings: Iterable[Finding], bad: Collection[str]) -> list[Problem]:
+    """Give the findings none of whose keys, nor a table above them, is wrong by itself."""
+    return [
+        finding.problem
+        for finding in findings
+        if not any(f"{key}.".startswith(f"{path}.") for key in finding.keys for path in bad)
+    ]
 
 
 def _locate(problem: Problem, settings: Iterable[Setting]) -> Problem:

@@ -18,8 +18,8 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
         ),
         (
             'engine.image = "a/b:1"\nimages.source = "packages"',
-            'engine.image: names an image, and `images.source = "packages"` builds one; take one of the two away '
-            "(stack.toml:1)",
+            'engine.image: names an image, and `images.source = "packages"` builds one; take one of the two '
+            "away (stack.toml:1)",
         ),
         (
             'engine.device = "cpu"\nengine.devices = 2',
@@ -88,8 +88,8 @@ def test_keys_that_go_together_are_taken(load, toml):
         ),
         (
             "services.gateway.port = 8080",
-            "services.gateway.port: has no effect without `services.gateway.expose = true`: nothing is exposed "
-            "(stack.toml:1)",
+            "services.gateway.port: has no effect without `services.gateway.expose = true`: nothing is "
+            "exposed (stack.toml:1)",
         ),
     ],
 )

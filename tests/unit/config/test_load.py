@@ -233,6 +233,12 @@ def test_a_contradiction_is_not_told_of_a_value_that_is_wrong_itself(problems):
     assert problems('[model]\nid = "gpt2"\nrevision = "main"\n').count("\n") == 0
 
 
+def test_a_contradiction_is_not_told_of_a_table_that_is_wrong_itself(problems):
+    message = problems('model = "a/b"', {"STACK_MODEL_REVISION": "main"})
+    assert message.startswith("model: must be a table")
+    assert message.count("\n") == 0
+
+
 def test_warnings_say_where(load):
     loaded = load("[engine.args]\nmax-modellen = 5\n")
     assert [str(warning) for warning in loaded.warnings] == [
@@ -298,6 +304,8 @@ def test_a_variable_names_the_file(tmp_path):
 def test_a_named_file_that_is_missing_is_a_problem(tmp_path):
     with pytest.raises(ConfigError, match="does not exist"):
         load_config(tmp_path / "missing.toml", {"HOME": "/h"})
+    with pytest.raises(ConfigError, match="STACK_CONFIG: names `/x.toml`, which does not exist"):
+        load_config(Path("/x.toml"), {"HOME": "/h", "STACK_CONFIG": "/x.toml"})
 
 
 def test_a_strangers_file_in_a_public_place_is_refused(tmp_path, monkeypatch):

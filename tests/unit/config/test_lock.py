@@ -180,8 +180,9 @@ def test_a_lock_in_a_missing_directory_is_a_problem(tmp_path):
         ),
         (
             'schema_version = 1\n[engine]\ncommit = "abc"\ncommit_level = "sure"\n',
-            "stack.lock: engine.commit: `abc` is an abbreviation; write all 40 hex digits, because images are "
-            "tagged with the whole commit and a short one can come to mean another (`git rev-parse` expands it)\n"
+            "stack.lock: engine.commit: `abc` is an abbreviation; write all 40 hex digits, because images "
+            "are tagged with the whole commit and a short one can come to mean another (`git rev-parse` "
+            "expands it)\n"
             'stack.lock: engine.commit_level: must be `verified`, `claimed` or `unknown`, not "sure"',
             "delete stack.lock",
         ),
