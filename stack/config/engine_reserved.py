@@ -64,6 +64,7 @@ RESERVED_ENV: dict[str, str] = {
     "VLLM_DO_NOT_TRACK": _TELEMETRY,
     "VLLM_NO_USAGE_STATS": _TELEMETRY,
     "VLLM_USAGE_STATS_SERVER": _TELEMETRY,
+    "HF_HUB_DISABLE_TELEMETRY": _TELEMETRY,
     "HF_HUB_OFFLINE": _OFFLINE,
     "TRANSFORMERS_OFFLINE": _OFFLINE,
     "HF_ENDPOINT": f"{_OFFLINE}; another hub goes into `model.endpoint`",
@@ -77,9 +78,12 @@ RESERVED_ENV: dict[str, str] = {
     "VLLM_LOGGING_CONFIG_PATH": _LOG,
     "VLLM_LOGGING_STREAM": _LOG,
     "HOME": "the tool sets it to a place that the engine may write",
+    "USER": "the tool sets it; the engine's user has no entry in the image's user database",
+    "PROMETHEUS_DISABLE_CREATED_SERIES": "the tool sets it: those series double the metrics and nothing reads them",
     "PROMETHEUS_MULTIPROC_DIR": "vLLM sets it itself where it is needed",
     **dict.fromkeys(
         (
+            "CUDA_CACHE_PATH",
             "DG_JIT_CACHE_DIR",
             "FLASHINFER_WORKSPACE_BASE",
             "HF_HOME",

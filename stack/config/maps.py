@@ -16,6 +16,7 @@ RESERVED_CONTAINER_PATHS: Mapping[str, str] = {
     "/cache": "the engine's caches",
     "/tmp": "temporary files",
     "/run/secrets": "secrets",
+    "/opt/stack": "its start script",
     "/dev": "devices",
     "/proc": "the kernel",
     "/sys": "the kernel",

@@ -19,6 +19,7 @@ def test_usual_mounts_are_taken():
             "must be an absolute path in the container; the path on this machine goes to the right of `=`",
         ),
         ("/a/../models", "must not hold `..`"),
+        ("/opt", "would cover `/opt/stack`, where the engine has its start script"),
         ("/", "would cover the whole image"),
         ("//", "would cover the whole image"),
         ("/models", "would cover `/models`, where the engine has the model"),
