@@ -19,7 +19,7 @@ from source.panels import (
 
 _NO_BOOT = "No boot recorded"
 _LABELS = ["commit", "commit_level", "version", "model", "revision", "image_digest", "device"]
-_PHASES = ["load", "compile", "kv-cache", "graphs", "server", "first-token"]
+_PHASES = ["start", "load", "compile", "kv-cache", "graphs", "server", "first-token"]
 _MATRIX_ROW = "boot\\phase"
 _LAST_BOOT = "and on (boot) topk(1, stack_boot_timestamp_seconds)"
 

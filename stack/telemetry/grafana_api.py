@@ -40,10 +40,15 @@ class DashboardHit:
 
 @dataclass(frozen=True)
 class DatasourceHealth:
-    """Whether a data source works, in Grafana's own words."""
+    """Whether a data source works, in Grafana's own words: `status` (`OK` or `ERROR`) and `message`."""
 
-    is_ok: bool
+    status: str
     message: str
+
+    @property
+    def is_ok(self) -> bool:
+        """Whether the data source reaches its service."""
+        return self.status == "OK"
 
 
 @dataclass(frozen=True)
@@ -177,7 +182,7 @@ def _parse_hits(answer: Sequence[Mapping[str, Any]]) -> list[DashboardHit]:
 
 
 def _parse_datasource_health(answer: Mapping[str, Any]) -> DatasourceHealth:
-    return DatasourceHealth(answer.get("status") == "OK", str(answer.get("message", "")))
+    return DatasourceHealth(str(answer["status"]), str(answer.get("message", "")))
 
 
 def _parse_annotations(answer: Sequence[Mapping[str, Any]]) -> tuple[Annotation, ...]:

@@ -89,13 +89,18 @@ def test_a_missing_dashboard_is_an_error_that_names_the_url(grafana):
 
 
 def test_a_data_source_that_does_not_work_is_a_result(grafana):
-    assert make_api(grafana).fetch_datasource_health("prometheus") == DatasourceHealth(
-        True, "Successfully queried the Prometheus API."
-    )
+    working = make_api(grafana).fetch_datasource_health("prometheus")
+    assert working == DatasourceHealth("OK", "Successfully queried the Prometheus API.")
+    assert working.is_ok
     grafana.datasources["prometheus"] = "dial tcp: connection refused"
-    assert make_api(grafana).fetch_datasource_health("prometheus") == DatasourceHealth(
-        False, "dial tcp: connection refused"
-    )
+    broken = make_api(grafana).fetch_datasource_health("prometheus")
+    assert broken == DatasourceHealth("ERROR", "dial tcp: connection refused")
+    assert not broken.is_ok
+
+
+def test_a_bad_request_that_is_not_about_health_is_an_error():
+    with pytest.raises(ServiceApiError, match="unknown shape"):
+        answer_with(httpx2.Response(400, json={"message": "bad uid"})).fetch_datasource_health("x y")
 
 
 def test_a_missing_data_source_is_an_error(grafana):
