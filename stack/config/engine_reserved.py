@@ -79,7 +79,7 @@ RESERVED_ENV: dict[str, str] = {
     "VLLM_LOGGING_STREAM": _LOG,
     "HOME": "the tool sets it to a place that the engine may write",
     "USER": "the tool sets it; the engine's user has no entry in the image's user database",
-    "PROMETHEUS_DISABLE_CREATED_SERIES": "the tool sets it: those series double the metrics and nothing reads them",
+    "PROMETHEUS_DISABLE_CREATED_SERIES": "the tool sets it: nothing reads those series",
     "PROMETHEUS_MULTIPROC_DIR": "vLLM sets it itself where it is needed",
     **dict.fromkeys(
         (
