@@ -31,7 +31,7 @@ _OPENS: tuple[tuple[str, re.Pattern[str]], ...] = (
     (
         "graphs",
         re.compile(
-            r"Capturing CUDA graphs|Profiling CUDA graph memory|Graph capturing|Warming up model|JIT kernel"
+            r"Capturing CUDA graphs|Profiling CUDA graph memory|Graph capturing finished|JIT kernel warmup finished"
         ),
     ),
     ("server", re.compile(r"init engine \(profile|Supported tasks:|Starting vLLM server on")),

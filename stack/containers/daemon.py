@@ -38,6 +38,7 @@ class ServiceState:
         config_hash: The hash of the definition that it was made from.
         error: What the daemon said when it could not start it.
         was_oom_killed: Whether the kernel killed it for memory.
+        host_port: The host's port that it publishes, or None.
     """
 
     name: str
@@ -52,6 +53,7 @@ class ServiceState:
     config_hash: str
     error: str
     was_oom_killed: bool
+    host_port: int | None = None
 
 
 def connect(timeout_seconds: float = 20) -> docker.DockerClient:
@@ -95,7 +97,14 @@ def parse_container(attributes: dict[str, Any]) -> ServiceState:
         config_hash=labels.get(LABEL_HASH, ""),
         error=state.get("Error") or "",
         was_oom_killed=bool(state.get("OOMKilled")),
+        host_port=_read_host_port(attributes),
     )
+
+
+def _read_host_port(attributes: dict[str, Any]) -> int | None:
+    bindings = (attributes.get("HostConfig") or {}).get("PortBindings") or {}
+    ports = [item["HostPort"] for items in bindings.values() for item in items or []]
+    return int(ports[0]) if ports and ports[0] else None
 
 
 def parse_time(text: str) -> datetime.datetime | None:
@@ -192,3 +201,8 @@ def _translate(err: APIError, doing: str) -> CommandError:
         message=known.cause if known else f"{doing} failed",
         hint=known.hint if known else None,
     )
+
+
+def follow_log(client: docker.DockerClient, container_id: str, *, lines: int | str = "all") -> Iterator[str]:
+    """Give a container's last lines and then each new one, until it ends."""
+    yield from _split_lines(client.containers.get(container_id).logs(stream=True, follow=True, tail=lines))

@@ -6,6 +6,7 @@ JSON and not YAML: a writer and a reader of YAML disagree about `no`, `0o10` and
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 from stack.containers.layout import CONTAINER_PORTS, SERVICES, Layout, Service
@@ -28,7 +29,7 @@ def render_override(layout: Layout) -> dict[str, Any]:
         if "dcgm-exporter" in layout.services:
             services["dcgm-exporter"]["deploy"] = services["engine"]["deploy"]
     secrets = {
-        _secret_name(service, name): {"file": str(path)}
+        _secret_name(service, name): {"file": spell_path(path)}
         for service in layout.services.values()
         for name, path in service.secrets.items()
     }
@@ -52,6 +53,11 @@ def escape_interpolation(value: Any) -> Any:
     if isinstance(value, list):
         return [escape_interpolation(item) for item in value]
     return value
+
+
+def spell_path(path: Path) -> str:
+    """Give a host path as Compose must see it: a relative one needs its `./`, else it is taken for a volume's name."""
+    return str(path) if path.is_absolute() else f"./{path}"
 
 
 def _shipped(layout: Layout) -> tuple[str, ...]:
@@ -89,7 +95,7 @@ def _render_service(service: Service, layout: Layout) -> dict[str, Any]:
         rendered["volumes"] = [
             {
                 "type": "bind",
-                "source": str(mount.source),
+                "source": spell_path(mount.source),
                 "target": mount.target,
                 "read_only": mount.read_only,
                 # A missing source must be an error: Docker would make an empty folder of root's in its place.

@@ -289,8 +289,12 @@ def _build_gateway(
         port=ports["gateway"],
         user=f"{_NOBODY}:{_NOBODY}" if os.geteuid() == 0 else f"{os.geteuid()}:0",
         limits=Limits(None, "256m"),
-        stamp=_hash(files["gateway/nginx.conf"]),
+        stamp=_hash(files["gateway/nginx.conf"], _read_text(paths.secrets / "gateway_key")),
     )
+
+
+def _read_text(path: Path) -> str:
+    return path.read_text() if path.is_file() else ""
 
 
 def _hash_below(files: Mapping[str, str], prefix: str, *, skip: str = "\0") -> str:

@@ -36,7 +36,7 @@ def choose_engine_defaults(
     *,
     gpus: Sequence[Gpu] = (),
     heads: int | None = None,
-    available_memory_bytes: int = 0,
+    memory_bytes: int = 0,
 ) -> list[EngineDefault]:
     """Choose what the user left open.
 
@@ -45,13 +45,9 @@ def choose_engine_defaults(
         asked: `[engine.args]`; a key in it is never touched.
         gpus: The GPUs that the engine gets.
         heads: The model's attention heads, where known; tensor parallel size must divide them.
-        available_memory_bytes: Memory that this machine can give now, for a CPU engine.
+        memory_bytes: This machine's memory, for a CPU engine.
     """
-    chosen = (
-        _choose_for_cpu(asked, available_memory_bytes)
-        if device == "cpu"
-        else _choose_for_gpus(asked, gpus, heads)
-    )
+    chosen = _choose_for_cpu(asked, memory_bytes) if device == "cpu" else _choose_for_gpus(asked, gpus, heads)
     if "max-model-len" not in asked:
         chosen.append(EngineDefault("max-model-len", "auto", "the longest context that fits the KV cache"))
     chosen.append(
@@ -64,14 +60,14 @@ def choose_engine_defaults(
     return [default for default in chosen if default.name not in asked]
 
 
-def _choose_for_cpu(asked: Mapping[str, Any], available_bytes: int) -> list[EngineDefault]:
+def _choose_for_cpu(asked: Mapping[str, Any], memory_bytes: int) -> list[EngineDefault]:
     chosen = []
     if not {"enforce-eager", "no-enforce-eager", "optimization-level", "compilation-config"} & set(asked):
         reason = "a CPU boot compiles for a minute or more every time: its compile cache does not reload"
         chosen.append(EngineDefault("enforce-eager", True, reason))
     if not {"kv-cache-memory-bytes", "kv-cache-memory", "gpu-memory-utilization"} & set(asked):
-        size = max(1, min(4, available_bytes // 10 // _GIB))
-        reason = f"a tenth of the {available_bytes / _GIB:.0f} GiB available; without a size vLLM takes 92 % of all memory"
+        size = max(1, min(4, memory_bytes // 10 // _GIB))
+        reason = f"a tenth of {memory_bytes / _GIB:.0f} GiB; without a size vLLM takes 92 % of all memory"
         chosen.append(EngineDefault("kv-cache-memory-bytes", f"{size}G", reason))
     return chosen
 

@@ -20,12 +20,12 @@ from stack.images.reference import apply_mirror, parse_reference
 from stack.images.references import PublishedImage, load_published_images
 from stack.images.registry import is_registry_reachable
 from stack.images.source import SourceChoice, choose_source, probe_registries
+from stack.models.ensure import find_snapshot
 from stack.models.facts import ModelFacts, build_model_facts
 from stack.models.hub import is_commit
 from stack.models.hub_access import is_hub_reachable
 from stack.models.reference import ModelReference, parse_model_reference
 from stack.models.snapshot import Snapshot
-from stack.models.warm import list_snapshots
 from stack.operations.choices import Choice, DeviceChoice, choose_device, choose_model, narrow_to_one_gpu
 from stack.operations.needs import (
     ImageNeed,
@@ -105,7 +105,9 @@ def resolve(session: Session, client: docker.DockerClient) -> Resolved:
     locked_revision = lock.model.revision if lock.model is not None and lock.model.id == model.value else None
     if config.model.revision is not None and is_commit(config.model.revision):
         locked_revision = config.model.revision
-    snapshot = find_snapshot(session, reference, locked_revision)
+    snapshot = find_snapshot(
+        reference, revision=locked_revision or config.model.revision, volume=config.model.volume
+    )
     model_facts = build_model_facts(snapshot.path) if snapshot else None
     if model_facts is not None:
         device = narrow_to_one_gpu(device, model_facts.attention_heads, dict(config.engine.args))
@@ -114,20 +116,6 @@ def resolve(session: Session, client: docker.DockerClient) -> Resolved:
         device, source, model, reference, locked_revision, snapshot, model_facts, needs, left_out, ports, published,
         lock, facts, running,
     )  # fmt: skip
-
-
-def find_snapshot(session: Session, reference: ModelReference, revision: str | None) -> Snapshot | None:
-    """Give the model's snapshot on the volume, without asking anybody; None where that cannot be told."""
-    for snapshot in list_snapshots(session.config.model.volume):
-        if snapshot.kind != reference.kind:
-            continue
-        if reference.kind == "demo":
-            return snapshot
-        if reference.kind == "directory" and str(reference.path) == snapshot.id:
-            return snapshot
-        if reference.kind == "hub" and snapshot.id == reference.id and snapshot.revision == revision:
-            return snapshot
-    return None
 
 
 def choose_ports(
@@ -153,10 +141,12 @@ def choose_ports(
             chosen[service] = asked
             continue
         address = config.services.gateway.address if service == "gateway" else "127.0.0.1"
+        now = running.get(service)
+        if now is not None and now.state == "running" and now.host_port is not None:
+            chosen[service] = now.host_port
+            continue
         had = remembered.get(service)
-        if had is not None and (
-            (service in running and running[service].state == "running") or test(address, had)
-        ):
+        if had is not None and test(address, had):
             chosen[service] = had
             continue
         candidates = [port for port in range(PREFERRED_PORTS[service], PREFERRED_PORTS[service] + 100)]

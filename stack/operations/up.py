@@ -16,7 +16,7 @@ from stack.models.ensure import ensure_snapshot
 from stack.models.facts import build_model_facts
 from stack.models.hub_access import load_token
 from stack.models.snapshot import Snapshot
-from stack.models.warm import load_available_memory_bytes, read_into_page_cache
+from stack.models.warm import read_into_page_cache
 from stack.operations.assemble import (
     EngineChoice,
     build_layout,
@@ -99,14 +99,12 @@ def assemble(
     """Give the layout of what should run, and the engine args that the tool chose for it."""
     config = session.config
     facts = build_model_facts(snapshot.path)
-    memory = load_available_memory_bytes() or 0
     defaults = choose_engine_defaults(
         resolved.device.device,
         config.engine.args,
         gpus=resolved.device.gpus,
         heads=facts.attention_heads,
-        # Rounded, so that what is free at the moment does not change the engine from one `up` to the next.
-        available_memory_bytes=read_total_memory_bytes() if resolved.device.device == "cpu" else memory,
+        memory_bytes=read_total_memory_bytes(),
     )
     choice = EngineChoice(
         device=resolved.device.device,

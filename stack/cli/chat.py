@@ -1,0 +1,51 @@
+"""`stack chat`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from stack.cli.options import open_session, project_options
+from stack.console import Console
+
+
+@click.command("chat")
+@click.argument("prompt", nargs=-1)
+@click.option("--system", help="System prompt")
+@click.option("--max-tokens", type=click.IntRange(min=1), help="Longest answer, in tokens")
+@click.option("--temperature", type=click.FloatRange(0, 2), help="Sampling temperature; 0 is greedy")
+@project_options
+@click.pass_obj
+def command(
+    console: Console,
+    config_path: Path | None,
+    project: str | None,
+    prompt: tuple[str, ...],
+    system: str | None,
+    max_tokens: int | None,
+    temperature: float | None,
+) -> None:
+    """Ask the model. With a PROMPT (or one on standard input) it prints the answer; without, it keeps asking."""
+    from stack.operations.chat import Conversation, connect_chat, run_repl
+
+    session = open_session(console, config_path, {"project": project})
+    conversation = Conversation(
+        connect_chat(session), system=system, max_tokens=max_tokens, temperature=temperature
+    )
+    text = " ".join(prompt) or (None if sys.stdin.isatty() else sys.stdin.read().strip())
+    if text is not None:
+        for piece in conversation.ask(text):
+            console.result(piece, end="")
+        console.result("")
+        return
+    console.info("ask away; /new starts over, /exit or Ctrl-D leaves")
+    run_repl(conversation, _read_line, lambda piece: console.result(piece, end=""))
+
+
+def _read_line() -> str | None:
+    try:
+        return input("> ")
+    except EOFError:
+        return None

@@ -1,0 +1,40 @@
+"""`stack smoke`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from stack.cli.options import JSON, open_session, project_options
+from stack.console import Console
+from stack.errors import EXIT_CHECK_FAILED
+
+
+@click.command("smoke")
+@click.option(
+    "--junit", type=click.Path(dir_okay=False, path_type=Path), help="Write a JUnit XML report there, too"
+)
+@JSON
+@project_options
+@click.pass_obj
+def command(
+    console: Console, config_path: Path | None, as_json: bool, project: str | None, junit: Path | None
+) -> None:
+    """Test whether the running stack answers correctly; exit code 1 if any check failed."""
+    from stack.checks.report import build_document, render_junit, render_lines
+    from stack.cli.up import to_event
+    from stack.operations.project import write_whole
+    from stack.operations.smoke import run
+
+    session = open_session(console, config_path, {"project": project})
+    with console.live():
+        report = run(session, on_finding=lambda finding: console.report(to_event(finding)))
+    if junit is not None:
+        write_whole(junit, render_junit(report))
+    if as_json:
+        console.json(build_document(report))
+    else:
+        console.result("\n".join(render_lines(report)))
+    if not report.is_passed:
+        raise click.exceptions.Exit(EXIT_CHECK_FAILED)

@@ -1,0 +1,80 @@
+"""`stack chat`: one prompt, or a conversation, streamed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from stack.errors import NotReadyError
+from stack.operations.run_engine import build_engine
+from stack.operations.session import Session
+from stack.operations.status import read_status
+from stack.traffic.engine_client import EngineClient
+
+
+def connect_chat(session: Session) -> EngineClient:
+    """Give a client of the engine that runs.
+
+    Raises:
+        NotReadyError: None runs.
+    """
+    status = read_status(session)
+    if not status.is_serving or "engine" not in status.facts.ports:
+        raise NotReadyError("engine", 0, "not running", "nobody to ask", hint="stack up")
+    return build_engine(session, status.facts.ports["engine"], status.served_name)
+
+
+class Conversation:
+    """What was said so far, and the next answer.
+
+    Args:
+        engine: Who answers.
+        system: A system prompt, or None.
+        max_tokens: The longest answer in tokens, or None for the engine's own limit.
+        temperature: The sampling temperature, or None for the model's own.
+    """
+
+    def __init__(
+        self,
+        engine: EngineClient,
+        *,
+        system: str | None = None,
+        max_tokens: int | None = None,
+        temperature: float | None = None,
+    ) -> None:
+        self._engine = engine
+        self._options = {"max_tokens": max_tokens, "temperature": temperature}
+        self.messages: list[dict[str, str]] = [{"role": "system", "content": system}] if system else []
+
+    def ask(self, prompt: str) -> Iterator[str]:
+        """Give the answer piece by piece; it becomes part of the conversation when it is complete."""
+        self.messages.append({"role": "user", "content": prompt})
+        options = {name: value for name, value in self._options.items() if value is not None}
+        pieces = []
+        for chunk in self._engine.stream_chat(self.messages, **options):
+            if chunk.text:
+                pieces.append(chunk.text)
+                yield chunk.text
+        self.messages.append({"role": "assistant", "content": "".join(pieces)})
+
+
+def run_repl(
+    conversation: Conversation, read: Callable[[], str | None], write: Callable[[str], None]
+) -> None:
+    """Ask and answer until the input ends or the user says `/exit`; `/new` forgets what was said.
+
+    Args:
+        conversation: The conversation.
+        read: Gives the next line, or None at the end.
+        write: Takes each piece of an answer.
+    """
+    start = list(conversation.messages)
+    while (line := read()) is not None:
+        prompt = line.strip()
+        if prompt in ("/exit", "/quit"):
+            return
+        if prompt == "/new":
+            conversation.messages = list(start)
+        elif prompt:
+            for piece in conversation.ask(prompt):
+                write(piece)
+            write("\n")

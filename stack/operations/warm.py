@@ -1,0 +1,86 @@
+"""`stack warm`: the model on the shared volume, unharmed, and in memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from stack.checks.gpus import read_gpus
+from stack.config.lock import load_lock
+from stack.errors import ModelError
+from stack.models.ensure import ensure_snapshot
+from stack.models.hub import is_commit
+from stack.models.hub_access import is_hub_reachable, load_token
+from stack.models.reference import parse_model_reference
+from stack.models.snapshot import Snapshot
+from stack.models.verify import check_snapshot
+from stack.models.warm import PrunedFolder, prune, read_into_page_cache
+from stack.operations.choices import Choice, choose_device, choose_model
+from stack.operations.session import Session
+
+
+@dataclass(frozen=True)
+class WarmResult:
+    """What `warm` did.
+
+    Attributes:
+        choice: Which model, and why.
+        snapshot: Its files.
+        read_bytes: How much of it was read into memory.
+        verified_files: How many files were hashed, where that was asked for.
+        pruned: What was removed, where that was asked for.
+    """
+
+    choice: Choice
+    snapshot: Snapshot
+    read_bytes: int
+    verified_files: int
+    pruned: tuple[PrunedFolder, ...]
+
+
+def run_warm(session: Session, *, verify: bool, prune_others: bool) -> WarmResult:
+    """Have the model on the shared volume and in the page cache.
+
+    Raises:
+        ModelError: It cannot be had, or a file is not what it should be.
+    """
+    config = session.config
+    lock = load_lock(session.lock_path)
+    locked = lock.model
+    device = choose_device(config, read_gpus(), lambda: True)
+    choice = choose_model(
+        config,
+        locked.id if locked else None,
+        device,
+        lambda: is_hub_reachable(config.model.endpoint, config.images.timeout_seconds),
+    )
+    session.say(str(choice))
+    base = session.loaded.path.parent if session.loaded.path else None
+    reference = parse_model_reference(choice.value, base=base)
+    locked_revision = locked.revision if locked is not None and locked.id == choice.value else None
+    if config.model.revision is not None and is_commit(config.model.revision):
+        locked_revision = config.model.revision
+    snapshot = ensure_snapshot(
+        reference,
+        revision=config.model.revision,
+        volume=config.model.volume,
+        endpoint=config.model.endpoint,
+        token=load_token(config.model.token_file, session.environ),
+        environ=session.environ,
+        report=session.report,
+        locked_revision=locked_revision,
+    )
+    if verify:
+        _verify(session, snapshot)
+    read = read_into_page_cache(snapshot, session.report)
+    pruned = tuple(prune(config.model.volume, {snapshot.key})) if prune_others else ()
+    return WarmResult(choice, snapshot, read, len(snapshot.files) if verify else 0, pruned)
+
+
+def _verify(session: Session, snapshot: Snapshot) -> None:
+    problems = check_snapshot(snapshot, deep=True, report=session.report)
+    if problems:
+        raise ModelError(
+            f"{len(problems)} files of {snapshot.id} are not what they should be: "
+            + "; ".join(str(problem) for problem in problems),
+            hint="`stack warm` fetches them again; files of your own directory are yours to bring back",
+        )
