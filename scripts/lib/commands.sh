@@ -27,6 +27,18 @@ root_shell() {
   fi
 }
 
+# root_file PATH LINE…
+root_file() {
+  local path=$1 line words="printf '%s\n'"
+  shift
+  for line in "$@"; do words+=" $(quote_word "$line")"; done
+  if is_root || ! has sudo; then
+    COMMANDS+=("$words >$path")
+  else
+    COMMANDS+=("$words | sudo tee $path >/dev/null")
+  fi
+}
+
 # sudo drops the proxy settings unless it is told to keep them.
 root_prefix() {
   if is_root || ! has sudo; then return 0; fi
@@ -56,14 +68,16 @@ quiet_test_services() {
 }
 
 # Debian 12 has no Compose v2 and no buildx. Newer suites do, and those packages need nothing newer than its libc:
-# so they are unpacked as plugins, and no other suite is added to the system's own sources.
+# so they are unpacked as plugins, and no other suite is added to the system's own sources. The newest wins; where
+# the younger suite's index is too old to be trusted (a mirror that stands still), the stable one is enough.
 write_plugin_commands() {
-  local source apt
-  source="[signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $(debian_archive)"
-  apt="apt-get -o Dir::Etc::SourceList=$WORK_FOLDER/sources.list -o Dir::Etc::SourceParts=/dev/null -o Dir::State::Lists=$WORK_FOLDER/lists -o Dir::Cache=$WORK_FOLDER/cache"
+  local source apt="env APT_CONFIG=$WORK_FOLDER/apt.conf apt-get"
+  source="deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $(debian_archive)"
   root_command "rm -rf $WORK_FOLDER"
   root_command "install -d $WORK_FOLDER/lists/partial $WORK_FOLDER/cache/archives/partial $PLUGIN_FOLDER"
-  root_shell "printf 'deb %s main\\n' '$source trixie' '$source forky' >$WORK_FOLDER/sources.list"
+  root_file "$WORK_FOLDER/sources.list" "$source trixie main" "$source forky main"
+  root_file "$WORK_FOLDER/apt.conf" "Dir::Etc::SourceList \"$WORK_FOLDER/sources.list\";" \
+    'Dir::Etc::SourceParts "/dev/null";' "Dir::State::Lists \"$WORK_FOLDER/lists\";" "Dir::Cache \"$WORK_FOLDER/cache\";"
   root_command "$apt update"
   root_shell "cd $WORK_FOLDER/cache && $apt download ${SUITE_PLUGINS[*]}"
   root_shell "for deb in $WORK_FOLDER/cache/*.deb; do dpkg -x \"\$deb\" $WORK_FOLDER/unpacked; done"
@@ -85,7 +99,7 @@ write_nvidia_commands() {
   local key=/usr/share/keyrings/nvidia-container-toolkit.asc
   if [[ $NVIDIA_STEP == install ]]; then
     root_command "curl -fsSL --output $key $NVIDIA_ARCHIVE/gpgkey"
-    root_shell "echo 'deb [signed-by=$key] $NVIDIA_ARCHIVE/stable/deb/\$(ARCH) /' >/etc/apt/sources.list.d/nvidia-container-toolkit.list"
+    root_file /etc/apt/sources.list.d/nvidia-container-toolkit.list "deb [signed-by=$key] $NVIDIA_ARCHIVE/stable/deb/\$(ARCH) /"
     root_command "apt-get update"
     install_packages nvidia-container-toolkit
   fi

@@ -121,7 +121,7 @@ has_registry() {
   fi
 }
 
-has_engine_image() { [[ -n $(docker image ls --quiet --filter 'reference=*/vllm*' 2>/dev/null) ]]; }
+has_engine_image() { [[ -n $(docker image ls --quiet --filter 'reference=*/vllm*' --filter reference=stack/engine 2>/dev/null) ]]; }
 
 has_nvidia_gpu() {
   local device

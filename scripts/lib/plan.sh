@@ -56,7 +56,7 @@ plan_engine() {
     snap) die "the Docker snap is not running" "start it with \`snap start docker\`, then run this again" 3 ;;
     podman) die "\`docker\` is Podman here" "Docker Engine with Compose v2 is needed; remove podman-docker to let it be installed" 3 ;;
     stopped)
-      lacks "the Docker daemon is not running"
+      lacks "a running Docker daemon"
       START_STEP=start
       ;;
     absent)

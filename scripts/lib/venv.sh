@@ -6,15 +6,21 @@
 VENV=$ROOT/.venv
 STAMP=$VENV/.installed-from
 
-# What .venv was made from: this lock, in this place, with this interpreter. The groups follow on a second line.
-venv_fingerprint() {
-  printf '%s %s ' "$ROOT" "$(readlink -f "$VENV/bin/python")"
-  cat "$ROOT/uv.lock" "$ROOT/pyproject.toml" | sha256sum
+# What .venv was made of, a line each: the place and the interpreter, the lock, the groups of packages.
+venv_place() { printf '%s %s' "$VENV" "$(readlink -f "$VENV/bin/python")"; }
+
+venv_lock() { cat "$ROOT/uv.lock" "$ROOT/pyproject.toml" | sha256sum; }
+
+read_stamp() {
+  local lines=()
+  if [[ -r $STAMP ]]; then mapfile -t lines <"$STAMP"; fi
+  MADE_AT=${lines[0]:-} MADE_FROM=${lines[1]:-} MADE_WITH=${lines[2]:-}
 }
 
 is_venv_current() {
-  [[ -x $VENV/bin/python && -x $VENV/bin/stack && -r $STAMP ]] || return 1
-  [[ $(head -n 1 "$STAMP") == "$(venv_fingerprint)" && $(tail -n 1 "$STAMP") == "$VENV_GROUPS"* ]]
+  [[ -x $VENV/bin/python && -x $VENV/bin/stack ]] || return 1
+  read_stamp
+  [[ $MADE_AT == "$(venv_place)" && $MADE_FROM == "$(venv_lock)" && $MADE_WITH == "$VENV_GROUPS"* ]]
 }
 
 ensure_venv() {
@@ -31,7 +37,9 @@ install_venv() {
   if [[ -d $VENV && ! -w $VENV ]]; then
     die "$VENV belongs to another user" "remove it (\`sudo rm -rf $(quote_word "$VENV")\`); this script asks for root itself where it needs it" 3
   fi
-  if [[ -r $STAMP && $(tail -n 1 "$STAMP") == "build dev" ]]; then VENV_GROUPS="build dev"; fi
+  read_stamp
+  if [[ $MADE_WITH == "build dev" ]]; then VENV_GROUPS="build dev"; fi
+  if [[ -n $MADE_AT && $MADE_AT != "$(venv_place)" ]]; then rm -rf "$VENV"; fi # moved, or another Python since
   make_venv
   rm -f "$STAMP"
   requirements=$(mktemp)
@@ -42,7 +50,7 @@ install_venv() {
   run_pip --require-hashes --no-deps --requirement "$requirements"
   run_pip --no-deps --no-build-isolation --editable "$ROOT"
   rm -f "$requirements"
-  printf '%s\n%s\n' "$(venv_fingerprint)" "$VENV_GROUPS" >"$STAMP"
+  printf '%s\n' "$(venv_place)" "$(venv_lock)" "$VENV_GROUPS" >"$STAMP"
 }
 
 make_venv() {
@@ -53,12 +61,12 @@ make_venv() {
   "$python" -m venv "$VENV"
 }
 
-# uv's own entry of the lock, as a pip requirement: uv is what reads the rest.
+# uv's own entry of the lock, as a pip requirement (its source would want a Rust compiler): uv reads the rest.
 uv_from_lock() {
   awk '/^\[\[package\]\]/ { in_uv = 0 }
     /^name = "uv"$/ { in_uv = 1 }
     in_uv && /^version = / { gsub(/"/, "", $3); printf "uv==%s", $3 }
-    in_uv && match($0, /sha256:[0-9a-f]+/) { printf " --hash=%s", substr($0, RSTART, RLENGTH) }
+    in_uv && /\.whl"/ && match($0, /sha256:[0-9a-f]+/) { printf " --hash=%s", substr($0, RSTART, RLENGTH) }
     END { print "" }' "$ROOT/uv.lock"
 }
 
@@ -75,5 +83,5 @@ run_pip() {
   env PIP_USER=0 ${certificate:+"PIP_CERT=$certificate"} PIP_DISABLE_PIP_VERSION_CHECK=1 \
     "$VENV/bin/python" -m pip install --quiet "$@" >&2 ||
     die "the Python packages could not be installed" \
-      "pip's words are above; behind a mirror or proxy set PIP_INDEX_URL, PIP_CERT, https_proxy, or pip.conf" 3
+      "pip's words are above; if the package index was not reached, set PIP_INDEX_URL, PIP_CERT or https_proxy, or use pip.conf" 3
 }
