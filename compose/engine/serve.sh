@@ -8,8 +8,8 @@
 set -u
 ulimit -S -n "$(ulimit -H -n)" 2>/dev/null || true
 unset VLLM_GPU_SYNC_CHECK
-if [ -r /run/secrets/engine_api_key ]; then
-    VLLM_API_KEY=$(cat /run/secrets/engine_api_key)
+if [ -r /run/secrets/api_key ]; then
+    VLLM_API_KEY=$(cat /run/secrets/api_key)
     export VLLM_API_KEY
 fi
 vllm serve "$@" &

@@ -24,21 +24,18 @@ def show(
     console: Console, config_path: Path | None, as_json: bool, project: str | None, origin: bool
 ) -> None:
     """Show every value that holds."""
-    import json
+    from stack.config.show import render_config
 
     session = open_session(console, config_path, {"project": project})
-    origins = session.loaded.origins
     if as_json:
         rows = [
             {"key": key, "value": _plain(item.value)}
             | ({"source": item.source, "where": item.where} if origin else {})
-            for key, item in origins.items()
+            for key, item in session.loaded.origins.items()
         ]
         console.json({"schema_version": 1, "values": rows})
         return
-    for key, item in origins.items():
-        shown = json.dumps(_plain(item.value), ensure_ascii=False)
-        console.result(f"{key} = {shown}" + (f"  # {item.where}" if origin else ""))
+    console.result(render_config(session.loaded, with_origin=origin).rstrip("\n"))
 
 
 @command.command("schema")

@@ -20,6 +20,7 @@ from stack.containers.gateway import (
 )
 from stack.containers.layout import Layout, Limits, Mount, Service
 from stack.models.snapshot import Snapshot
+from stack.operations.access import API_KEY, GATEWAY_KEY, GRAFANA_PASSWORD, demands_key, read_secret
 from stack.operations.project import ProjectPaths, ensure_secret, write_whole
 from stack.telemetry.scrape import render_prometheus_config, render_targets
 
@@ -144,14 +145,14 @@ def write_files(paths: ProjectPaths, files: Mapping[str, str]) -> None:
 def write_secrets(config: StackConfig, layout: Layout, paths: ProjectPaths) -> None:
     """Make the secret files that the layout names, readable for the user that each container runs as."""
     root = os.geteuid() == 0
-    if config.engine.api_key:
-        ensure_secret(paths, "engine_api_key", owner=engine_uid() if root else None)
+    if demands_key(config):
+        ensure_secret(paths, API_KEY, owner=engine_uid() if root else None)
     if "grafana" in layout.services:
-        ensure_secret(paths, "grafana_password", owner=_GRAFANA_UID if root else None)
+        ensure_secret(paths, GRAFANA_PASSWORD, owner=_GRAFANA_UID if root else None)
     if "gateway" in layout.services:
-        key = ensure_secret(paths, "gateway_api_key").read_text().strip()
+        key = read_secret(paths.secrets / API_KEY)
         owner = _NOBODY if root else None
-        write_whole(paths.secrets / "gateway_key", render_gateway_key(key), mode=0o600, owner=owner)
+        write_whole(paths.secrets / GATEWAY_KEY, render_gateway_key(key), mode=0o600, owner=owner)
 
 
 def build_model_path(snapshot: Snapshot) -> str:
@@ -190,7 +191,7 @@ def _build_engine(
         command=(path, "--served-model-name", choice.served_name, *build_argv(choice.args)),
         environment=_ENGINE_ENVIRONMENT | dict(config.engine.env),
         mounts=tuple(mounts),
-        secrets={"engine_api_key": paths.secrets / "engine_api_key"} if config.engine.api_key else {},
+        secrets={API_KEY: paths.secrets / API_KEY} if demands_key(config) else {},
         address="127.0.0.1",
         port=ports["engine"],
         user=f"{engine_uid()}:0",
@@ -256,7 +257,7 @@ def _build_grafana(
             Mount(paths.rendered / "grafana/provisioning", "/etc/grafana/provisioning"),
             Mount(paths.rendered / "grafana/dashboards", "/etc/grafana/dashboards"),
         ),
-        secrets={"grafana_password": paths.secrets / "grafana_password"},
+        secrets={GRAFANA_PASSWORD: paths.secrets / GRAFANA_PASSWORD},
         address="127.0.0.1",
         port=ports["grafana"],
         user=None if os.geteuid() == 0 else f"{os.geteuid()}:0",
@@ -284,12 +285,12 @@ def _build_gateway(
         image=image,
         command=tuple(build_nginx_argv("/etc/stack/nginx.conf")),
         mounts=(Mount(paths.rendered / "gateway", "/etc/stack"),),
-        secrets={"gateway_key": paths.secrets / "gateway_key"},
+        secrets={GATEWAY_KEY: paths.secrets / GATEWAY_KEY},
         address=settings.address,
         port=ports["gateway"],
         user=f"{_NOBODY}:{_NOBODY}" if os.geteuid() == 0 else f"{os.geteuid()}:0",
         limits=Limits(None, "256m"),
-        stamp=_hash(files["gateway/nginx.conf"], _read_text(paths.secrets / "gateway_key")),
+        stamp=_hash(files["gateway/nginx.conf"], _read_text(paths.secrets / GATEWAY_KEY)),
     )
 
 

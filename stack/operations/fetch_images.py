@@ -12,7 +12,7 @@ import httpx2
 
 from stack.errors import CommandError, ImageError
 from stack.images.build import BuildSettings, build_image, ensure_base_image, find_ca_bundle
-from stack.images.pull import PulledImage, Puller
+from stack.images.pull import MovedTag, PulledImage, Puller
 from stack.images.recipe import build_base_recipe
 from stack.images.registry import Registry
 from stack.operations.needs import ImageNeed
@@ -103,7 +103,13 @@ class ImageFetcher:
                 http, timeout_seconds=max(30.0, config.timeout_seconds), retries=config.retries
             )
             puller = Puller(self._client, registry, config.mirror, machine_platform(), config.retries)
-            pulled = puller.pull(need.wanted.reference, report=self._session.report, image_id=need.image_id)
+            moved_tag: MovedTag = "tell" if need.is_locked else "stop"
+            pulled = puller.pull(
+                need.wanted.reference,
+                report=self._session.report,
+                image_id=need.image_id,
+                moved_tag=moved_tag,
+            )
         name = f"{pulled.reference.name}@{pulled.digest}" if pulled.digest else pulled.image_id
         return FetchedImage(need, name, pulled.image_id, pulled)
 

@@ -36,6 +36,7 @@ class ImageNeed:
         wanted: What is pulled, or None.
         recipe: What is built, or None.
         image_id: The image ID, where it is here already.
+        is_locked: Whether stack.lock gave the digest; it then holds even where upstream moved the tag.
     """
 
     service: str
@@ -46,6 +47,7 @@ class ImageNeed:
     wanted: WantedImage | None = None
     recipe: ImageRecipe | None = None
     image_id: str | None = None
+    is_locked: bool = False
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,10 @@ def resolve_registry_need(
         remembered_id: The image ID that stood for this reference when it was accepted.
     """
     reference = wanted.reference
-    if locked is not None and locked.source == "registry" and _names_same(locked.reference, reference):
+    is_locked = (
+        locked is not None and locked.source == "registry" and _names_same(locked.reference, reference)
+    )
+    if locked is not None and is_locked:
         reference = locked.reference
         wanted = WantedImage(service, reference, wanted.published)
     exact = f"{reference.name}@{reference.digest}" if reference.digest else str(reference)
@@ -109,6 +114,14 @@ def resolve_registry_need(
         return ImageNeed(
             service, "none", exact, "it is here by its digest", "registry", wanted, image_id=here["Id"]
         )
+    if (
+        reference.digest is None
+        and (here := find_image(str(reference))) is not None
+        and not here.get("RepoDigests")
+    ):
+        # Never pushed and never pulled: it was built or loaded on this machine under that name.
+        cause = "it was made on this machine under that name"
+        return ImageNeed(service, "none", here["Id"], cause, "registry", wanted, image_id=here["Id"])
     if remembered_id and reference.digest and (here := find_image(remembered_id)) is not None:
         # `docker load` on the classic store loses the digest; the ID that we saw it under does not change.
         return ImageNeed(
@@ -121,7 +134,23 @@ def resolve_registry_need(
             image_id=here["Id"],
         )
     cause = "it is not here by its digest" if reference.digest else "its digest is not known yet"
-    return ImageNeed(service, "pull", exact, cause, "registry", wanted)
+    return ImageNeed(service, "pull", exact, cause, "registry", wanted, is_locked=is_locked)
+
+
+def resolve_image_id(
+    service: str, image_id: str, find_image: Callable[[str], Mapping[str, Any] | None]
+) -> ImageNeed:
+    """Say what an image named by its ID needs: it is here, or it cannot be had.
+
+    Raises:
+        ImageError: It is not here.
+    """
+    if find_image(image_id) is None:
+        raise ImageError(
+            f"the image {image_id} for `{service}` is not here, and an ID says nothing of where to get it",
+            hint="bring it with `docker load`, or name it by repository and digest",
+        )
+    return ImageNeed(service, "none", image_id, "it is here", "registry", image_id=image_id)
 
 
 def resolve_packages_need(
@@ -158,7 +187,9 @@ def build_wanted(
     config: StackConfig, services: list[str], device: str, published: Mapping[str, PublishedImage]
 ) -> dict[str, WantedImage]:
     """Give the published image of each service, as the configuration and the shipped table name it."""
-    overrides = read_overrides(config)
+    overrides = {
+        name: text for name, text in read_overrides(config).items() if text and not is_image_id(text)
+    }
     wanted = {service: build_reference(service, device, overrides, published) for service in services}
     engine = wanted.get("engine")
     version = config.engine.version
@@ -171,6 +202,11 @@ def build_wanted(
         reference = parse_reference(f"{engine.published.repository}:v{version}")
         wanted["engine"] = WantedImage("engine", reference, None)
     return wanted
+
+
+def is_image_id(text: str) -> bool:
+    """Tell whether a configured image is named by its local ID."""
+    return text.startswith("sha256:")
 
 
 def find_release_commit(version: str, published: Mapping[str, PublishedImage]) -> str | None:

@@ -15,7 +15,6 @@ from stack.checks.gpus import read_gpus
 from stack.config.lock import Lock, load_lock
 from stack.config.schema import StackConfig
 from stack.containers.daemon import ServiceState, read_image, read_services
-from stack.errors import ImageError
 from stack.images.reference import apply_mirror, parse_reference
 from stack.images.references import PublishedImage, load_published_images
 from stack.images.registry import is_registry_reachable
@@ -32,8 +31,10 @@ from stack.operations.needs import (
     LockedImage,
     build_recipes,
     build_wanted,
+    is_image_id,
     list_services,
     read_overrides,
+    resolve_image_id,
     resolve_packages_need,
     resolve_registry_need,
 )
@@ -183,8 +184,12 @@ def _resolve_images(
     config = session.config
     services = list_services(config, device)
     wanted = build_wanted(config, services, device, published)
-    source = _choose_source(session, device, lock, [item.reference.registry for item in wanted.values()])
-    named = {service for service, image in read_overrides(config).items() if image}
+    overrides = read_overrides(config)
+    named = {service for service, image in overrides.items() if image}
+    open_services = [service for service in services if service not in named]
+    source = _choose_source(
+        session, device, lock, {name: wanted[name].reference.registry for name in open_services}
+    )
     recipes, left_out = (
         build_recipes(config, services, device, published) if source.source == "packages" else ({}, {})
     )
@@ -194,7 +199,11 @@ def _resolve_images(
 
     needs: dict[str, ImageNeed] = {}
     for service in services:
-        if service in recipes and service not in named:
+        override = overrides.get(service) or ""
+        if is_image_id(override):
+            left_out.pop(service, None)
+            needs[service] = resolve_image_id(service, override, find_image)
+        elif service in recipes and service not in named:
             needs[service] = resolve_packages_need(service, recipes[service], find_image)
         elif service not in left_out or service in named:
             left_out.pop(service, None)
@@ -207,19 +216,21 @@ def _resolve_images(
     return source, needs, left_out
 
 
-def _choose_source(session: Session, device: str, lock: Lock, registries: Sequence[str]) -> SourceChoice:
-    config = session.config
-    entry = lock.images.get(build_lock_key("engine", device))
-    if config.images.source == "auto" and entry is not None and config.engine.image is None:
-        return SourceChoice(entry.source, "as stack.lock has it from an earlier `up`")
-    if config.images.source != "auto":
-        return choose_source(config.images.source, {})
+def _choose_source(session: Session, device: str, lock: Lock, registries: Mapping[str, str]) -> SourceChoice:
+    """Choose where the images come from that the configuration does not name; by service, their registries."""
+    config = session.config.images
+    if config.source != "auto":
+        return choose_source(config.source, {})
+    entries = [lock.images.get(build_lock_key(service, device)) for service in registries]
+    locked = next((entry for entry in entries if entry is not None), None)
+    if locked is not None:
+        return SourceChoice(locked.source, "as stack.lock has it from an earlier `up`")
     hosts = [
-        apply_mirror(parse_reference(f"{host}/library/probe"), config.images.mirror).registry
-        for host in registries
+        apply_mirror(parse_reference(f"{host}/any/any"), config.mirror).registry
+        for host in registries.values()
     ]
+    timeout = config.timeout_seconds
     with httpx2.Client() as http:
-        timeout = config.images.timeout_seconds
         answers = probe_registries(
             hosts, lambda host: is_registry_reachable(host, timeout, client=http), timeout_seconds=timeout
         )
@@ -234,24 +245,7 @@ def _ask_hub(config: StackConfig) -> tuple[bool, str]:
     return is_hub_reachable(config.model.endpoint, config.images.timeout_seconds)
 
 
-def _as_path(text: str | None) -> Any:
-    from pathlib import Path
-
-    return Path(text) if text else None
-
-
 def machine_platform() -> str:
     """Give this machine's platform as registries spell it."""
     names = {"x86_64": "amd64", "aarch64": "arm64"}
     return f"linux/{names.get(platform.machine(), platform.machine())}"
-
-
-def require_image(need: ImageNeed | None, service: str) -> ImageNeed:
-    """Give a need that must exist.
-
-    Raises:
-        ImageError: The service cannot run at all.
-    """
-    if need is None:
-        raise ImageError(f"`{service}` has no image here")
-    return need

@@ -9,6 +9,7 @@ from stack.containers.daemon import ServiceState
 from stack.errors import NotReadyError, ServiceApiError, StackError
 from stack.history.records import BootStart, boot_kind, compare_phases
 from stack.history.store import History, open_history
+from stack.operations.access import read_api_key
 from stack.operations.boot import Boot, BootWatch, wait_first_token
 from stack.operations.outcome import BootResult, UpResult
 from stack.operations.record import write_metrics
@@ -55,9 +56,8 @@ def follow_boot(session: Session, up: UpResult, state: ServiceState | None) -> B
 
 def build_engine(session: Session, port: int, served_name: str | None = None) -> EngineClient:
     """Give a client of the project's engine."""
-    key = session.paths.secrets / "engine_api_key"
-    text = key.read_text().strip() if session.config.engine.api_key and key.is_file() else None
-    return EngineClient(build_http_client(), f"http://127.0.0.1:{port}", model=served_name, api_key=text)
+    key = read_api_key(session.config, session.paths)
+    return EngineClient(build_http_client(), f"http://127.0.0.1:{port}", model=served_name, api_key=key)
 
 
 def _wait(session: Session, up: UpResult, watch: BootWatch) -> tuple[Boot, float]:

@@ -28,6 +28,7 @@ from stack.history.store import History, open_history
 from stack.models.facts import ModelFacts as FileFacts
 from stack.models.facts import build_model_facts
 from stack.models.warm import list_snapshots
+from stack.operations.access import GRAFANA_PASSWORD, read_api_key
 from stack.operations.outcome import UpResult
 from stack.operations.project import load_facts
 from stack.operations.record import write_metrics
@@ -121,7 +122,6 @@ def build_target(session: Session, status: Status, history: History, http: httpx
     config = session.config
     file_facts = _read_file_facts(session, status)
     engine = build_engine(session, status.facts.ports["engine"], status.served_name)
-    key = session.paths.secrets / "engine_api_key"
     argv = list(status.boot.start.args.get("argv", []))
     saved = history.load_baseline(_baseline_key(status))
     prometheus = _build_prometheus(status, http)
@@ -140,7 +140,7 @@ def build_target(session: Session, status: Status, history: History, http: httpx
         services=tuple(_build_service(state) for state in status.states.values()),
         identity=_build_identity(session, status),
         max_num_seqs=int(argv[argv.index("--max-num-seqs") + 1]) if "--max-num-seqs" in argv else None,
-        api_key=key.read_text().strip() if config.engine.api_key and key.is_file() else None,
+        api_key=read_api_key(config, session.paths),
         prometheus=prometheus,
         grafana=grafana,
         grafana_skip=grafana_skip,
@@ -208,7 +208,7 @@ def _build_grafana(session: Session, status: Status, http: httpx2.Client) -> tup
         return None, "Grafana is switched off in the configuration"
     if "grafana" not in status.states or "grafana" not in status.facts.ports:
         return None, "Grafana is not part of this stack: its image comes from a container registry only"
-    password = (session.paths.secrets / "grafana_password").read_text().strip()
+    password = (session.paths.secrets / GRAFANA_PASSWORD).read_text().strip()
     url = f"http://127.0.0.1:{status.facts.ports['grafana']}"
     return GrafanaFacts(GrafanaApi(http, url, user="admin", password=password)), ""
 

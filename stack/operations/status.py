@@ -13,6 +13,7 @@ from stack.containers.daemon import ServiceState, read_image, read_services
 from stack.containers.layout import SERVICES
 from stack.history.records import BootRecord, SmokeRecord
 from stack.history.store import open_history
+from stack.operations.access import API_KEY, GRAFANA_PASSWORD
 from stack.operations.project import ProjectFacts, load_facts
 from stack.operations.session import Session, check_tools
 
@@ -145,7 +146,7 @@ def build_document(status: Status, secrets: Mapping[str, str] | None = None) -> 
 def read_secrets(session: Session) -> dict[str, str]:
     """Give the generated secrets by name; what is shown only when it was asked for."""
     found = {}
-    for name in ("engine_api_key", "gateway_api_key", "grafana_password"):
+    for name in (API_KEY, GRAFANA_PASSWORD):
         path = session.paths.secrets / name
         if path.is_file():
             found[name] = path.read_text().strip()

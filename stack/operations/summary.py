@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from stack.checks.finding import Report
 from stack.console import format_duration, render_table
+from stack.operations.access import API_KEY, demands_key
 from stack.operations.outcome import UpResult
 from stack.operations.session import Session
 from stack.operations.status import Status
@@ -35,8 +36,8 @@ def render_curl(session: Session, status: Status) -> str:
     """Give a line that asks the model when it is pasted into a shell."""
     port = status.facts.ports["engine"]
     header = ""
-    if session.config.engine.api_key:
-        header = f" -H \"Authorization: Bearer $(cat '{session.paths.secrets / 'engine_api_key'}')\""
+    if demands_key(session.config):
+        header = f" -H \"Authorization: Bearer $(cat '{session.paths.secrets / API_KEY}')\""
     body = {
         "model": status.served_name,
         "messages": [{"role": "user", "content": "What is the capital of Germany?"}],

@@ -7,16 +7,20 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import docker
+import httpx2
 
+from stack.config.engine_limits import check_engine_limits
+from stack.config.host_paths import check_host_paths
 from stack.containers.daemon import ServiceState, read_services
 from stack.containers.layout import Layout
 from stack.containers.render import render_json, render_override
-from stack.errors import ImageError
+from stack.errors import CommandError, ConfigError, ImageError
 from stack.models.ensure import ensure_snapshot
 from stack.models.facts import build_model_facts
 from stack.models.hub_access import load_token
 from stack.models.snapshot import Snapshot
 from stack.models.warm import read_into_page_cache
+from stack.operations.access import GRAFANA_PASSWORD, read_secret, restore_grafana_login
 from stack.operations.assemble import (
     EngineChoice,
     build_layout,
@@ -35,6 +39,7 @@ from stack.operations.record import write_lock_entries
 from stack.operations.resolve import Resolved, resolve
 from stack.operations.run_engine import follow_boot
 from stack.operations.session import Session, build_project, check_tools, hold_project
+from stack.telemetry.grafana_api import GrafanaApi
 
 REQUIRED = ("engine", "prometheus")
 
@@ -45,16 +50,38 @@ def run_up(session: Session, *, dry_run: bool = False) -> UpResult:
     Raises:
         StackError: What failed, after everything that did not depend on it was finished.
     """
+    problems = check_host_paths(session.config)
+    if problems:
+        raise ConfigError(problems)
     client = check_tools(session)
     if dry_run:
         resolved = resolve(session, client)
+        check_engine(session, resolved)
         return UpResult(resolved, build_plan(session, resolved))
     with hold_project(session, "up"):
         resolved = resolve(session, client)
+        check_engine(session, resolved)
         for choice in resolved.choices:
             session.say(str(choice))
         make_folders(session.paths, engine_uid())
         return _Up(session, client, resolved, build_plan(session, resolved)).run()
+
+
+def check_engine(session: Session, resolved: Resolved) -> None:
+    """Hold the engine args against the device that `auto` came to.
+
+    Raises:
+        ConfigError: They do not fit.
+    """
+    config = session.config.engine
+    devices = (
+        list(resolved.device.devices)
+        if isinstance(resolved.device.devices, tuple)
+        else resolved.device.devices
+    )
+    problems = check_engine_limits(config.args, device=resolved.device.device, devices=devices)
+    if problems:
+        raise ConfigError(problems)
 
 
 def build_plan(session: Session, resolved: Resolved) -> Plan:
@@ -170,6 +197,7 @@ class _Up:
         after = read_services(self.client, self.session.project)
         if self.plan.has("boot") or _is_other(before, after.get("engine")):
             result.boot = follow_boot(self.session, result, after.get("engine"))
+        self._restore_grafana(after)
         result.states = read_services(self.client, self.session.project)
         self._remember(result)
         return result
@@ -228,6 +256,21 @@ class _Up:
         )
         write_facts(session.paths.facts, facts)
         project.up(list(layout.services))
+
+    def _restore_grafana(self, states: Mapping[str, ServiceState]) -> None:
+        grafana = states.get("grafana")
+        if grafana is None or not self.plan.has("services"):
+            return
+        password = read_secret(self.session.paths.secrets / GRAFANA_PASSWORD)
+        with httpx2.Client(trust_env=False) as http:
+            url = f"http://127.0.0.1:{self.resolved.ports['grafana']}"
+            api = GrafanaApi(http, url, user="admin", password=password)
+            try:
+                said = restore_grafana_login(api, grafana.container_id, password)
+            except CommandError as err:
+                said = f"{err.message}: {err.stderr.strip()[-200:]}"
+        if said not in ("accepted", "reset"):
+            self.result.warnings.append(f"Grafana: {said}")
 
     def _remember(self, result: UpResult) -> None:
         engine = result.states.get("engine")

@@ -1,0 +1,89 @@
+"""The keys and passwords of a project: which are demanded, and where they lie."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from stack.config.schema import StackConfig
+from stack.errors import CommandError, ServiceApiError
+from stack.operations.project import ProjectPaths
+from stack.telemetry.grafana_api import GrafanaApi
+
+API_KEY = "api_key"
+GATEWAY_KEY = "gateway_key"
+GRAFANA_PASSWORD = "grafana_password"  # noqa: S105 (the name of a file)
+
+Run = Callable[[Sequence[str], str], "subprocess.CompletedProcess[str]"]
+
+
+def demands_key(config: StackConfig) -> bool:
+    """Tell whether clients must show the API key: when asked for, and always once other machines can reach it."""
+    return config.engine.api_key or config.services.gateway.expose
+
+
+def read_api_key(config: StackConfig, paths: ProjectPaths) -> str | None:
+    """Give the API key, or None where none is demanded."""
+    path = paths.secrets / API_KEY
+    return path.read_text().strip() if demands_key(config) and path.is_file() else None
+
+
+def read_secret(path: Path) -> str:
+    """Give the text of a secret file."""
+    return path.read_text().strip()
+
+
+def restore_grafana_login(
+    api: GrafanaApi,
+    container_id: str,
+    password: str,
+    *,
+    run: Run | None = None,
+    wait_seconds: float = 60,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> str:
+    """Make Grafana take our password, also where its volume is older than our state and holds another one.
+
+    Grafana reads its password file only when it makes its database.
+
+    Args:
+        api: A client that uses our password.
+        container_id: Grafana's container.
+        password: Our password; it goes through standard input, never through argv.
+        run: Runs a command with some input.
+        wait_seconds: How long to wait for Grafana to answer at all.
+        clock: Seconds that only grow.
+        sleep: Waits for seconds.
+
+    Returns:
+        What was done: `accepted`, `reset`, or a reason why neither.
+
+    Source:
+        https://grafana.com/docs/grafana/latest/cli/#reset-admin-password (`--password-from-stdin`).
+    """
+    deadline = clock() + wait_seconds
+    while not api.is_ready():
+        if clock() > deadline:
+            return f"Grafana does not answer after {wait_seconds:.0f} s"
+        sleep(1)
+    try:
+        api.fetch_dashboards()
+        return "accepted"
+    except ServiceApiError as err:
+        if "401" not in err.message:
+            return err.message
+    argv = ["docker", "exec", "-i", container_id, "grafana", "cli", "--homepath", "/usr/share/grafana"]
+    argv += ["admin", "reset-admin-password", "--password-from-stdin"]
+    done = (run or _run)(argv, password + "\n")
+    if done.returncode:
+        raise CommandError(
+            argv, done.returncode, done.stdout, done.stderr, message="resetting Grafana's password failed"
+        )
+    return "reset"
+
+
+def _run(argv: Sequence[str], text: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(list(argv), input=text, capture_output=True, text=True)
