@@ -36,6 +36,8 @@ def write_lock_entries(
             fetcher.fetched(service), device if service == "engine" else None
         )
         for service in fetcher.services()
+        # An image named by its local ID is true on this machine only.
+        if fetcher.fetched(service).need.wanted or fetcher.fetched(service).need.recipe
     }
     found = identity.identity
     engine = LockedEngine(

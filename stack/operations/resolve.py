@@ -13,6 +13,7 @@ import httpx2
 
 from stack.checks.gpus import read_gpus
 from stack.config.lock import Lock, load_lock
+from stack.config.places import resolve_home
 from stack.config.schema import StackConfig
 from stack.containers.daemon import ServiceState, read_image, read_services
 from stack.images.reference import apply_mirror, parse_reference
@@ -101,8 +102,8 @@ def resolve(session: Session, client: docker.DockerClient) -> Resolved:
     published = load_published_images()
     source, needs, left_out = _resolve_images(session, client, device.device, lock, facts, published)
     model = choose_model(config, _locked_model(lock), device, lambda: _ask_hub(config))
-    home, base = session.environ.get("HOME"), session.loaded.path
-    reference = parse_model_reference(model.value, home=_as_path(home), base=base.parent if base else None)
+    base = session.loaded.path.parent if session.loaded.path else None
+    reference = parse_model_reference(model.value, home=resolve_home(session.environ), base=base)
     locked_revision = lock.model.revision if lock.model is not None and lock.model.id == model.value else None
     if config.model.revision is not None and is_commit(config.model.revision):
         locked_revision = config.model.revision

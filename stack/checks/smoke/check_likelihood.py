@@ -16,9 +16,9 @@ from stack.checks.smoke.target import Engine
 BOUND_RATIO = 0.45
 # The words in another order cost the demo model 4 nats a token more.
 ORDER_NATS = 1.0
-# Read for the second time after 200 other tokens, a text costs the demo model 0.07 of the first time; with a rotary
-# base of a tenth or a hundred times the right one 0.27 and more, with rotary pairs permuted more than the first time.
-REPEAT_RATIO = 0.2
+# Read for the second time after 200 other tokens, a text costs the demo model 0.3 nats a token instead of 3.3; with
+# a rotary base of a tenth or a hundred times the right one 0.9 and more, with rotary pairs permuted 5.3.
+AGAIN_NATS = 0.65
 # For a vocabulary of unknown size: smaller ones are rare, and a smaller one makes the bound stricter.
 _USUAL_VOCABULARY = 32000
 _GAP = "\n\n"
@@ -71,10 +71,10 @@ def _judge(measured: _Measured, mean: float, bound: float) -> list[str]:
             f"word order hardly matters: {measured.first:.2f} nats a token in order, "
             f"{measured.scrambled:.2f} scrambled"
         )
-    if not measured.again <= REPEAT_RATIO * measured.first:
+    if not measured.again <= AGAIN_NATS:
         wrong.append(
-            f"a text read for the second time is not recognised: {measured.again:.2f} nats a token after "
-            f"{measured.first:.2f}"
+            f"a text read for the second time is not recognised: {measured.again:.2f} nats a token, "
+            f"{AGAIN_NATS:.2f} at most"
         )
     return wrong
 
