@@ -141,7 +141,8 @@ def _small_checkout(folder: Path) -> Path:
 
 def _uv(*arguments: str) -> str:
     uv = Path(sys.executable).with_name("uv")
-    done = subprocess.run([uv, *arguments], capture_output=True, text=True)
+    certificate = {"SSL_CERT_FILE": os.environ["PIP_CERT"]} if "PIP_CERT" in os.environ else {}
+    done = subprocess.run([uv, *arguments], env=os.environ | certificate, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
