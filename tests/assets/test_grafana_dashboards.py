@@ -24,7 +24,7 @@ from stack.telemetry.run_metrics import BootRun, RunIdentity, SmokeRun, render_r
 GRAFANA = asset_path("grafana")
 FOLDER = GRAFANA / "dashboards"
 PATHS = sorted(FOLDER.glob("*.json"))
-INVENTORY = Path(__file__).resolve().parents[1] / "fixtures" / "metrics" / "vllm-0.32.0.txt"
+INVENTORIES = sorted((Path(__file__).resolve().parents[1] / "fixtures" / "metrics").glob("vllm-*.txt"))
 GRID_COLUMNS = 24
 NARROWEST = 4
 UNITS = {"none", "short", "s", "percentunit", "reqps", "string", "suffix: tok/s"}
@@ -53,13 +53,16 @@ QUERIES = [
 
 @pytest.fixture(scope="module")
 def known() -> dict[str, list[dict[str, str]]]:
-    """Every series there can be: name -> the label sets it comes with."""
+    """Every series that every known vLLM has, and our own: name -> the label sets it comes with."""
     boot = BootRun(1, 1, {"load": 1}, is_cache_warm=True)
     run = render_run_metrics(RunIdentity(*"abcdefg"), [boot], SmokeRun(1, 1, {"services": 1}))
+    pages = [parse_exposition(path.read_text(encoding="utf-8")) for path in INVENTORIES]
+    everywhere = frozenset.intersection(*(page.names for page in pages))
     series = {"up": [{}]}
-    for text in (INVENTORY.read_text(encoding="utf-8"), run):
-        for sample in parse_exposition(text).samples:
-            series.setdefault(sample.name, []).append(dict(sample.labels))
+    for page in (*pages, parse_exposition(run)):
+        for sample in page.samples:
+            if sample.name in everywhere or sample.name.startswith("stack_"):
+                series.setdefault(sample.name, []).append(dict(sample.labels))
     rules = yaml.safe_load(asset_path("prometheus", "rules", "recording.yaml").read_text(encoding="utf-8"))
     for rule in itertools.chain.from_iterable(group["rules"] for group in rules["groups"]):
         level = rule["record"].split(":")[0]

@@ -23,7 +23,7 @@ PROMETHEUS = asset_path("prometheus")
 CONFIG = yaml.safe_load((PROMETHEUS / "prometheus.yaml").read_text(encoding="utf-8"))
 RULES = yaml.safe_load((PROMETHEUS / "rules" / "recording.yaml").read_text(encoding="utf-8"))
 RECORDED = [rule for group in RULES["groups"] for rule in group["rules"]]
-INVENTORY = Path(__file__).resolve().parents[1] / "fixtures" / "metrics" / "vllm-0.32.0.txt"
+INVENTORIES = sorted((Path(__file__).resolve().parents[1] / "fixtures" / "metrics").glob("vllm-*.txt"))
 
 
 @pytest.fixture(scope="module")
@@ -98,10 +98,10 @@ class TestRule:
         by = re.findall(r"by \(([^)]*)\)", rule["expr"])
         assert all("_".join(labels.split(", ")) == kept for labels in by)
 
-    def test_it_parses_and_its_metrics_exist(self, rule):
-        names = parse_exposition(INVENTORY.read_text(encoding="utf-8")).names | {
-            other["record"] for other in RECORDED
-        }
+    @pytest.mark.parametrize("inventory", INVENTORIES, ids=lambda path: path.stem)
+    def test_it_parses_and_its_metrics_exist(self, rule, inventory):
+        names = parse_exposition(inventory.read_text(encoding="utf-8")).names
+        names |= {other["record"] for other in RECORDED}
         found = []
         promql_parser.walk(
             promql_parser.parse(rule["expr"]),

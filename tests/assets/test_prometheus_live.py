@@ -24,7 +24,7 @@ from stack.telemetry.prometheus_api import PrometheusApi
 from stack.telemetry.run_metrics import BootRun, RunIdentity, SmokeRun, render_run_metrics
 from stack.telemetry.scrape import render_prometheus_config, render_targets
 
-INVENTORY = Path(__file__).resolve().parents[1] / "fixtures" / "metrics" / "vllm-0.32.0.txt"
+CAPTURE = Path(__file__).resolve().parents[1] / "fixtures" / "metrics" / "vllm-0.31.0.txt"
 PHASES = {"load": 30.0, "server": 8.0, "first-token": 2.0}
 RUN_METRICS = render_run_metrics(
     RunIdentity("a" * 40, "claimed", "0.32.0", "smollm2", "demo", "sha256:" + "b" * 64, "cpu"),
@@ -42,9 +42,9 @@ def grow(page: str, scrapes: int) -> str:
 
 
 class Engine(BaseHTTPRequestHandler):
-    """Serves the inventory at /metrics, with more traffic each time if busy, and run metrics at /run."""
+    """Serves the capture at /metrics, with more traffic each time if busy, and run metrics at /run."""
 
-    page = INVENTORY.read_text(encoding="utf-8")
+    page = CAPTURE.read_text(encoding="utf-8")
     is_busy = True
     scrapes = 0
 

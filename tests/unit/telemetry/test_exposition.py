@@ -17,7 +17,7 @@ from stack.telemetry.exposition import (
     parse_exposition,
 )
 
-INVENTORY = Path(__file__).resolve().parents[2] / "fixtures" / "metrics" / "vllm-0.32.0.txt"
+INVENTORIES = sorted((Path(__file__).resolve().parents[2] / "fixtures" / "metrics").glob("vllm-*.txt"))
 
 PAGE = """\
 # HELP vllm:request_success_total Count of successfully processed requests.
@@ -68,13 +68,16 @@ def test_a_label_called_name_can_be_asked_for():
     assert parse_exposition('a{name="x"} 1\na{name="y"} 2\n').total("a", name="y") == 2
 
 
-def test_the_inventory_of_vllm_is_a_valid_page():
-    metrics = parse_exposition(INVENTORY.read_text(encoding="utf-8"))
+@pytest.mark.parametrize("inventory", INVENTORIES, ids=lambda path: path.stem)
+def test_vllms_page_is_read_whole(inventory):
+    metrics = parse_exposition(inventory.read_text(encoding="utf-8"))
     assert metrics.types["vllm:iteration_tokens_total"] == "histogram"
     assert metrics.types["vllm:kv_cache_usage_perc"] == "gauge"
-    assert metrics.total("vllm:generation_tokens_total") == metrics.total(
-        "vllm:request_generation_tokens_sum"
-    )
+    assert metrics.total("vllm:num_requests_running") == 0
+    finished = metrics.total("vllm:request_success_total")
+    assert finished == metrics.total("vllm:request_success_total", finished_reason="stop") + metrics.total(
+        "vllm:request_success_total", finished_reason="length"
+    ) + metrics.total("vllm:request_success_total", finished_reason="abort")
 
 
 @pytest.mark.parametrize("text", ["<html><body>502</body></html>", "garbage", "a b c", "# TYPE a foo\na 1"])
