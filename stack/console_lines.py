@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 LINE_INTERVAL_SECONDS = 10.0
 _RATE_WINDOW_SECONDS = 20.0
+_RATE_MIN_SECONDS = 1.0
+"""Less than that tells nothing: the first small file of many would promise hours."""
 _HEARTBEAT_TASKS = 3
 
 _COLOUR_CODES = re.compile(r"\x1b\[[0-9;]*m")
@@ -91,12 +93,13 @@ class _Task:
         if not total:
             return [format_bytes(done)]
         amount, whole = format_bytes(done), format_bytes(total)
-        said = [f"{amount.removesuffix(whole[-3:])} of {whole}", f"{min(done / total, 1) * 100:.0f} %"]
+        percent = 100 if done >= total else min(round(done / total * 100), 99)
+        said = [f"{amount.removesuffix(whole[-3:])} of {whole}", f"{percent} %"]
         samples = self._samples
-        if samples and now > samples[0][0] and done > samples[0][1]:
+        if samples and now - samples[0][0] >= _RATE_MIN_SECONDS and done > samples[0][1]:
             rate = (done - samples[0][1]) / (now - samples[0][0])
             said.append(f"{format_bytes(rate)}/s")
-            if done < total:
+            if (total - done) / rate >= 1:
                 said.append(f"{format_duration((total - done) / rate)} left")
         return said
 

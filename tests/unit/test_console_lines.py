@@ -77,6 +77,15 @@ def test_a_download_that_starts_over_has_no_negative_rate():
     assert said == "pull: again, 10.0 of 100.0 MB, 10 %, 10.0 MB/s, 9.0 s left"
 
 
+def test_a_rate_is_told_only_after_a_second_and_a_hundred_percent_only_at_the_end():
+    lines = ProgressLines()
+    lines.note(ProgressEvent("verify", "config.json", 0, 270 * MB), 0)
+    first = lines.note(ProgressEvent("verify", "model.safetensors", 700, 270 * MB), 0.1)
+    later = lines.note(ProgressEvent("verify", "tokenizer.json", 269 * MB, 270 * MB), 1.0)
+    assert first == "verify: model.safetensors, 700 B of 270.0 MB, 0 %"
+    assert later == "verify: tokenizer.json, 269.0 of 270.0 MB, 99 %, 269.0 MB/s"
+
+
 @pytest.mark.parametrize(
     ("event", "line"),
     [
