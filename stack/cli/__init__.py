@@ -65,9 +65,8 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit with its code."""
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        cli.main(args=arguments, prog_name="stack", standalone_mode=False)
-    except click.exceptions.Exit as exit_request:
-        sys.exit(exit_request.exit_code)
+        # Without its standalone mode click gives the code of an `Exit` back instead of raising it.
+        code = cli.main(args=arguments, prog_name="stack", standalone_mode=False)
     except click.ClickException as err:
         err.show()
         sys.exit(2)
@@ -77,6 +76,8 @@ def main(arguments: list[str] | None = None) -> None:
     except StackError as err:
         _show(err)
         _leave(err.exit_code)
+    if isinstance(code, int) and code:
+        _leave(code)
 
 
 def _show(err: StackError) -> None:
