@@ -117,7 +117,9 @@ add_plugin_packages() {
 plan_image_builder() {
   local tools=(mmdebstrap) tool missing=()
   if ! is_root; then tools+=(fakechroot fakeroot); fi
-  for tool in "${tools[@]}"; do has_daemon "$tool" || missing+=("$tool"); done
+  # fakechroot cannot enter a suite whose libc is older than the host's: there user namespaces serve instead.
+  if ! is_root && ! is_libc_of_debian_12; then tools+=(newuidmap:uidmap); fi
+  for tool in "${tools[@]}"; do has_daemon "${tool%%:*}" || missing+=("${tool##*:}"); done
   if [[ $OS_FAMILY == ubuntu && ! -e $FILES_UNDER/usr/share/keyrings/debian-archive-keyring.gpg ]]; then
     missing+=(debian-archive-keyring)
   fi
@@ -135,6 +137,8 @@ plan_image_builder() {
   fi
   PACKAGES+=("${missing[@]}")
 }
+
+is_libc_of_debian_12() { [[ $OS_FAMILY/$OS_MAJOR == debian/12 || $OS_FAMILY/$OS_MAJOR == ubuntu/22 ]]; }
 
 plan_nvidia() {
   if [[ ${WANT_DEVICE:-auto} == cpu ]]; then return 0; fi

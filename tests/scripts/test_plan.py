@@ -57,11 +57,11 @@ def test_a_fresh_debian_13_as_a_user_with_sudo(machine):
           - ada in the group docker, whose members can act as root on this machine
           - Docker Compose v2
           - Docker buildx
-          - mmdebstrap fakechroot fakeroot, to build images from packages: no container registry answers
+          - mmdebstrap fakechroot fakeroot uidmap, to build images from packages: no container registry answers
 
         Commands that put this right:
           sudo apt-get update
-          sudo @INSTALL python3 python3-venv docker.io iptables docker-cli docker-compose docker-buildx mmdebstrap fakechroot fakeroot
+          sudo @INSTALL python3 python3-venv docker.io iptables docker-cli docker-compose docker-buildx mmdebstrap fakechroot fakeroot uidmap
           sudo systemctl enable --now docker
           sudo usermod -aG docker ada
 
@@ -374,6 +374,20 @@ def test_without_a_registry_an_engine_image_that_is_here_is_enough(machine):
     run = machine.run("up")
     assert run.code == 0
     assert "lacks" not in run.stderr
+
+
+@pytest.mark.parametrize(("system", "uidmap"), [("debian-12", ""), ("ubuntu-22.04", ""), ("ubuntu-24.04", " uidmap")])
+def test_a_user_gets_what_builds_a_base_image_without_root(machine, system, uidmap):
+    machine.system(system)
+    machine.user("ada", uid=1000, groups="docker")
+    machine.sudo()
+    machine.ready()
+    machine.no_registry()
+    machine.file("/usr/share/keyrings/debian-archive-keyring.gpg")
+    lacks = machine.run("up").lacks
+    assert lacks == [
+        f"mmdebstrap fakechroot fakeroot{uidmap}, to build images from packages: no container registry answers"
+    ]
 
 
 def test_the_image_builder_alone_may_be_refused(machine):
