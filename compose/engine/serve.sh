@@ -8,8 +8,12 @@
 set -u
 ulimit -S -n "$(ulimit -H -n)" 2>/dev/null || true
 unset VLLM_GPU_SYNC_CHECK
-if [ -r /run/secrets/api_key ]; then
-    VLLM_API_KEY=$(cat /run/secrets/api_key)
+if [ -e /run/secrets/api_key ]; then
+    # A key that cannot be read must not become an engine without one.
+    VLLM_API_KEY=$(cat /run/secrets/api_key) && [ -n "$VLLM_API_KEY" ] || {
+        echo "serve.sh: error: /run/secrets/api_key cannot be read by uid $(id -u), or is empty" >&2
+        exit 1
+    }
     export VLLM_API_KEY
 fi
 vllm serve "$@" &

@@ -85,7 +85,10 @@ class PrometheusConfig(Section):
         default="2GB", description="How much disk samples may take; the oldest go first (KB, MB, GB or TB)"
     )
     scrape_interval_seconds: int = Field(
-        default=5, ge=1, le=300, description="Seconds between two scrapes of every target"
+        default=5,
+        ge=1,
+        le=20,
+        description="Seconds between two scrapes of every target; the recording rules look back over one minute"
     )
 
 

@@ -252,7 +252,11 @@ def _build_grafana(
     return Service(
         name="grafana",
         image=image,
-        environment={"GF_SERVER_ROOT_URL": f"http://127.0.0.1:{ports['grafana']}/"},
+        environment={
+            "GF_SERVER_ROOT_URL": f"http://127.0.0.1:{ports['grafana']}/",
+            # The provisioned data source takes it from here: `$__rate_interval` must know how far samples lie apart.
+            "STACK_SCRAPE_INTERVAL": f"{config.services.prometheus.scrape_interval_seconds}s",
+        },
         mounts=(
             Mount(paths.rendered / "grafana/provisioning", "/etc/grafana/provisioning"),
             Mount(paths.rendered / "grafana/dashboards", "/etc/grafana/dashboards"),

@@ -15,7 +15,8 @@ from stack.operations.outcome import BootResult, UpResult
 from stack.operations.record import write_metrics
 from stack.operations.session import Session
 from stack.progress import ProgressEvent
-from stack.traffic.engine_client import EngineClient, build_http_client
+from stack.traffic.engine_client import EngineClient
+from stack.traffic.engine_http import build_http_client
 
 
 def follow_boot(session: Session, up: UpResult, state: ServiceState | None) -> BootResult:

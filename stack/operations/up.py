@@ -29,6 +29,7 @@ from stack.operations.assemble import (
     write_files,
     write_secrets,
 )
+from stack.operations.choices import narrow_to_one_gpu
 from stack.operations.engine_defaults import EngineDefault, choose_engine_defaults
 from stack.operations.fetch_images import ImageFetcher
 from stack.operations.identify import identify_engine
@@ -126,16 +127,17 @@ def assemble(
     """Give the layout of what should run, and the engine args that the tool chose for it."""
     config = session.config
     facts = build_model_facts(snapshot.path)
+    device = narrow_to_one_gpu(resolved.device, facts.attention_heads, dict(config.engine.args))
     defaults = choose_engine_defaults(
-        resolved.device.device,
+        device.device,
         config.engine.args,
-        gpus=resolved.device.gpus,
+        gpus=device.gpus,
         heads=facts.attention_heads,
         memory_bytes=read_total_memory_bytes(),
     )
     choice = EngineChoice(
-        device=resolved.device.device,
-        devices=resolved.device.devices,
+        device=device.device,
+        devices=device.devices,
         args={default.name: default.value for default in defaults} | dict(config.engine.args),
         served_name=config.model.served_name or snapshot.served_name,
     )

@@ -1,0 +1,97 @@
+"""Scenario fixtures: projects that clean up after themselves, and images for what the real engine cannot do."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.scenarios.harness import ROOT, Stack, run_docker
+
+FAKE_ENGINE = "localhost/stack-test/fake-engine"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.docker)
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    outcome = yield
+    if outcome.get_result().failed:
+        item.session.stash.setdefault(FAILED, set()).add(item.module.__name__)
+        for stack in item.session.stash.get(STACKS, []):
+            print("artifacts:", stack.keep_artifacts(item.name))
+
+
+FAILED = pytest.StashKey[set]()
+STACKS = pytest.StashKey[list]()
+
+
+@pytest.fixture(scope="session")
+def shared_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The shared volume of all scenarios of a run: the demo model is prepared once."""
+    folder = tmp_path_factory.mktemp("models")
+    for path in (folder, *folder.parents):
+        if path.owner() == Path.home().owner() or os.geteuid() == 0:
+            path.chmod(path.stat().st_mode | 0o755)
+        if path == Path("/tmp"):
+            break
+    return folder
+
+
+@pytest.fixture(scope="module")
+def make_stack(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, shared_models: Path
+) -> Iterator[Callable[..., Stack]]:
+    """Give projects that are taken down when the module is done."""
+    made: list[Stack] = []
+    request.session.stash.setdefault(STACKS, made)
+    request.session.stash[STACKS] = made
+
+    def make(name: str, config: str = "", *, user: str | None = None, data: Path | None = None) -> Stack:
+        # The checkout's path is part of the name: two checkouts may run their tests at the same time.
+        where = hashlib.sha256(str(ROOT).encode()).hexdigest()[:6]
+        folder = tmp_path_factory.mktemp(name)
+        (folder / "home").mkdir()
+        stack = Stack(f"t{where}-{name}", folder, data or shared_models, user)
+        stack.write_config(config)
+        made.append(stack)
+        return stack
+
+    yield make
+    failed = request.module.__name__ in request.session.stash.get(FAILED, set())
+    if failed and os.environ.get("STACK_KEEP_FAILED") == "1":
+        return
+    for stack in made:
+        stack.remove()
+
+
+@pytest.fixture(scope="session")
+def fake_engine() -> str:
+    """Build the fake engine's image on the base that the tool's own images start from."""
+    import docker
+
+    from stack.images.build import ensure_base_image
+    from stack.images.recipe import build_base_recipe
+    from stack.progress import ignore
+
+    client = docker.from_env()
+    try:
+        base = ensure_base_image(
+            client, build_base_recipe("bookworm", "http://deb.debian.org/debian"), os.environ, ignore
+        )
+    finally:
+        client.close()
+    folder = ROOT / "tests" / "fixtures" / "fake_engine"
+    stamp = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(folder.glob("*")) if path.is_file()))
+    tag = f"{FAKE_ENGINE}:{stamp.hexdigest()[:12]}"
+    if subprocess.run(["docker", "image", "inspect", tag], capture_output=True).returncode:
+        run_docker("buildx", "build", "--load", "--build-arg", f"BASE={base}", "--tag", tag, str(folder))
+    return tag

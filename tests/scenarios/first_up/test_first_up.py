@@ -1,0 +1,165 @@
+"""The main job on the real engine: from nothing to a right answer, and every later `up`."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from stack.telemetry.dashboards import find_dead_panels, load_dashboards, run_panel_queries
+from stack.telemetry.prometheus_api import PrometheusApi
+from tests.scenarios.harness import ROOT, Done, Stack, eventually, services_of
+
+CONFIG = """
+[model]
+id = "demo"
+
+[engine]
+device = "cpu"
+
+[images]
+source = "packages"
+"""
+
+
+@pytest.fixture(scope="module")
+def stack(make_stack: Callable[..., Stack]) -> Stack:
+    return make_stack("first", CONFIG)
+
+
+@pytest.fixture(scope="module")
+def first(stack: Stack) -> Done:
+    return stack.run("up").demand()
+
+
+def test_first_up_serves_watches_and_tests_the_model(first: Done) -> None:
+    assert "engine" in first.out and "http://127.0.0.1:" in first.out
+    assert "commit db9527a46873454610df6dbedf79a36d6bf1a7f6 (claimed), version 0.31.0" in first.out
+    assert "smoke     passed: " in first.out
+    for phase in ("load", "kv-cache", "server", "first-token"):
+        assert f"{phase} " in first.out
+
+
+def test_the_printed_curl_line_answers_rightly_when_pasted(first: Done) -> None:
+    line = next(line for line in first.out.splitlines() if line.startswith("curl "))
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=True)
+    assert "Berlin" in json.loads(done.stdout)["choices"][0]["message"]["content"]
+
+
+def test_status_tells_services_and_the_engine_as_json(first: Done, stack: Stack) -> None:
+    document = stack.status()
+    services = services_of(document)
+    assert services["engine"]["state"] == "running"
+    assert services["prometheus"]["url"].startswith("http://127.0.0.1:")
+    assert document["schema_version"] == 1
+    assert document["engine"]["commit_level"] == "claimed"
+    assert document["engine"]["model"] == "smollm2-135m-instruct"
+    assert document["smoke"]["passed"] is True
+
+
+def test_every_prometheus_target_is_up(first: Done, stack: Stack) -> None:
+    url = stack.url("prometheus") + "/api/v1/targets"
+
+    def all_up() -> bool:
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            targets = json.load(answer)["data"]["activeTargets"]
+        return {target["labels"]["job"] for target in targets} >= {"vllm", "node", "prometheus"} and all(
+            target["health"] == "up" for target in targets
+        )
+
+    eventually(all_up, 60, "every target up")
+
+
+def test_no_dashboard_panel_is_dead_on_the_live_stack(first: Done, stack: Stack) -> None:
+    stack.run("chat", "--max-tokens", "32", "Count to ten.").demand()
+    dashboards = load_dashboards(ROOT / "grafana" / "dashboards")
+    with httpx2.Client(trust_env=False) as http:
+        api = PrometheusApi(http, stack.url("prometheus"))
+
+        def dead() -> list[str]:
+            results = run_panel_queries(dashboards, api.query)
+            return [
+                str(result) for result in find_dead_panels(results, happened=("traffic", "boot", "smoke"))
+            ]
+
+        eventually(lambda: not dead(), 90, f"no dead panel, but there are: {dead()}")
+
+
+def test_another_up_changes_nothing_and_says_so(first: Done, stack: Stack) -> None:
+    before = stack.containers()
+    again = stack.run("up").demand()
+    assert "nothing to do" in again.err
+    after = stack.containers()
+    assert {name: item["Id"] for name, item in before.items()} == {
+        name: item["Id"] for name, item in after.items()
+    }
+    assert all(
+        item["State"]["StartedAt"] == after[name]["State"]["StartedAt"] for name, item in before.items()
+    )
+
+
+def test_a_changed_setting_touches_only_the_service_that_it_is_for(first: Done, stack: Stack) -> None:
+    before = stack.containers()
+    stack.write_config(CONFIG + '\n[services.prometheus]\nretention-time = "7d"\n')
+    plan = stack.run("up", "--dry-run").demand().out
+    assert "prometheus: its definition changed" in plan
+    assert "engine" not in plan.split("#1", 1)[1]
+    stack.run("up", "--no-smoke").demand()
+    after = stack.containers()
+    assert before["engine"]["State"]["StartedAt"] == after["engine"]["State"]["StartedAt"]
+    assert before["prometheus"]["Id"] != after["prometheus"]["Id"]
+    assert "--storage.tsdb.retention.time=7d" in after["prometheus"]["Args"]
+
+
+def test_nothing_secret_and_nothing_open_shows_in_docker_inspect(first: Done, stack: Stack) -> None:
+    for service, item in stack.containers().items():
+        for bindings in (item["HostConfig"]["PortBindings"] or {}).values():
+            assert all(binding["HostIp"] == "127.0.0.1" for binding in bindings), service
+        assert item["HostConfig"]["ReadonlyRootfs"] and item["HostConfig"]["CapDrop"] == ["ALL"], service
+        assert not item["HostConfig"]["Privileged"], service
+        for secret in (stack.state / "secrets").glob("*"):
+            assert secret.read_text().strip() not in json.dumps(item), f"{secret.name} shows in {service}"
+
+
+def test_smoke_alone_writes_json_and_junit(first: Done, stack: Stack) -> None:
+    done = stack.run("smoke", "--json", "--junit", "smoke.xml").demand()
+    document = done.json()
+    assert document["passed"] is True
+    assert {check["check"] for check in document["checks"]} >= {
+        "canaries",
+        "likelihood",
+        "agreement",
+        "streaming",
+    }
+    assert (stack.folder / "smoke.xml").read_text().startswith("<?xml")
+
+
+def test_down_keeps_models_logs_and_history_and_up_starts_again(first: Done, stack: Stack) -> None:
+    stack.run("down").demand()
+    assert stack.containers() == {}
+    kept = list((stack.state / "boots").glob("*.log"))
+    assert any("Starting vLLM server" in path.read_text(errors="replace") for path in kept)
+    assert "Starting vLLM server" in stack.run("logs", "engine").demand().out
+    again = stack.run("up").demand()
+    assert "smoke     passed" in again.out
+    assert "model" not in "".join(line for line in again.err.splitlines() if "fetch" in line)
+    assert services_of(stack.status())["engine"]["state"] == "running"
+
+
+def test_an_ejected_directory_is_valid_compose_without_the_tool(
+    first: Done, stack: Stack, tmp_path: Path
+) -> None:
+    folder = tmp_path / "ejected"
+    stack.run("eject", str(folder)).demand()
+    done = subprocess.run(
+        ["docker", "compose", "config", "--format", "json"], cwd=folder, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    engine = json.loads(done.stdout)["services"]["engine"]
+    assert engine["read_only"] is True
+    assert any(volume["source"].startswith(str(folder)) for volume in engine["volumes"])
