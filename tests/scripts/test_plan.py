@@ -376,7 +376,9 @@ def test_without_a_registry_an_engine_image_that_is_here_is_enough(machine):
     assert "lacks" not in run.stderr
 
 
-@pytest.mark.parametrize(("system", "uidmap"), [("debian-12", ""), ("ubuntu-22.04", ""), ("ubuntu-24.04", " uidmap")])
+@pytest.mark.parametrize(
+    ("system", "uidmap"), [("debian-12", ""), ("ubuntu-22.04", ""), ("ubuntu-24.04", " uidmap")]
+)
 def test_a_user_gets_what_builds_a_base_image_without_root(machine, system, uidmap):
     machine.system(system)
     machine.user("ada", uid=1000, groups="docker")
@@ -384,9 +386,9 @@ def test_a_user_gets_what_builds_a_base_image_without_root(machine, system, uidm
     machine.ready()
     machine.no_registry()
     machine.file("/usr/share/keyrings/debian-archive-keyring.gpg")
-    lacks = machine.run("up").lacks
-    assert lacks == [
-        f"mmdebstrap fakechroot fakeroot{uidmap}, to build images from packages: no container registry answers"
+    tools = f"mmdebstrap fakechroot fakeroot{uidmap}"
+    assert machine.run("up").lacks == [
+        f"{tools}, to build images from packages: no container registry answers"
     ]
 
 
