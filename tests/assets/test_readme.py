@@ -1,0 +1,154 @@
+"""The READMEs say what is true: commands parse, links lead somewhere, tables equal what they describe."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+from pathlib import Path
+
+import click
+import pytest
+
+from stack import errors
+from stack.cli import cli
+from stack.config.schema_json import render_table
+
+ROOT = Path(__file__).resolve().parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+FOLDERS = (".", "compose", "compose/gateway", "compose/images", "grafana", "prometheus", "scripts", "tests")
+READMES = [ROOT / folder / "README.md" for folder in FOLDERS]
+
+FENCE = re.compile(r"^ *```(\w*)\n(.*?)^ *```$", re.DOTALL | re.MULTILINE)
+INLINE = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
+LINK = re.compile(r"\[[^\]\n]+\]\(([^)\s]+)\)")
+COMMAND = re.compile(r"(?:\w+=\S+ )*(?:(?:\S*/)?stack|(?P<up>\./scripts/up))(?P<rest>(?: .*)?)")
+PLACEHOLDER = re.compile(r" (?:COMMAND|…).*")
+
+
+def show_path(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def find_commands(text: str) -> list[str]:
+    """Give every command line of `stack` in a README, without prompt, variables and comment."""
+    lines = [(line.strip(), True) for _, body in FENCE.findall(text) for line in body.splitlines()]
+    lines += [(span, False) for span in INLINE.findall(FENCE.sub("", text))]
+    lines += [(line.strip(), True) for line in text.splitlines() if line.startswith("    ")]
+    found = []
+    for line, is_whole in lines:
+        match = COMMAND.fullmatch(PLACEHOLDER.sub("", line.removeprefix("$ ")))
+        if match and (is_whole or match["rest"]):
+            words = shlex.split(match["rest"], comments=True)
+            if match["up"]:
+                words = ["up", *(word for word in words if word not in ("--yes", "-y"))]
+            found.append(shlex.join(words))
+    return list(dict.fromkeys(found))
+
+
+def parse(words: list[str]) -> click.Command:
+    """Give the command that a line calls, or raise what is wrong with the line."""
+    command: click.Command = cli
+    context = click.Context(command, info_name="stack")
+    while isinstance(command, click.Group) and words:
+        name, *words = words
+        if re.fullmatch("-[vq]+|--verbose|--quiet|--version", name):
+            continue
+        found = command.get_command(context, name)
+        if found is None:
+            raise click.UsageError(f"no command `{name}`")
+        command, context = found, click.Context(found, parent=context, info_name=name)
+    if not isinstance(command, click.Group):
+        command.make_context(command.name, words, parent=context.parent)
+    return command
+
+
+def slugs(text: str) -> set[str]:
+    headings = re.findall(r"^#+ (.+)$", FENCE.sub("", text), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def list_commands() -> list[str]:
+    names = []
+    for name in cli.list_commands(click.Context(cli)):
+        command = cli.get_command(click.Context(cli), name)
+        names += [f"{name} {below}" for below in command.commands] if hasattr(command, "commands") else [name]
+    return names
+
+
+COMMANDS = [(path, line) for path in READMES for line in find_commands(path.read_text(encoding="utf-8"))]
+
+
+def test_the_configuration_table_is_what_the_tool_prints():
+    table = README.partition("<!-- config-table:begin -->\n")[2].partition("<!-- config-table:end -->")[0]
+    assert table == render_table(), "put the output of `stack config table` between the two marks"
+
+
+def test_command_lines_are_found_wherever_they_stand():
+    text = (
+        "Run `stack smoke --json` or `stack`.\n\n    ./scripts/up --yes --device cpu  # asks\n\n"
+        "```\n$ A=b stack -v status\nstack.toml\nstack runs\n```\n"
+        "1. do\n\n   ```sh\n   .venv/bin/stack up …\n   ```\n"
+    )
+    assert find_commands(text) == ["-v status", "runs", "up", "smoke --json", "up --device cpu"]
+
+
+@pytest.mark.parametrize("line", ["up --modle x", "u", "config shwo", "logs", "up --device gpu", "chat --x"])
+def test_a_wrong_command_line_does_not_parse(line):
+    with pytest.raises(click.UsageError):
+        parse(shlex.split(line))
+
+
+@pytest.mark.parametrize(("path", "line"), COMMANDS, ids=[f"{show_path(p)}: {line}" for p, line in COMMANDS])
+def test_every_command_line_parses(path, line):
+    parse(shlex.split(line))
+
+
+@pytest.mark.parametrize("name", list_commands())
+def test_every_command_has_its_place_in_the_readme(name):
+    assert any(line == name or line.startswith(f"{name} ") for line in find_commands(README))
+
+
+@pytest.mark.parametrize("path", READMES, ids=show_path)
+def test_every_relative_link_leads_to_a_file_and_a_heading(path):
+    text = path.read_text(encoding="utf-8")
+    for link in LINK.findall(FENCE.sub("", text)):
+        if "://" in link:
+            continue
+        name, _, anchor = link.partition("#")
+        target = path.parent / name if name else path
+        assert target.exists(), link
+        assert not anchor or anchor in slugs(target.read_text(encoding="utf-8")), link
+
+
+def test_the_exit_codes_are_those_of_the_error_tree():
+    table = README.partition("## Exit codes")[2].partition("\n## ")[0]
+    told = [int(code) for code in re.findall(r"^\| (\d+) \|", table, re.MULTILINE)]
+    tree, waiting = set(), [errors.StackError]
+    while waiting:
+        error = waiting.pop()
+        tree.add(error.exit_code)
+        waiting += error.__subclasses__()
+    assert told == sorted({0, errors.EXIT_CHECK_FAILED, errors.EXIT_INTERRUPTED} | tree)
+
+
+@pytest.mark.parametrize("path", READMES, ids=show_path)
+def test_paths_in_code_spans_exist(path):
+    """A span that begins like one of our folders is a path, unless it has a placeholder in it."""
+    folders = "stack|compose|grafana|prometheus|scripts|tests"
+    for span in INLINE.findall(FENCE.sub("", path.read_text(encoding="utf-8"))):
+        if re.fullmatch(rf"(?:\./)?(?:{folders})/[\w./-]+", span):
+            assert (ROOT / span).exists(), span
+
+
+@pytest.mark.parametrize("path", READMES, ids=show_path)
+def test_nothing_of_one_machine_is_in_a_readme(path):
+    text = path.read_text(encoding="utf-8")
+    assert not re.search(r"/root/|/opt/wheels|/home/(?!me/|vllm)", text)
+
+
+@pytest.mark.parametrize("script", ["up", "test"])
+def test_the_two_commands_are_there_and_can_be_run(script):
+    assert f"./scripts/{script}" in README
+    done = subprocess.run([ROOT / "scripts" / script, "--help"], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith(f"Usage: ./scripts/{script} ")
