@@ -110,7 +110,8 @@ def _render_verdict(report: Report) -> str:
         for status, word in (("pass", "passed"), ("fail", "failed"), ("warn", "warned"), ("skip", "skipped"))
         if report.count(status)
     )
-    return f"smoke {'passed' if report.is_passed else 'failed'} in {report.seconds:.1f} s: {counts or 'nothing ran'}"
+    verdict = "passed" if report.is_passed else "failed"
+    return f"smoke {verdict} in {report.seconds:.1f} s: {counts or 'nothing ran'}"
 
 
 def _clean(text: str) -> str:

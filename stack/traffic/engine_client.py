@@ -3,76 +3,36 @@
 from __future__ import annotations
 
 import json
-import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 import httpx2
 
 from stack.errors import ServiceApiError
-from stack.traffic.engine_answers import (
-    Answer,
-    ModelCard,
-    StreamChunk,
-    fold_stream,
+from stack.traffic.engine_answers import Answer, FirstToken, ModelCard, StreamChunk, fold_stream
+from stack.traffic.engine_http import (
+    EngineApiError,
+    RawAnswer,
+    build_http_client,
+    demand_success,
+    describe_failure,
+)
+from stack.traffic.engine_wire import (
     parse_chats,
     parse_completions,
-    parse_error_message,
+    parse_embeddings,
     parse_models,
     parse_stream_chunk,
+    parse_token_ids,
 )
 from stack.traffic.sse import DONE, parse_events
 
-logger = logging.getLogger(__name__)
+__all__ = ["EngineApiError", "EngineClient", "build_http_client", "run_stream"]
 
 Message = Mapping[str, str]
 Prompt = str | Sequence[int]
-
-
-class EngineApiError(ServiceApiError):
-    """The engine answered with an error status, with something unreadable, or not at all.
-
-    Args:
-        url: What was asked.
-        message: What came back.
-        status_code: The HTTP status, or None where no answer came.
-        hint: What to do next.
-    """
-
-    def __init__(self, url: str, message: str, *, status_code: int | None = None, hint: str | None = None):
-        self.status_code = status_code
-        super().__init__("engine", url, message, hint=hint)
-
-
-@dataclass(frozen=True)
-class RawAnswer:
-    """An HTTP answer of whatever status, unread."""
-
-    status_code: int
-    text: str
-
-    @property
-    def message(self) -> str:
-        """The message inside an error answer."""
-        return parse_error_message(self.text)
-
-
-@dataclass(frozen=True)
-class FirstToken:
-    """Whether the engine gave a first token: seconds it took, or the reason why there is none."""
-
-    seconds: float | None
-    reason: str = ""
-
-
-def build_http_client(timeout_seconds: float = 60.0, connections: int = 128) -> httpx2.Client:
-    """Build an HTTP client fit for the engine: no proxy taken from the environment, as it is on loopback."""
-    limits = httpx2.Limits(max_connections=connections, max_keepalive_connections=connections)
-    timeout = httpx2.Timeout(timeout_seconds, connect=min(5.0, timeout_seconds))
-    return httpx2.Client(trust_env=False, timeout=timeout, limits=limits)
 
 
 class EngineClient:
@@ -112,20 +72,20 @@ class EngineClient:
     def fetch_metrics(self) -> str:
         """Fetch the text of `/metrics`."""
         answer = self.fetch_raw("GET", "/metrics")
-        self._demand_success(answer, "/metrics")
+        demand_success(self.base_url, "/metrics", answer)
         return answer.text
 
     def fetch_tokens(self, prompt: str, *, add_special_tokens: bool = False) -> list[int]:
         """Fetch the token ids of a text."""
         body = {"model": self.model, "prompt": prompt, "add_special_tokens": add_special_tokens}
-        return self._read("POST", "/tokenize", body, _parse_token_ids)
+        return self._read("POST", "/tokenize", body, parse_token_ids)
 
     def fetch_chat_tokens(
         self, messages: Sequence[Message], *, add_generation_prompt: bool = True
     ) -> list[int]:
         """Fetch the token ids of a conversation, put through the model's chat template."""
         body = {"messages": list(messages), "add_generation_prompt": add_generation_prompt}
-        return self._read("POST", "/tokenize", {"model": self.model, **body}, _parse_token_ids)
+        return self._read("POST", "/tokenize", {"model": self.model, **body}, parse_token_ids)
 
     def fetch_text(self, token_ids: Sequence[int]) -> str:
         """Fetch the text that token ids stand for."""
@@ -135,7 +95,7 @@ class EngineClient:
     def fetch_embeddings(self, texts: Sequence[str]) -> list[list[float]]:
         """Fetch one vector a text, in the order of the texts."""
         body = {"model": self.model, "input": list(texts), "encoding_format": "float"}
-        return self._read("POST", "/v1/embeddings", body, _parse_embeddings)
+        return self._read("POST", "/v1/embeddings", body, parse_embeddings)
 
     def run_completion(self, prompt: Prompt, **options: Any) -> Answer:
         """Run one completion; options are vLLM's own (`max_tokens`, `logprobs`, `prompt_logprobs`, …)."""
@@ -169,7 +129,7 @@ class EngineClient:
         try:
             if is_pooling:
                 body = {"model": self.model, "input": ["ready?"]}
-                self._read("POST", "/v1/embeddings", body, _parse_embeddings, timeout_seconds)
+                self._read("POST", "/v1/embeddings", body, parse_embeddings, timeout_seconds)
             else:
                 body = self._complete_body("ready?", {"max_tokens": 1})
                 answer = self._generate("/v1/completions", body, parse_completions, timeout_seconds)[0]
@@ -203,7 +163,7 @@ class EngineClient:
         try:
             response = self._client.request(method, url, content=content, headers=headers, timeout=timeout)
         except httpx2.HTTPError as err:
-            raise _describe_failure(url, err) from err
+            raise describe_failure(url, err) from err
         return RawAnswer(response.status_code, response.text)
 
     @property
@@ -240,7 +200,7 @@ class EngineClient:
         if not answers:
             raise EngineApiError(self.base_url + path, "an answer without a choice")
         seconds = self._clock() - began
-        return [_with_duration(answer, seconds) for answer in answers]
+        return [replace(answer, duration_seconds=seconds) for answer in answers]
 
     def _read(
         self,
@@ -252,7 +212,7 @@ class EngineClient:
     ) -> Any:
         content = None if body is None else json.dumps(body).encode()
         answer = self.fetch_raw(method, path, content=content, timeout_seconds=timeout_seconds)
-        self._demand_success(answer, path)
+        demand_success(self.base_url, path, answer)
         try:
             return parse(json.loads(answer.text))
         except (ValueError, KeyError, TypeError) as err:
@@ -270,45 +230,16 @@ class EngineClient:
             with self._client.stream("POST", url, json=sent, headers=headers) as response:
                 if response.status_code >= 400:
                     response.read()
-                    self._demand_success(RawAnswer(response.status_code, response.text), path)
+                    demand_success(self.base_url, path, RawAnswer(response.status_code, response.text))
                 for data in parse_events(response.iter_lines()):
                     yield _read_event(url, data, self._clock() - began)
         except httpx2.HTTPError as err:
-            raise _describe_failure(url, err) from err
-
-    def _demand_success(self, answer: RawAnswer, path: str) -> None:
-        if answer.status_code < 400:
-            return
-        hints = {
-            401: "give the API key (`stack status --show-secrets` prints it)",
-            404: "`curl " + self.base_url + "/v1/models` lists the models that are served",
-        }
-        raise EngineApiError(
-            self.base_url + path,
-            f"HTTP {answer.status_code}: {answer.message or 'no message'}",
-            status_code=answer.status_code,
-            hint=hints.get(answer.status_code, "`stack logs engine` tells more"),
-        )
+            raise describe_failure(url, err) from err
 
 
 def run_stream(chunks: Iterator[StreamChunk]) -> Answer:
     """Read a stream to its end and give the whole answer."""
     return fold_stream(list(chunks))
-
-
-def run_stream_until_text(chunks: Iterator[StreamChunk], count: int = 1) -> int:
-    """Read chunks that hold text until there are `count` of them, then hang up; give how many came."""
-    seen = 0
-    with closing(chunks) as stream:  # type: ignore[type-var]
-        for chunk in stream:
-            seen += bool(chunk.text or chunk.tokens)
-            if seen >= count:
-                break
-    return seen
-
-
-def _with_duration(answer: Answer, seconds: float) -> Answer:
-    return Answer(**{**answer.__dict__, "duration_seconds": seconds})
 
 
 def _read_event(url: str, data: str, at_seconds: float) -> StreamChunk:
@@ -318,20 +249,3 @@ def _read_event(url: str, data: str, at_seconds: float) -> StreamChunk:
         return parse_stream_chunk(json.loads(data), at_seconds)
     except ValueError as err:
         raise EngineApiError(url, f"a stream that cannot be read: {err}", status_code=200) from err
-
-
-def _describe_failure(url: str, err: httpx2.HTTPError) -> EngineApiError:
-    if isinstance(err, httpx2.TimeoutException):
-        return EngineApiError(url, f"no answer in time ({type(err).__name__})", hint="`stack logs engine`")
-    if isinstance(err, httpx2.ConnectError):
-        return EngineApiError(url, "nothing listens there", hint="`stack status` tells which services run")
-    return EngineApiError(url, f"the connection broke ({type(err).__name__})", hint="`stack logs engine`")
-
-
-def _parse_token_ids(document: Any) -> list[int]:
-    return [int(token) for token in document["tokens"]]
-
-
-def _parse_embeddings(document: Any) -> list[list[float]]:
-    rows = sorted(document["data"], key=lambda row: row["index"])
-    return [[float(value) for value in row["embedding"]] for row in rows]

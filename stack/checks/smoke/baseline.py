@@ -1,4 +1,4 @@
-"""The baseline of a model revision: what a run that was judged right measured, for later runs to be held against."""
+"""The baseline of a model revision: what a run judged right measured, as a measure for later ones."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from stack.checks.finding import Baseline, Finding
 
 # What must have passed before a run may speak for its model.
 JUDGES = ("canaries", "likelihood", "agreement")
-# Eager against compiled moves the mean over 49 tokens by 0.01 nats (SmolLM2-135M), so 0.04 leaves room for another
-# kernel or number format; a rotary base of 10000 for 100000 moves it by 0.06 to 0.11, two layers in each other's
-# place by 0.2.
+# Eager against compiled moves the mean over 49 tokens by 0.01 nats (SmolLM2-135M), so 0.04 leaves room for
+# another kernel or number format; a rotary base of 10000 for 100000 moves two of three texts by 0.06 and
+# 0.11, two neighbouring layers in each other's place all three by 0.17 and more.
 LEAST_TOLERANCE_NATS = 0.04
 # Repeats on one engine tell how far batch size alone moves a value; another engine is given four times that.
 REPEAT_FACTOR = 4.0

@@ -1,4 +1,4 @@
-"""Many different requests at once: each answer must belong to its own prompt, and they must share engine steps."""
+"""Many different requests at once: each answer belongs to its own prompt, and they share engine steps."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from stack.checks.smoke.defaults import BATCH_PROMPTS
 from stack.checks.smoke.scoring import AGREEMENT_NATS, rescore_answers
 
 BATCH_TOKENS = 12
-# Eight requests of twelve tokens shared steps of 4 to 8 tokens on the CPU testbed; one after another makes 1.0.
+# Eight requests of twelve tokens share steps of 7 tokens on a CPU; one after another makes 1.0.
 TOKENS_A_STEP = 1.5
 
 
@@ -23,7 +23,7 @@ def build_prompts(count: int) -> list[str]:
 
 
 def run_batched(context: SmokeContext, ask: Callable[[str], Any]) -> tuple[list[Any], float | None]:
-    """Ask all prompts at the same moment; give the answers and how many tokens an engine step made meanwhile."""
+    """Ask all prompts at the same moment; give the answers and how many tokens a step made meanwhile."""
     prompts = build_prompts(max(2, context.target.config.concurrency))
     before = parse_counters(context.engine.fetch_metrics())
     answers = run_side_by_side(ask, prompts)
@@ -42,7 +42,7 @@ def compute_tokens_a_step(before: Counters, after: Counters) -> float | None:
 def judge_answers(
     context: SmokeContext, answers: Sequence[Any], tokens_a_step: float | None, *, what: str
 ) -> Outcome:
-    """Judge by reading every answer again after its own prompt: another prompt's tokens score far from there."""
+    """Read every answer again after its own prompt: another prompt's tokens score far from what was told."""
     found = rescore_answers(context.engine, answers)
     apart = [rescored.agreement.mean_difference for rescored in found]
     strange = [number for number, rescored in enumerate(found, 1) if not rescored.is_fine]

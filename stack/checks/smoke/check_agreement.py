@@ -8,7 +8,7 @@ from stack.checks.smoke.scoring import AGREEMENT_NATS, rescore_answers
 
 # Long enough that the cache holds what decode wrote itself for most of the tokens that it attends to.
 DECODED_TOKENS = 24
-# A greedy token that lay this far below the likeliest one, when it is read again, was not chosen by this model.
+# A greedy token this far below the likeliest one, when it is read again, was not chosen by this model.
 MISS_NATS = 1.0
 _PROMPT_WORDS = 16
 
@@ -23,7 +23,9 @@ def run(context: SmokeContext) -> Outcome:
     mean = found.agreement.mean_difference
     data = {"mean_nats": round(mean, 4), "largest_nats": round(found.agreement.largest_difference, 4)}
     data |= {"greatest_miss_nats": round(found.greatest_miss_nats, 4)}
-    hint = "the decode path (attention kernel, KV cache, quantisation) is broken: try `enforce-eager` in [engine.args]"
+    hint = (
+        "decoding (attention kernel, KV cache, quantisation) is broken: try `enforce-eager` in [engine.args]"
+    )
     if not found.is_fine:
         said = f"decoded tokens score otherwise when read again: {mean:.2f} nats apart in the mean"
         return Outcome("fail", f"{said}, {AGREEMENT_NATS:.2f} at most", hint, data)

@@ -24,7 +24,7 @@ def run(context: SmokeContext) -> Outcome:
         return Outcome(
             "fail",
             f"this model revision scored otherwise before: {said} nats a token",
-            "engine args (rotary base, quantisation, overrides) or files differ from the run that was judged right",
+            "engine args (rotary base, quantisation, overrides) or files differ from the run judged right",
             data,
         )
     furthest = max(abs(distance) for distance in data.values())

@@ -27,7 +27,8 @@ def run(context: SmokeContext) -> Outcome:
     prompts = [context.engine.fetch_chat_tokens(conversation) for conversation in conversations]
     whole = [_with_prompt(answer, prompt) for answer, prompt in zip(answers, prompts, strict=True)]
     outcome = judge_answers(context, whole, None, what=f"{len(answers)} conversations in one request")
-    # The counters would have to tell these few tokens from everybody else's: batching is the other checks' matter.
+    # So few tokens cannot be told from everybody else's: whether they are batched is the other checks'
+    # matter.
     said = outcome.message.partition("; the engine")[0]
     return outcome if outcome.status == "fail" else Outcome("pass", said, data=outcome.data)
 

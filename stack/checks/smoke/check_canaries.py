@@ -12,8 +12,8 @@ from stack.checks.smoke.scoring import is_refused, render_turn, score_choices
 from stack.checks.smoke.target import Canary, Engine
 from stack.errors import ServiceApiError
 
-# Another kernel or number format moves a difference of two log-probabilities by 0.1 to 0.3 nats. The demo model
-# wins its default canaries by 2.2 nats and more; rotary pairs permuted leave -1.9 to 1.0 in chat.
+# Another kernel or number format moves a difference of two log-probabilities by 0.1 to 0.3 nats. The demo
+# model wins its default canaries by 2.2 nats and more; rotary pairs permuted leave -1.9 to 1.0 in chat.
 MARGIN_NATS = 1.0
 
 
@@ -41,7 +41,7 @@ def run(context: SmokeContext) -> Outcome:
         which = f" ({', '.join(named)})" if named else ""
         return Outcome(
             "fail",
-            f"{len(lost)} of {len(canaries)} canaries do not prefer the right answer by {MARGIN_NATS:.1f} nats"
+            f"{len(lost)} of {len(canaries)} canaries do not prefer the right answer by {MARGIN_NATS:.0f} nat"
             f"{which}; smallest margin {min(margins):.2f}",
             "the weights, their conversion, the chat template or the engine are wrong: `stack warm --verify` "
             "checks the files",

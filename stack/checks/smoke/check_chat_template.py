@@ -1,4 +1,4 @@
-"""The chat template is the one that the model was trained on: its own end of a turn is what the model expects."""
+"""The chat template is the one that the model was trained on: the model expects its end of a turn."""
 
 from __future__ import annotations
 
@@ -39,7 +39,8 @@ def run(context: SmokeContext) -> Outcome:
     best = max(sum(scores[-shown:]) for scores in score_tokens(engine, prompts))
     data = {"turn_end_nats": round(best, 3), "bound_nats": TURN_END_NATS}
     if not best >= TURN_END_NATS:
-        said = f"the model does not expect the template's end of a turn: {best:.1f} nats, {TURN_END_NATS:.1f} at least"
+        said = f"the model does not expect the template's end of a turn: {best:.1f} nats"
+        said += f", {TURN_END_NATS:.1f} at least"
         return Outcome("fail", said, HINT, data)
     return Outcome("pass", f"the model ends its turn as the template does ({best:.1f} nats)", data=data)
 

@@ -1,4 +1,4 @@
-"""A pooling model's vectors: of one length, finite, closer for what means the same, and the same in a batch."""
+"""A pooling model's vectors: finite, of one length, closer for what means the same, alike in a batch."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from stack.checks.smoke.defaults import EMBEDDING_PAIRS, EMBEDDING_UNRELATED
 from stack.checks.smoke.scoring import is_refused
 from stack.errors import ServiceApiError
 
-# Sentence models put paraphrases 0.3 and more closer than unrelated sentences; rounding moves a cosine by 0.01.
+# Sentence models put paraphrases 0.3 and more closer than unrelated sentences; rounding moves a cosine by
+# 0.01.
 CLOSER_BY = 0.05
 # Another batch size takes other roundings: bfloat16 leaves a cosine of 0.999 and better.
 SAME_COSINE = 0.995
@@ -41,7 +42,8 @@ def run(context: SmokeContext) -> Outcome:
         "dimensions": len(vectors[0]),
     }
     if not min(pairs) - closest_wrong >= CLOSER_BY:
-        said = f"sentences that mean the same ({min(pairs):.3f}) are no closer than unrelated ({closest_wrong:.3f})"
+        said = f"sentences that mean the same ({min(pairs):.3f}) are no closer "
+        said += f"than unrelated ones ({closest_wrong:.3f})"
         return Outcome("fail", said, _HINT, data)
     if not same >= SAME_COSINE:
         return Outcome(
@@ -49,7 +51,8 @@ def run(context: SmokeContext) -> Outcome:
         )
     return Outcome(
         "pass",
-        f"{len(vectors[0])} dimensions; same meaning {min(pairs):.2f} and closer, unrelated {closest_wrong:.2f} at most",
+        f"{len(vectors[0])} dimensions; cosine {min(pairs):.2f} at least where the meaning is the same, "
+        f"{closest_wrong:.2f} at most where not",
         data=data,
     )
 

@@ -1,11 +1,11 @@
-"""What smoke asks by default: facts that every language model of use knows, and texts that none has learnt by heart."""
+"""What smoke asks by default: facts that every useful model knows, texts that none has learnt by heart."""
 
 from __future__ import annotations
 
 from stack.checks.smoke.target import Canary
 
-# Everyday facts, so that also a model of 0.1 billion parameters is sure of them. Right and wrong answers are of one
-# kind and differ in one word, so that nothing but knowing the answer makes the difference.
+# Everyday facts, so that also a model of 0.1 billion parameters is sure of them. Right and wrong answers
+# are of one kind and differ in one word, so that nothing but knowing the answer makes the difference.
 CHAT_CANARIES = (
     Canary(
         "chat",
@@ -46,17 +46,21 @@ COMPLETION_CANARIES = (
     Canary("completion", "One, two, three, four,", " five", (" nine", " two")),
 )
 
-# Written for this test: plain prose, so that its likelihood measures the language and not the memory of a source.
+# Written for this test: plain prose, so that its likelihood measures the language and not the memory of a
+# source.
 TEXTS = (
-    "The harbour was quiet in the early morning. A fisherman had tied his boat to the old wooden pier and was "
-    "mending a net while his daughter sorted the catch into boxes. When the first customers came down the hill, "
-    "the sun had already warmed the stones, and the smell of bread drifted over from the bakery on the corner.",
-    "To repair a bicycle tyre, first take the wheel off the frame and let out the rest of the air. Push the edge "
-    "of the tyre over the rim, pull out the inner tube and look for the hole by holding the tube under water. "
-    "Dry the place, make it rough with sandpaper, spread some glue and press the patch on firmly.",
-    "My grandmother kept a small shop at the end of our street. On Saturdays she let me weigh the apples and write "
-    "the prices on paper bags. She knew every customer by name, asked about their children, and never forgot who "
-    "liked the bread dark. When she closed the door in the evening, we counted the coins together.",
+    "The harbour was quiet in the early morning. A fisherman had tied his boat to the old wooden pier and "
+    "was mending a net while his daughter sorted the catch into boxes. When the first customers came down "
+    "the hill, the sun had already warmed the stones, and the smell of bread drifted over from the bakery "
+    "on the corner.",
+    "To repair a bicycle tyre, first take the wheel off the frame and let out the rest of the air. Push "
+    "the edge of the tyre over the rim, pull out the inner tube and look for the hole by holding the tube "
+    "under water. Dry the place, make it rough with sandpaper, spread some glue and press the patch on "
+    "firmly.",
+    "My grandmother kept a small shop at the end of our street. On Saturdays she let me weigh the apples "
+    "and write the prices on paper bags. She knew every customer by name, asked about their children, and "
+    "never forgot who liked the bread dark. When she closed the door in the evening, we counted the coins "
+    "together.",
 )
 
 # Different beginnings for requests that run at once: each is continued in its own way.
@@ -79,8 +83,8 @@ BATCH_PROMPTS = (
     "Trains run on",
 )
 
-# Complete answers, after which a chat model ends its turn. The last one ends in another way than the others: what
-# the renderings still have in common at their end is the template's own.
+# Complete answers, after which a chat model ends its turn. The other one ends in another way: what its
+# rendering still has in common with theirs at the end is the template's own.
 TURN_ANSWERS = (
     ("What is the capital of Germany?", "The capital of Germany is Berlin."),
     ("What is the capital of Japan?", "The capital of Japan is Tokyo."),

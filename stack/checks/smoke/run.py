@@ -100,7 +100,7 @@ _TIME_HINT = "raise `smoke.timeout-seconds`, or see `stack logs engine` for what
 
 
 def _run_limited(check: Check, context: SmokeContext, limit_seconds: float) -> Outcome:
-    """Run one check in a thread of its own; a check that is over its time is left behind, as it cannot be stopped."""
+    """Run one check in its own thread; one over its time is left behind, as it cannot be stopped."""
     box: list[Outcome] = []
 
     def call() -> None:
@@ -122,6 +122,7 @@ def _run_guarded(check: Check, context: SmokeContext) -> Outcome:
     except StackError as err:
         return Outcome("fail", err.message, err.hint)
     except (ValueError, KeyError, TypeError, LookupError, ArithmeticError, AttributeError, OSError) as err:
-        # A check meets whatever a broken engine sends: the one that stumbles over it has failed, the others go on.
+        # A check meets whatever a broken engine sends: the one that stumbles over it failed, the others go
+        # on.
         logger.debug("check %s stumbled", check.name, exc_info=True)
         return Outcome("fail", f"the check stumbled over an answer: {type(err).__name__}: {err}")

@@ -9,20 +9,34 @@ from typing import Any, Literal, Protocol
 from stack.checks.finding import Baseline
 
 Level = Literal["verified", "claimed", "unknown"]
+Messages = Sequence[Mapping[str, str]]
+Prompt = str | Sequence[int]
 
 
 class Engine(Protocol):
     """What smoke needs of a client of the engine; failures are `ServiceApiError`, with a `status_code`."""
 
-    def fetch_models(self) -> Sequence[Any]: ...
-    def fetch_version(self) -> str: ...
-    def fetch_metrics(self) -> str: ...
-    def fetch_tokens(self, prompt: str, *, add_special_tokens: bool = ...) -> list[int]: ...
-    def fetch_chat_tokens(
-        self, messages: Sequence[Mapping[str, str]], *, add_generation_prompt: bool = ...
-    ) -> list[int]: ...
-    def fetch_text(self, token_ids: Sequence[int]) -> str: ...
-    def fetch_embeddings(self, texts: Sequence[str]) -> list[list[float]]: ...
+    def fetch_models(self) -> Sequence[Any]:
+        """Fetch the model cards (`id`, `max_model_len`)."""
+
+    def fetch_version(self) -> str:
+        """Fetch the engine's own version."""
+
+    def fetch_metrics(self) -> str:
+        """Fetch the text of `/metrics`."""
+
+    def fetch_tokens(self, prompt: str, *, add_special_tokens: bool = ...) -> list[int]:
+        """Fetch the token ids of a text."""
+
+    def fetch_chat_tokens(self, messages: Messages, *, add_generation_prompt: bool = ...) -> list[int]:
+        """Fetch the token ids of a conversation, put through the chat template."""
+
+    def fetch_text(self, token_ids: Sequence[int]) -> str:
+        """Fetch the text of token ids."""
+
+    def fetch_embeddings(self, texts: Sequence[str]) -> list[list[float]]:
+        """Fetch one vector a text."""
+
     def fetch_raw(
         self,
         method: str,
@@ -31,16 +45,26 @@ class Engine(Protocol):
         content: bytes | None = ...,
         api_key: str | None = ...,
         use_key: bool = ...,
-        timeout_seconds: float | None = ...,
-    ) -> Any: ...
-    def run_completion(self, prompt: str | Sequence[int], **options: Any) -> Any: ...
-    def run_completions(self, prompts: Sequence[str | Sequence[int]], **options: Any) -> list[Any]: ...
-    def run_chat(self, messages: Sequence[Mapping[str, str]], **options: Any) -> Any: ...
-    def run_chat_batch(
-        self, conversations: Sequence[Sequence[Mapping[str, str]]], **options: Any
-    ) -> list[Any]: ...
-    def stream_completion(self, prompt: str | Sequence[int], **options: Any) -> Iterator[Any]: ...
-    def stream_chat(self, messages: Sequence[Mapping[str, str]], **options: Any) -> Iterator[Any]: ...
+    ) -> Any:
+        """Send a request as it is; give `status_code` and `message`, whatever they are."""
+
+    def run_completion(self, prompt: Prompt, **options: Any) -> Any:
+        """Run one completion."""
+
+    def run_completions(self, prompts: Sequence[Prompt], **options: Any) -> list[Any]:
+        """Run several completions in one request."""
+
+    def run_chat(self, messages: Messages, **options: Any) -> Any:
+        """Run one chat completion."""
+
+    def run_chat_batch(self, conversations: Sequence[Messages], **options: Any) -> list[Any]:
+        """Run several conversations through the batch route."""
+
+    def stream_completion(self, prompt: Prompt, **options: Any) -> Iterator[Any]:
+        """Stream one completion; closing the iterator hangs up."""
+
+    def stream_chat(self, messages: Messages, **options: Any) -> Iterator[Any]:
+        """Stream one chat completion; closing the iterator hangs up."""
 
 
 @dataclass(frozen=True)
@@ -66,21 +90,27 @@ class RuleState:
 class Prometheus(Protocol):
     """What smoke asks of Prometheus; failures are `ServiceApiError`."""
 
-    def targets(self) -> Sequence[TargetState]: ...
-    def rules(self) -> Sequence[RuleState]: ...
-    def query(self, expression: str) -> Sequence[tuple[Mapping[str, str], float]]: ...
+    def targets(self) -> Sequence[TargetState]:
+        """Give the active scrape targets."""
+
+    def rules(self) -> Sequence[RuleState]:
+        """Give the recording and alerting rules."""
+
+    def query(self, expression: str) -> Sequence[tuple[Mapping[str, str], float]]:
+        """Give the samples of an instant query: labels and value."""
 
 
 class Grafana(Protocol):
-    """What smoke asks of Grafana; failures are `ServiceApiError`.
+    """What smoke asks of Grafana; failures are `ServiceApiError`."""
 
-    `health` gives the state of its database (`ok`), `datasource_health` the status (`OK`) and the message of
-    the data source's own test, `dashboards` the uids that are there.
-    """
+    def health(self) -> str:
+        """Give the state of its database, `ok` when well."""
 
-    def health(self) -> str: ...
-    def datasource_health(self) -> tuple[str, str]: ...
-    def dashboards(self) -> Sequence[str]: ...
+    def datasource_health(self) -> tuple[str, str]:
+        """Give the status (`OK` when well) and the message of the data source's own test."""
+
+    def dashboards(self) -> Sequence[str]:
+        """Give the uids of the dashboards that are there."""
 
 
 @dataclass(frozen=True)
