@@ -121,7 +121,11 @@ has_registry() {
   fi
 }
 
-has_engine_image() { [[ -n $(docker image ls --quiet --filter 'reference=*/vllm*' --filter reference=stack/engine 2>/dev/null) ]]; }
+# Published (vllm/vllm-openai, also by a mirror's name) or built here.
+has_engine_image() {
+  local -a names=(--filter 'reference=vllm/*' --filter 'reference=*/vllm/*' --filter 'reference=*/stack/engine')
+  [[ -n $(docker image ls --quiet "${names[@]}" 2>/dev/null) ]]
+}
 
 has_nvidia_gpu() {
   local device
