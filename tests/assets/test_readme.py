@@ -46,21 +46,25 @@ def find_commands(text: str) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def parse(words: list[str]) -> click.Command:
-    """Give the command that a line calls, or raise what is wrong with the line."""
-    command: click.Command = cli
-    context = click.Context(command, info_name="stack")
-    while isinstance(command, click.Group) and words:
+def find(words: list[str]) -> tuple[click.Context, list[str]]:
+    """Give the command that a line calls, in its context, and what follows its name."""
+    context = click.Context(cli, info_name="stack")
+    while isinstance(context.command, click.Group) and words:
         name, *words = words
         if re.fullmatch("-[vq]+|--verbose|--quiet|--version", name):
             continue
-        found = command.get_command(context, name)
+        found = context.command.get_command(context, name)
         if found is None:
             raise click.UsageError(f"no command `{name}`")
-        command, context = found, click.Context(found, parent=context, info_name=name)
-    if not isinstance(command, click.Group):
-        command.make_context(command.name, words, parent=context.parent)
-    return command
+        context = click.Context(found, parent=context, info_name=name)
+    return context, words
+
+
+def parse(words: list[str]) -> None:
+    """Raise what is wrong with a line."""
+    context, rest = find(words)
+    if not isinstance(context.command, click.Group):
+        context.command.make_context(context.info_name, rest, parent=context.parent)
 
 
 def slugs(text: str) -> set[str]:
@@ -102,6 +106,16 @@ def test_a_wrong_command_line_does_not_parse(line):
 @pytest.mark.parametrize(("path", "line"), COMMANDS, ids=[f"{show_path(p)}: {line}" for p, line in COMMANDS])
 def test_every_command_line_parses(path, line):
     parse(shlex.split(line))
+
+
+@pytest.mark.parametrize("path", READMES, ids=show_path)
+def test_every_flag_that_stands_alone_is_one_of_the_tool_or_its_scripts(path):
+    known = {"--yes", "--dry-run", "--check"}  # those of scripts/ and of grafana/generate.py
+    for name in list_commands():
+        known |= {flag for parameter in find(name.split())[0].command.params for flag in parameter.opts}
+    for span in INLINE.findall(FENCE.sub("", path.read_text(encoding="utf-8"))):
+        flag = span.partition(" ")[0]
+        assert not re.fullmatch("--[a-z-]+", flag) or flag in known, span
 
 
 @pytest.mark.parametrize("name", list_commands())
