@@ -1,7 +1,12 @@
 """The engine's log lines turned into boot phases.
 
-Pure: lines and times in, phases out. Lines are matched by message text, never by file and line number, because
-those move with every commit (message texts: vLLM 0.32.0 sources and a recorded boot of its CPU build).
+Pure: lines and times in, phases out. Lines are matched by message text, never by file and line number,
+    because
+those move with every commit.
+
+Source: message texts of vLLM 0.31.0 and 0.32.0 and their order (v1/worker/gpu_worker.py, v1/engine/core.py),
+    and
+recorded boots of the CPU build.
 """
 
 from __future__ import annotations
@@ -12,10 +17,13 @@ from dataclasses import dataclass, field
 PHASES = ("load", "compile", "kv-cache", "graphs", "server", "first-token")
 
 _PREFIX = re.compile(
-    r"^(?:\([A-Za-z0-9_ ]+ pid=\d+\) )?(?:(?P<level>[A-Z]+) \d\d-\d\d \d\d:\d\d:\d\d (?:\[[^\]]*\] )?)?(?P<text>.*)$"
+    r"^(?:\([^()]+ pid=\d+\) )?"
+    r"(?:[A-Z]+ \d\d-\d\d \d\d:\d\d:\d\d (?:\[[^\]]*\] )?)?"
+    r"(?P<text>.*)$"
 )
 
-# Each pattern opens its phase; a phase ends where the next one opens.
+# Each pattern opens its phase, once; a phase ends where the next one opens. A GPU compiles before it sizes
+# its KV cache, a CPU after that.
 _OPENS: tuple[tuple[str, re.Pattern[str]], ...] = (
     ("load", re.compile(r"Starting to load model |Loading model from scratch")),
     (
@@ -25,14 +33,13 @@ _OPENS: tuple[tuple[str, re.Pattern[str]], ...] = (
     (
         "kv-cache",
         re.compile(
-            r"Available KV cache memory|(?:GPU|CPU) KV cache size|(?:Explicitly|Auto) set \(.*KV cache"
+            r"Profiling CUDA graph memory|Available KV cache memory|(?:GPU|CPU) KV cache size|"
+            r"(?:Explicitly|Auto) set \(.*KV cache"
         ),
     ),
     (
         "graphs",
-        re.compile(
-            r"Capturing CUDA graphs|Profiling CUDA graph memory|Graph capturing finished|JIT kernel warmup finished"
-        ),
+        re.compile(r"Capturing CUDA graphs|Graph capturing finished|JIT kernel warmup finished"),
     ),
     ("server", re.compile(r"init engine \(profile|Supported tasks:|Starting vLLM server on")),
 )
@@ -41,7 +48,10 @@ _CACHE_HIT = re.compile(r"Directly load AOT compilation from path|Directly load 
 _CACHE_MISS = re.compile(
     r"Compiling a graph for compile range|saved AOT compiled function|Compiling model again due to a load"
 )
+_KV_CACHE_SIZE = re.compile(r"(?:GPU|CPU) KV cache size")
 _PROGRESS = re.compile(r"Loading safetensors checkpoint shards:\s+(\d+)%|Capturing CUDA graphs[^%]*?(\d+)%")
+_NAMES_FAILURE = re.compile(r"(?:[A-Za-z_][\w.]*(?:Error|Exception)|usage error)\b.*:|vllm.*error: ")
+_VALIDATION = re.compile(r"\d+ validation errors? for ")
 _EAGER = re.compile(r"[Cc]udagraph is disabled under eager mode|Enforce eager set|enforce_eager=True")
 
 
@@ -62,8 +72,8 @@ class Phase:
 class BootLog:
     """What a boot's log has said so far.
 
-    Feed it with `add(line, at_seconds)`, where `at_seconds` is the time since the container was started, and end
-    it with `finish`. Phases only move forward: a late line of an earlier phase changes nothing.
+    Feed it with `add(line, at_seconds)`, where `at_seconds` is the time since the container was started, and
+    end it with `finish`. A phase opens once: a late line of an earlier phase changes nothing.
     """
 
     current: str = "start"
@@ -72,21 +82,22 @@ class BootLog:
     saw_cache_hit: bool = False
     saw_cache_miss: bool = False
     is_eager: bool = False
+    knows_kv_cache_size: bool = False
     text: str = ""
 
     def add(self, line: str, at_seconds: float) -> bool:
         """Take one line; tell whether it opened a new phase."""
         text = parse_message(line)
         self._read_facts(text)
-        name = next((name for name, pattern in _OPENS if pattern.search(text)), None)
-        if name is None or _order(name) <= _order(self.current):
+        name = self._name_phase(text)
+        if name is None or self._is_past(name):
             return False
         self._open(name, at_seconds)
         return True
 
     def finish(self, server_ready_seconds: float, first_token_seconds: float) -> tuple[Phase, ...]:
-        """Close the boot: the server answered, then the first token came; both since the container's start."""
-        if _order(self.current) < _order("server"):
+        """Close the boot: when the server answered and the first token came, since the container's start."""
+        if self.current != "server":
             self._open("server", server_ready_seconds)
         self._open("first-token", max(server_ready_seconds, self.opened_at_seconds))
         self.phases.append(Phase("first-token", max(0.0, first_token_seconds - self.opened_at_seconds)))
@@ -101,12 +112,26 @@ class BootLog:
             return "warm"
         return "none" if self.is_eager else "unknown"
 
+    def _name_phase(self, text: str) -> str | None:
+        name = next((name for name, pattern in _OPENS if pattern.search(text)), None)
+        if name == "graphs" and not self.knows_kv_cache_size:
+            # To measure what graphs will need, vLLM captures a few for trial before it sizes the KV cache.
+            return "kv-cache"
+        return name
+
+    def _is_past(self, name: str) -> bool:
+        return name in (self.current, *(phase.name for phase in self.phases)) or self.current in (
+            "server",
+            "first-token",
+        )
+
     def _read_facts(self, text: str) -> None:
         if text.strip():
             self.text = text.strip()
         self.saw_cache_hit |= bool(_CACHE_HIT.search(text))
         self.saw_cache_miss |= bool(_CACHE_MISS.search(text))
         self.is_eager |= bool(_EAGER.search(text))
+        self.knows_kv_cache_size |= bool(_KV_CACHE_SIZE.search(text))
 
     def _open(self, name: str, at_seconds: float) -> None:
         self.phases.append(Phase(self.current, max(0.0, at_seconds - self.opened_at_seconds)))
@@ -121,23 +146,19 @@ def parse_message(line: str) -> str:
 
 def parse_progress(line: str) -> int | None:
     """Give the percentage in a progress bar's line (weights' shards, graph capture), else None."""
-    match = _PROGRESS.search(line)
-    return int(match[1] or match[2]) if match else None
+    found = _PROGRESS.findall(line)
+    return int(found[-1][0] or found[-1][1]) if found else None
 
 
 def find_first_cause(lines: list[str]) -> str | None:
     """Give the first line that names a failure: the cause, not the traceback that it ends in.
 
-    A Python traceback ends in the exception's own line, and later processes only repeat that theirs failed too.
+    A Python traceback ends in the exception's own line, and later processes only repeat that theirs failed
+    too. A pydantic error says what is wrong only in the line after that.
     """
-    for line in lines:
-        text = parse_message(line).strip()
-        if re.match(r"(?:[A-Za-z_][\w.]*(?:Error|Exception)|vllm: error|usage error)\b.*:", text):
-            return text
-        if "error: " in text and text.startswith("vllm"):
-            return text
+    texts = [parse_message(line).strip() for line in lines]
+    for number, text in enumerate(texts):
+        if _NAMES_FAILURE.match(text):
+            more = texts[number + 1 : number + 2] if _VALIDATION.search(text) else []
+            return " ".join([text, *more])
     return None
-
-
-def _order(name: str) -> int:
-    return PHASES.index(name) if name in PHASES else -1

@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 import logging
 import re
+import shlex
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from stack.containers.failures import explain
 from stack.errors import CommandError
+
+if TYPE_CHECKING:
+    from python_on_whales import DockerClient
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +66,7 @@ class ComposeProject:
             "down", lambda client: client.compose.down(volumes=volumes, remove_orphans=True, quiet=True)
         )
 
-    def _call(self, verb: str, call: Any) -> Any:
+    def _call(self, verb: str, call: Callable[[DockerClient], Any]) -> Any:
         # Imported here: it takes a quarter of a second, and most commands do not touch Compose.
         from python_on_whales import DockerClient
         from python_on_whales.exceptions import DockerException
@@ -90,14 +94,14 @@ class ComposeProject:
         argv += arguments
         started = time.monotonic()
         done = subprocess.run(argv, capture_output=True, text=True)
-        logger.debug("%s took %.2f s", " ".join(arguments), time.monotonic() - started)
+        logger.debug("%s took %.2f s", shlex.join(argv), time.monotonic() - started)
         if done.returncode:
             raise _translate(argv, done.returncode, done.stderr, started, arguments[0])
         return done.stdout
 
 
 def read_compose_version() -> str | None:
-    """Give the version of the Compose plugin that `docker compose` finds, or None where there is none (or only v1)."""
+    """Give the version of the Compose plugin that `docker compose` finds, or None where it finds none."""
     try:
         done = subprocess.run(
             ["docker", "compose", "version", "--format", "json"], capture_output=True, text=True

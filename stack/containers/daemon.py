@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import datetime
+import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import docker
 import requests
-from docker.errors import APIError, DockerException, ImageNotFound, NotFound
+import urllib3
+from docker.errors import DockerException, ImageNotFound, NotFound
 from docker.models.containers import Container
 
 from stack.containers.failures import explain
@@ -19,6 +22,9 @@ from stack.errors import CommandError, HostError
 LABEL_SERVICE = "com.docker.compose.service"
 LABEL_PROJECT = "com.docker.compose.project"
 LABEL_HASH = "com.docker.compose.config-hash"
+
+# The last one: a connection that breaks in the middle of a stream.
+_FAILURES = (DockerException, requests.RequestException, urllib3.exceptions.HTTPError)
 
 
 @dataclass(frozen=True)
@@ -56,27 +62,31 @@ class ServiceState:
     host_port: int | None = None
 
 
-def connect(timeout_seconds: float = 20) -> docker.DockerClient:
+def connect(timeout_seconds: float = 20, environ: Mapping[str, str] | None = None) -> docker.DockerClient:
     """Connect to the daemon that the docker CLI uses too.
 
     Raises:
         HostError: It does not answer, or this user may not talk to it.
     """
+    environ = os.environ if environ is None else environ
     try:
-        client = docker.from_env(timeout=timeout_seconds)
+        client = docker.from_env(timeout=timeout_seconds, environment=dict(environ))
         client.ping()
-    except (DockerException, requests.RequestException) as err:
+    except _FAILURES as err:
         known = explain(str(err)) or explain("Cannot connect to the Docker daemon")
         assert known is not None
-        raise HostError(known.cause, hint=known.hint, detail=str(err)) from err
+        host = environ.get("DOCKER_HOST")
+        where = f" at `{host}`, which DOCKER_HOST names" if host else ""
+        raise HostError(known.cause + where, hint=known.hint, detail=str(err)) from err
     return client
 
 
 def read_services(client: docker.DockerClient, project: str) -> dict[str, ServiceState]:
     """Give the project's containers by service; an empty mapping when nothing of it is here."""
-    containers = client.containers.list(
-        all=True, filters={"label": f"{LABEL_PROJECT}={project}"}, ignore_removed=True
-    )
+    with _translated(f"listing the containers of project {project}"):
+        containers = client.containers.list(
+            all=True, filters={"label": f"{LABEL_PROJECT}={project}"}, ignore_removed=True
+        )
     states = [parse_container(container.attrs) for container in containers if _is_of_service(container)]
     return {state.name: state for state in states}
 
@@ -108,22 +118,22 @@ def _read_host_port(attributes: dict[str, Any]) -> int | None:
 
 
 def parse_time(text: str) -> datetime.datetime | None:
-    """Parse the daemon's RFC 3339 time with nanoseconds; None for its zero time."""
-    if not text or text.startswith("0001-"):
+    """Parse the daemon's RFC 3339 time, to UTC; None for its zero time and for what is no time."""
+    if text.startswith("0001-"):
         return None
-    seconds, _, fraction = text.rstrip("Z").partition(".")
-    moment = datetime.datetime.fromisoformat(seconds).replace(tzinfo=datetime.timezone.utc)
-    return moment + datetime.timedelta(seconds=float(f"0.{fraction or 0}"))
+    try:
+        return datetime.datetime.fromisoformat(text).astimezone(datetime.UTC)
+    except ValueError:
+        return None
 
 
 def read_image(client: docker.DockerClient, name: str) -> dict[str, Any] | None:
     """Give the daemon's inspect document of an image, or None where it is not here."""
-    try:
-        return client.images.get(name).attrs
-    except ImageNotFound:
-        return None
-    except APIError as err:
-        raise _translate(err, f"inspecting the image {name}") from err
+    with _translated(f"inspecting the image {name}"):
+        try:
+            return client.images.get(name).attrs
+        except ImageNotFound:
+            return None
 
 
 def stream_logs(
@@ -133,13 +143,21 @@ def stream_logs(
 
     Ends when the container ends.
     """
-    container = client.containers.get(container_id)
-    chunks = container.logs(stream=True, follow=True, timestamps=True, since=since)
-    for line in _split_lines(chunks):
-        stamp, _, text = line.partition(" ")
-        moment = parse_time(stamp)
-        if moment is not None:
-            yield moment, text
+    with _translated("following a container's log"):
+        chunks = client.containers.get(container_id).logs(
+            stream=True, follow=True, timestamps=True, since=since
+        )
+        for line in split_lines(chunks):
+            stamp, _, text = line.partition(" ")
+            moment = parse_time(stamp)
+            if moment is not None:
+                yield moment, text
+
+
+def follow_log(client: docker.DockerClient, container_id: str, *, lines: int | str = "all") -> Iterator[str]:
+    """Give a container's last lines and then each new one, until it ends."""
+    with _translated("following a container's log"):
+        yield from split_lines(client.containers.get(container_id).logs(stream=True, follow=True, tail=lines))
 
 
 def read_log(
@@ -149,11 +167,12 @@ def read_log(
     lines: int | str = "all",
     since: datetime.datetime | None = None,
 ) -> str:
-    """Give a container's output so far, or its last lines."""
-    try:
-        return client.containers.get(container_id).logs(tail=lines, since=since).decode(errors="replace")
-    except NotFound:
-        return ""
+    """Give a container's output so far, or its last lines; nothing of a container that is gone."""
+    with _translated("reading a container's log"):
+        try:
+            return client.containers.get(container_id).logs(tail=lines, since=since).decode(errors="replace")
+        except NotFound:
+            return ""
 
 
 class ExitWatch:
@@ -173,7 +192,7 @@ class ExitWatch:
     def _wait(self, client: docker.DockerClient, container_id: str) -> None:
         try:
             self.status = int(client.api.wait(container_id, timeout=None)["StatusCode"])
-        except (DockerException, requests.RequestException):
+        except _FAILURES:
             self.status = None
         self.ended.set()
 
@@ -183,7 +202,8 @@ def _is_of_service(container: Container) -> bool:
     return bool(labels.get(LABEL_SERVICE)) and labels.get("com.docker.compose.oneoff", "False") != "True"
 
 
-def _split_lines(chunks: Iterator[bytes]) -> Iterator[str]:
+def split_lines(chunks: Iterator[bytes]) -> Iterator[str]:
+    """Give whole lines from pieces of output that end anywhere."""
     rest = b""
     for chunk in chunks:
         *lines, rest = (rest + chunk).split(b"\n")
@@ -192,17 +212,16 @@ def _split_lines(chunks: Iterator[bytes]) -> Iterator[str]:
         yield rest.decode(errors="replace")
 
 
-def _translate(err: APIError, doing: str) -> CommandError:
-    known = explain(str(err))
-    return CommandError(
-        ["docker"],
-        1,
-        stderr=str(err),
-        message=known.cause if known else f"{doing} failed",
-        hint=known.hint if known else None,
-    )
-
-
-def follow_log(client: docker.DockerClient, container_id: str, *, lines: int | str = "all") -> Iterator[str]:
-    """Give a container's last lines and then each new one, until it ends."""
-    yield from _split_lines(client.containers.get(container_id).logs(stream=True, follow=True, tail=lines))
+@contextmanager
+def _translated(doing: str) -> Iterator[None]:
+    try:
+        yield
+    except _FAILURES as err:
+        known = explain(str(err))
+        raise CommandError(
+            ["docker"],
+            1,
+            stderr=str(err),
+            message=known.cause if known else f"{doing} failed",
+            hint=known.hint if known else None,
+        ) from err

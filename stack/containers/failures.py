@@ -27,8 +27,17 @@ _KNOWN: tuple[tuple[re.Pattern[str], Explanation], ...] = (
         re.compile(r'could not select device driver "?(?:nvidia)?"? with capabilities: \[\[gpu\]\]'),
         Explanation(
             "Docker has no NVIDIA runtime, so it cannot give a GPU to a container",
-            "install the NVIDIA container toolkit and run `sudo nvidia-ctk runtime configure --runtime=docker && "
-            "sudo systemctl restart docker`, or use the CPU: `stack up --device cpu`",
+            "install the NVIDIA container toolkit and run `sudo nvidia-ctk runtime configure "
+            "--runtime=docker && sudo systemctl restart docker`, or use the CPU: `stack up --device cpu`",
+        ),
+    ),
+    (
+        re.compile(
+            r"nvidia-container-cli: \w+ error|failed to discover GPU vendor from CDI|unresolvable CDI dev"
+        ),
+        Explanation(
+            "the NVIDIA container toolkit cannot reach the GPU",
+            "see whether `nvidia-smi` works on this machine; after a driver update, restart it",
         ),
     ),
     (
@@ -40,7 +49,8 @@ _KNOWN: tuple[tuple[re.Pattern[str], Explanation], ...] = (
     ),
     (
         re.compile(
-            r"could not find an available, non-overlapping IPv4 address pool|all predefined address pools"
+            r"could not find an available, non-overlapping IPv4 address pool|"
+            r"all predefined address pools have been fully subnetted"
         ),
         Explanation(
             "Docker has no free address range for the stack's networks",
@@ -48,8 +58,11 @@ _KNOWN: tuple[tuple[re.Pattern[str], Explanation], ...] = (
         ),
     ),
     (
+        # The CLI up to 28, the CLI since 29, and the docker SDK, which does not name the socket.
         re.compile(
-            r"permission denied while trying to connect to the Docker daemon socket|Permission denied.*docker\.sock"
+            r"permission denied while trying to connect to the docker (?:daemon socket|API)|"
+            r"PermissionError\(13",
+            re.IGNORECASE,
         ),
         Explanation(
             "this user may not talk to the Docker daemon",
@@ -58,7 +71,8 @@ _KNOWN: tuple[tuple[re.Pattern[str], Explanation], ...] = (
     ),
     (
         re.compile(
-            r"Cannot connect to the Docker daemon|Error while fetching server API version|Connection refused|No such file or directory.*docker\.sock|FileNotFoundError"
+            r"Cannot connect to the Docker daemon|failed to connect to the docker API|"
+            r"Error while fetching server API version"
         ),
         Explanation(
             "the Docker daemon does not answer",
@@ -79,13 +93,17 @@ _KNOWN: tuple[tuple[re.Pattern[str], Explanation], ...] = (
         ),
     ),
     (
-        re.compile(r"error setting rlimit|error setting rlimits"),
+        re.compile(r"error setting rlimit"),
         Explanation(
             "this machine does not let Docker raise a resource limit", "see `ulimit -a` of the Docker daemon"
         ),
     ),
     (
-        re.compile(r"invalid mount config|bind source path does not exist"),
+        re.compile(r"No such image: "),
+        Explanation("an image that the stack runs is gone from this machine", "`stack up` brings it back"),
+    ),
+    (
+        re.compile(r"bind source path does not exist"),
         Explanation(
             "a folder that is to be mounted does not exist", "check `[engine.mounts]` and `model.id`"
         ),

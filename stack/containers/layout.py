@@ -1,4 +1,4 @@
-"""Everything that one project's containers are made of, decided and as data; `render` turns it into Compose."""
+"""What one project's containers are made of, decided and as data; `render` turns it into Compose."""
 
 from __future__ import annotations
 

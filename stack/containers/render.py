@@ -1,6 +1,7 @@
 """A layout rendered as the one JSON override that goes on top of the shipped Compose files. Pure.
 
-JSON and not YAML: a writer and a reader of YAML disagree about `no`, `0o10` and `1e3`; about JSON they cannot.
+JSON and not YAML: a writer and a reader of YAML disagree about `no`, `0o10` and `1e3`; about JSON they
+cannot.
 """
 
 from __future__ import annotations
@@ -9,16 +10,21 @@ import json
 from pathlib import Path
 from typing import Any
 
-from stack.containers.layout import CONTAINER_PORTS, SERVICES, Layout, Service
+from stack.containers.layout import CONTAINER_PORTS, SERVICES, Layout, Limits, Mount, Service
 
 LABEL_STAMP = "dev.stack.config"
 LABEL_PROJECT = "dev.stack.project"
 _OFF = "not-in-this-stack"
 
 
-def render_override(layout: Layout) -> dict[str, Any]:
-    """Give the Compose document that completes the shipped files for this project."""
-    services = {name: _render_service(service, layout) for name, service in layout.services.items()}
+def render_override(layout: Layout, *, may_pull: bool = False) -> dict[str, Any]:
+    """Give the Compose document that completes the shipped files for this project.
+
+    Args:
+        layout: The project's containers.
+        may_pull: Whether Compose may fetch images named by digest; `up` puts every image in place by itself.
+    """
+    services = {name: _render_service(service, layout, may_pull) for name, service in layout.services.items()}
     for name in _shipped(layout):
         # A profile that nobody names is how Compose leaves out a service that a file describes.
         services.setdefault(name, {"profiles": [_OFF], "image": "none"})
@@ -56,7 +62,7 @@ def escape_interpolation(value: Any) -> Any:
 
 
 def spell_path(path: Path) -> str:
-    """Give a host path as Compose must see it: a relative one needs its `./`, else it is taken for a volume's name."""
+    """Give a host path as Compose must see it: a relative one without `./` would name a volume."""
     return str(path) if path.is_absolute() else f"./{path}"
 
 
@@ -67,11 +73,11 @@ def _shipped(layout: Layout) -> tuple[str, ...]:
     return tuple(name for name in SERVICES if name in present)
 
 
-def _render_service(service: Service, layout: Layout) -> dict[str, Any]:
+def _render_service(service: Service, layout: Layout, may_pull: bool) -> dict[str, Any]:
     rendered: dict[str, Any] = {
         "image": service.image,
-        # Images are put in place by the plan, each by its digest or ID: Compose must never fetch one by itself.
-        "pull_policy": "never",
+        # A name without a digest may mean another image elsewhere: Compose must never fetch one by itself.
+        "pull_policy": "missing" if may_pull and "@" in service.image else "never",
         "labels": {LABEL_PROJECT: layout.project, LABEL_STAMP: service.stamp},
     }
     if service.command is not None:
@@ -83,31 +89,40 @@ def _render_service(service: Service, layout: Layout) -> dict[str, Any]:
     if service.groups:
         rendered["group_add"] = list(service.groups)
     if service.port is not None and service.address is not None:
-        target = CONTAINER_PORTS[service.name]
-        host = f"[{service.address}]" if ":" in service.address else service.address
-        rendered["ports"] = [f"{host}:{service.port}:{target}"]
-    if service.limits.cpus is not None:
-        rendered["cpus"] = service.limits.cpus
-    if service.limits.memory is not None:
-        # Swap would let a service grow past its limit by slowing the whole host down.
-        rendered |= {"mem_limit": service.limits.memory, "memswap_limit": service.limits.memory}
+        rendered["ports"] = [_render_port(service.name, service.address, service.port)]
     if service.mounts:
-        rendered["volumes"] = [
-            {
-                "type": "bind",
-                "source": spell_path(mount.source),
-                "target": mount.target,
-                "read_only": mount.read_only,
-                # A missing source must be an error: Docker would make an empty folder of root's in its place.
-                "bind": {"create_host_path": False},
-            }
-            for mount in service.mounts
-        ]
+        rendered["volumes"] = [_render_mount(mount) for mount in service.mounts]
     if service.secrets:
         rendered["secrets"] = [
             {"source": _secret_name(service, name), "target": f"/run/secrets/{name}"}
             for name in service.secrets
         ]
+    return rendered | _render_limits(service.limits)
+
+
+def _render_port(name: str, address: str, port: int) -> str:
+    host = f"[{address}]" if ":" in address else address
+    return f"{host}:{port}:{CONTAINER_PORTS[name]}"
+
+
+def _render_mount(mount: Mount) -> dict[str, Any]:
+    return {
+        "type": "bind",
+        "source": spell_path(mount.source),
+        "target": mount.target,
+        "read_only": mount.read_only,
+        # A missing source must be an error: Docker would make an empty folder of root's in its place.
+        "bind": {"create_host_path": False},
+    }
+
+
+def _render_limits(limits: Limits) -> dict[str, Any]:
+    rendered: dict[str, Any] = {}
+    if limits.cpus is not None:
+        rendered["cpus"] = limits.cpus
+    if limits.memory is not None:
+        # Swap would let a service grow past its limit by slowing the whole host down.
+        rendered |= {"mem_limit": limits.memory, "memswap_limit": limits.memory}
     return rendered
 
 
