@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from stack.checks.smoke.batching import BATCH_TOKENS, judge_answers, run_batched
+from stack.checks.smoke.batching import judge_answers, run_batched
 from stack.checks.smoke.check import Check, Outcome, SmokeContext
 from stack.checks.smoke.check_streaming import find_stream_faults, read_stream
 
@@ -21,10 +21,8 @@ class _Streamed:
 def run(context: SmokeContext) -> Outcome:
     """Stream all prompts at once and judge each stream by its own prompt."""
 
-    def ask(prompt: str) -> _Streamed:
-        chunks = context.engine.stream_completion(
-            prompt, max_tokens=BATCH_TOKENS, ignore_eos=True, logprobs=1
-        )
+    def ask(prompt: str, tokens: int) -> _Streamed:
+        chunks = context.engine.stream_completion(prompt, max_tokens=tokens, ignore_eos=True, logprobs=1)
         seen = read_stream(list(chunks))
         return _Streamed(
             seen["tokens"], seen["token_ids"], seen["prompt_token_ids"], find_stream_faults(seen)

@@ -18,6 +18,9 @@ logger = logging.getLogger(__name__)
 
 Progress = Callable[[Finding], None]
 
+# One check may take a third of the whole run's time: what hangs leaves time for two more to say so.
+_SHARE = 3.0
+
 
 def run_smoke(
     target: SmokeTarget,
@@ -32,7 +35,7 @@ def run_smoke(
     Args:
         target: The running stack.
         checks: Other checks than those of the registry.
-        on_finding: Called as each check ends, from the thread that ran it.
+        on_finding: Called as each check ends, one call at a time, from another thread than the caller's.
         clock: Monotonic seconds.
         sleep: Waits for some seconds.
     """
@@ -67,13 +70,15 @@ class _Runner:
         self._context = context
         self._deadline = deadline
         self._on_finding = on_finding
+        self._lock = threading.Lock()
 
     def run_lane(self, checks: Sequence[Check]) -> None:
         for check in checks:
             finding = self._run_check(check)
-            self.findings[check.name] = finding
             logger.debug("check %s: %s in %.2f s", check.name, finding.status, finding.seconds)
-            self._on_finding(finding)
+            with self._lock:
+                self.findings[check.name] = finding
+                self._on_finding(finding)
 
     def _run_check(self, check: Check) -> Finding:
         broken = [need for need in check.needs if self._is_broken(need)]
@@ -81,7 +86,8 @@ class _Runner:
             return Finding(check.name, "skip", f"not run, as `{broken[0]}` did not pass")
         clock = self._context.clock
         began = clock()
-        limit = min(check.limit_seconds, self._deadline - began)
+        longest = check.limit_seconds or self._context.target.config.timeout_seconds / _SHARE
+        limit = min(longest, self._deadline - began)
         if limit <= 0:
             return Finding(
                 check.name, "fail", "not run: the time for the whole smoke test is over", hint=_TIME_HINT

@@ -25,7 +25,7 @@ class FakeEngine:
     """A running stub: `url`, its `state`, and `misbehave(...)`."""
 
     def __init__(self, stub, *argv):
-        arguments = stub.parse_arguments(["--port", "0", "--step-seconds", "0.0005", *argv])
+        arguments = stub.parse_arguments(["--port", "0", "--step-seconds", "0.002", *argv])
         self.server = stub.build_server(arguments)
         self.state = self.server.state
         self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
