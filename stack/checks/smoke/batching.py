@@ -26,8 +26,8 @@ def build_prompts(count: int) -> list[str]:
 def run_batched(context: SmokeContext, ask: Callable[[str, int], Any]) -> tuple[list[Any], float | None]:
     """Ask all prompts at the same moment; give the answers and how many tokens a step made meanwhile.
 
-    `ask` takes a prompt and how many tokens to make of it. A fast engine may be through with the first request
-    before a busy machine has sent the last: where no step was shared, longer answers are asked for once.
+    `ask` takes a prompt and how many tokens to make of it. A fast engine may be through with one request
+    before a busy machine has sent the next: where no step was shared, longer answers are asked for once.
     """
     prompts = build_prompts(max(2, context.target.config.concurrency))
     answers, tokens_a_step = _run_once(context, ask, prompts, BATCH_TOKENS)
