@@ -203,13 +203,13 @@ def _is_of_service(container: Container) -> bool:
 
 
 def split_lines(chunks: Iterator[bytes]) -> Iterator[str]:
-    """Give whole lines from pieces of output that end anywhere."""
+    """Give whole lines from pieces of output that end anywhere; a progress bar begins its lines with `\\r`."""
     rest = b""
     for chunk in chunks:
         *lines, rest = (rest + chunk).split(b"\n")
-        yield from (line.decode(errors="replace").rstrip("\r") for line in lines)
+        yield from (line.decode(errors="replace").strip("\r") for line in lines)
     if rest:
-        yield rest.decode(errors="replace")
+        yield rest.decode(errors="replace").strip("\r")
 
 
 @contextmanager

@@ -81,13 +81,13 @@ def ensure_base_image(
     if shutil.which("mmdebstrap") is None:
         raise HostError(
             "building images from packages needs `mmdebstrap`, which is not installed",
-            hint="sudo apt-get install mmdebstrap fakechroot fakeroot",
+            hint="sudo apt-get install mmdebstrap uidmap fakechroot fakeroot",
         )
     with tempfile.TemporaryDirectory(prefix="stack-base-") as folder:
         archive = Path(folder, "base.tar")
         argv = ["mmdebstrap", "--variant=minbase", f"--include={','.join(recipe.include)}"]
-        # Without root only fakechroot works everywhere: user namespaces are often closed or lack sub-uids.
-        argv += [] if os.geteuid() == 0 else ["--mode=fakechroot"]
+        # Without root mmdebstrap takes user namespaces where they are open, else fakechroot, which cannot enter a
+        # suite whose libc is older than this machine's.
         argv += [recipe.suite, str(archive), recipe.mirror]
         _run_logged(argv, task, report, dict(environ))
         report(ProgressEvent(task, "importing the root filesystem"))

@@ -57,7 +57,7 @@ class BootWatch:
         self.is_over = False
         self._report = report
         self._state = state
-        self._started_at = state.started_at or datetime.datetime.now(datetime.timezone.utc)
+        self._started_at = state.started_at or datetime.datetime.now(datetime.UTC)
         self._exit = ExitWatch(connect(), state.container_id)
         log_path.parent.mkdir(parents=True, exist_ok=True)
         self._thread = threading.Thread(target=self._follow, args=(connect(), log_path), daemon=True)
@@ -74,7 +74,7 @@ class BootWatch:
 
     def elapsed_seconds(self) -> float:
         """Give the seconds since the container was started, by the daemon's clock where it is ours."""
-        return (datetime.datetime.now(datetime.timezone.utc) - self._started_at).total_seconds()
+        return (datetime.datetime.now(datetime.UTC) - self._started_at).total_seconds()
 
     def tail(self) -> str:
         """Give the log's last lines."""

@@ -12,10 +12,10 @@ from stack.containers.render import render_json, render_override
 from stack.errors import ModelError, StackError
 from stack.models.snapshot import Snapshot
 from stack.operations.assemble import render_files
+from stack.operations.decide import decide_layout
 from stack.operations.project import write_whole
 from stack.operations.resolve import Resolved, resolve
 from stack.operations.session import Session, check_tools
-from stack.operations.up import assemble
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def run_eject(session: Session, folder: Path) -> Ejected:
     if resolved.snapshot is None:
         raise ModelError(f"{resolved.reference.id} is not on the shared volume yet", hint="stack warm")
     images = {service: need.name for service, need in resolved.needs.items()}
-    layout, _ = assemble(session, resolved, resolved.snapshot, images)
+    layout, _ = decide_layout(session, resolved, resolved.snapshot, images)
     _write(session, layout, resolved, resolved.snapshot, folder)
     secrets = sorted(
         {f"secrets/{path.name}" for service in layout.services.values() for path in service.secrets.values()}

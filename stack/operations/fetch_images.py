@@ -16,7 +16,7 @@ from stack.images.pull import MovedTag, PulledImage, Puller
 from stack.images.recipe import build_base_recipe
 from stack.images.registry import Registry
 from stack.operations.needs import ImageNeed
-from stack.operations.resolve import Resolved, build_lock_key, machine_platform
+from stack.operations.resolve import Resolved, machine_platform
 from stack.operations.session import Session
 from stack.progress import ProgressEvent
 
@@ -89,10 +89,9 @@ class ImageFetcher:
         return list(self._fetched)
 
     def image_ids(self) -> dict[str, str]:
-        """Give the image ID behind each lock key."""
-        device = self._resolved.device.device
+        """Give the image ID behind each image that Compose is told."""
         known = dict(self._resolved.facts.image_ids)
-        return known | {build_lock_key(name, device): item.image_id for name, item in self._fetched.items()}
+        return known | {item.name: item.image_id for item in self._fetched.values()}
 
     def _pull(self, need: ImageNeed) -> FetchedImage:
         assert need.wanted is not None

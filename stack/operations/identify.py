@@ -6,12 +6,13 @@ from dataclasses import dataclass
 
 import docker
 
+from stack.config.schema import StackConfig
 from stack.containers.daemon import read_image
 from stack.errors import ImageError
 from stack.images.identity import Identity, Origin, build_identity, check_identity
 from stack.images.manifests import parse_image_config
 from stack.images.reference import parse_reference
-from stack.operations.fetch_images import ImageFetcher
+from stack.operations.needs import ImageNeed
 from stack.operations.resolve import Resolved, build_lock_key
 from stack.operations.session import Session
 
@@ -34,7 +35,7 @@ class EngineIdentity:
 
 
 def identify_engine(
-    session: Session, client: docker.DockerClient, resolved: Resolved, fetcher: ImageFetcher, image: str
+    session: Session, client: docker.DockerClient, resolved: Resolved, image: str
 ) -> EngineIdentity:
     """Read the engine image's identity and hold it against the configuration.
 
@@ -44,23 +45,43 @@ def identify_engine(
     attributes = read_image(client, image)
     if attributes is None:
         raise ImageError(f"the engine image `{image}` is not here any more", hint="run `stack up` again")
-    fetched = fetcher.fetched("engine")
-    entry = resolved.lock.images.get(build_lock_key("engine", resolved.device.device))
-    digest = _read_digest(image) or (fetched.pulled.digest if fetched.pulled else None)
-    upstream = entry.digest if entry is not None and entry.recorded_from == "upstream" else None
-    if fetched.need.source == "packages":
-        origin = Origin("built")
-    elif digest is None:
-        origin = Origin("loaded", upstream_digest=upstream)
-    else:
-        origin = Origin("registry", parse_reference(image) if "@" in image else None, digest, upstream)
+    digest = image.partition("@")[2] or None
+    origin = _build_origin(resolved, resolved.needs["engine"], image, digest)
     identity = build_identity(parse_image_config(attributes["Config"]), origin, resolved.published.values())
-    config = session.config.engine
-    problem = check_identity(identity, config.commit, config.accept)
-    if problem is not None:
-        raise problem
+    _demand(session.config, identity)
     return EngineIdentity(identity, image, attributes["Id"], digest)
 
 
-def _read_digest(image: str) -> str | None:
-    return image.partition("@")[2] or None
+def check_known_identity(session: Session, client: docker.DockerClient, resolved: Resolved) -> None:
+    """Refuse a pinned commit before anything is built or started, as far as its image is known already.
+
+    Raises:
+        ImageError: It is not the commit that was asked for, or only claims to be.
+    """
+    need = resolved.needs["engine"]
+    if session.config.engine.commit is None:
+        return
+    if need.action == "none":
+        identify_engine(session, client, resolved, need.name)
+    elif need.recipe is not None:
+        built = dict(need.recipe.arguments)
+        found = Identity(
+            built.get("COMMIT") or None, "claimed", built.get("VERSION"), "built here from packages"
+        )
+        _demand(session.config, found)
+
+
+def _build_origin(resolved: Resolved, need: ImageNeed, image: str, digest: str | None) -> Origin:
+    if need.source == "packages":
+        return Origin("built")
+    entry = resolved.lock.images.get(build_lock_key("engine", resolved.device.device))
+    upstream = entry.digest if entry is not None and entry.recorded_from == "upstream" else None
+    if digest is None:
+        return Origin("loaded", upstream_digest=upstream)
+    return Origin("registry", parse_reference(image), digest, upstream)
+
+
+def _demand(config: StackConfig, identity: Identity) -> None:
+    problem = check_identity(identity, config.engine.commit, config.engine.accept)
+    if problem is not None:
+        raise problem

@@ -90,7 +90,7 @@ def resolve_registry_need(
     wanted: WantedImage,
     find_image: Callable[[str], Mapping[str, Any] | None],
     locked: LockedImage | None,
-    remembered_id: str | None,
+    remembered_ids: Mapping[str, str],
 ) -> ImageNeed:
     """Say what a published image needs.
 
@@ -99,7 +99,7 @@ def resolve_registry_need(
         wanted: What it runs.
         find_image: Gives the daemon's inspect document of a name, or None.
         locked: What the lock says, or None.
-        remembered_id: The image ID that stood for this reference when it was accepted.
+        remembered_ids: The image ID behind each reference when it was accepted.
     """
     reference = wanted.reference
     is_locked = (
@@ -122,17 +122,11 @@ def resolve_registry_need(
         # Never pushed and never pulled: it was built or loaded on this machine under that name.
         cause = "it was made on this machine under that name"
         return ImageNeed(service, "none", here["Id"], cause, "registry", wanted, image_id=here["Id"])
-    if remembered_id and reference.digest and (here := find_image(remembered_id)) is not None:
+    remembered = remembered_ids.get(exact) if reference.digest else None
+    if remembered is not None and find_image(remembered) is not None:
         # `docker load` on the classic store loses the digest; the ID that we saw it under does not change.
-        return ImageNeed(
-            service,
-            "none",
-            remembered_id,
-            "it is here by its recorded ID",
-            "registry",
-            wanted,
-            image_id=here["Id"],
-        )
+        cause = "it is here by its recorded ID"
+        return ImageNeed(service, "none", remembered, cause, "registry", wanted, image_id=remembered)
     cause = "it is not here by its digest" if reference.digest else "its digest is not known yet"
     return ImageNeed(service, "pull", exact, cause, "registry", wanted, is_locked=is_locked)
 

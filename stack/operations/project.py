@@ -68,8 +68,9 @@ class ProjectFacts:
 
     Attributes:
         ports: The host's port of each published service.
-        image_ids: The image ID that stood for each reference when it was accepted; a digest does not survive
-            `docker load` on the classic image store, an ID does.
+        image_ids: The image ID behind each image that Compose was told, by exactly that name; a digest does not
+            survive `docker load` on the classic image store, an ID does.
+        left_out: Services that the configuration asks for and that do not run, with the reason.
         last_boot: The engine's last boot, by its number in the history.
         ready_container: The start of the engine that last gave a first token (`<container ID>@<start time>`).
         schema_version: Version of this document.
@@ -77,6 +78,7 @@ class ProjectFacts:
 
     ports: Mapping[str, int] = field(default_factory=dict)
     image_ids: Mapping[str, str] = field(default_factory=dict)
+    left_out: Mapping[str, str] = field(default_factory=dict)
     last_boot: int | None = None
     ready_container: str | None = None
     schema_version: int = STATE_VERSION
@@ -130,6 +132,7 @@ def load_facts(path: Path) -> ProjectFacts:
         return ProjectFacts(
             ports={str(name): int(port) for name, port in document["ports"].items()},
             image_ids={str(name): str(image) for name, image in document["image_ids"].items()},
+            left_out={str(name): str(reason) for name, reason in document.get("left_out", {}).items()},
             last_boot=document.get("last_boot"),
             ready_container=document.get("ready_container"),
         )

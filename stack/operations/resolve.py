@@ -12,7 +12,7 @@ import docker
 import httpx2
 
 from stack.checks.gpus import read_gpus
-from stack.config.lock import Lock, load_lock
+from stack.config.lock import Lock
 from stack.config.places import resolve_home
 from stack.config.schema import StackConfig
 from stack.containers.daemon import ServiceState, read_image, read_services
@@ -40,7 +40,7 @@ from stack.operations.needs import (
     resolve_registry_need,
 )
 from stack.operations.project import ProjectFacts, load_facts
-from stack.operations.session import Session, has_gpu_runtime
+from stack.operations.session import Session, has_gpu_runtime, load_project_lock
 
 PREFERRED_PORTS = {"engine": 8000, "prometheus": 9090, "grafana": 3000, "gateway": 8080}
 
@@ -95,7 +95,7 @@ def resolve(session: Session, client: docker.DockerClient) -> Resolved:
         StackError: What was asked for cannot be had here.
     """
     config = session.config
-    lock = load_lock(session.lock_path)
+    lock = load_project_lock(session)
     facts = load_facts(session.paths.facts)
     running = read_services(client, session.project)
     device = choose_device(config, read_gpus(), lambda: has_gpu_runtime(client))
@@ -212,8 +212,9 @@ def _resolve_images(
             locked = LockedImage(parse_reference(entry.reference), entry.source) if entry else None
             if locked is not None and entry is not None and entry.digest:
                 locked = replace(locked, reference=locked.reference.with_digest(entry.digest))
-            remembered = facts.image_ids.get(build_lock_key(service, device))
-            needs[service] = resolve_registry_need(service, wanted[service], find_image, locked, remembered)
+            needs[service] = resolve_registry_need(
+                service, wanted[service], find_image, locked, facts.image_ids
+            )
     return source, needs, left_out
 
 

@@ -29,7 +29,7 @@ def follow_boot(session: Session, up: UpResult, state: ServiceState | None) -> B
     if state is None:
         raise NotReadyError("engine", 0, "missing", "Compose made no container", hint="stack logs engine")
     history = open_history(session.paths.history)
-    started = state.started_at or datetime.datetime.now(datetime.timezone.utc)
+    started = state.started_at or datetime.datetime.now(datetime.UTC)
     log_path = session.paths.boots / f"{started:%Y%m%dT%H%M%SZ}-{state.container_id[:12]}.log"
     start = _build_start(up, state, started, str(log_path))
     boot_id = history.record_boot(start)

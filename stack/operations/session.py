@@ -14,6 +14,7 @@ import docker
 
 from stack.assets import asset_path
 from stack.config.load import LoadedConfig
+from stack.config.lock import LOCK_NAME, Lock, load_lock
 from stack.config.schema import StackConfig
 from stack.containers import daemon
 from stack.containers.compose import ComposeProject, read_compose_version
@@ -60,9 +61,22 @@ class Session:
     @property
     def lock_path(self) -> Path:
         """Give the path of stack.lock: beside stack.toml, else in the state."""
-        return (
-            self.loaded.path.with_name("stack.lock") if self.loaded.path else self.paths.state / "stack.lock"
+        return self.loaded.path.with_name(LOCK_NAME) if self.loaded.path else self.paths.state / LOCK_NAME
+
+
+def load_project_lock(session: Session) -> Lock:
+    """Read the project's lock; one that an `up` without a stack.toml left in the state is taken over.
+
+    Raises:
+        ConfigError: It is damaged, or was written by a newer version.
+    """
+    kept = session.paths.state / LOCK_NAME
+    if not session.lock_path.is_file() and kept.is_file():
+        session.say(
+            f"no {LOCK_NAME} beside {session.loaded.path}: the one in {session.paths.state} is taken over"
         )
+        return load_lock(kept)
+    return load_lock(session.lock_path)
 
 
 def build_session(

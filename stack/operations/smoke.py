@@ -30,7 +30,6 @@ from stack.models.facts import build_model_facts
 from stack.models.warm import list_snapshots
 from stack.operations.access import GRAFANA_PASSWORD, read_api_key
 from stack.operations.outcome import UpResult
-from stack.operations.project import load_facts
 from stack.operations.record import write_metrics
 from stack.operations.run_engine import build_engine
 from stack.operations.session import Session
@@ -105,7 +104,7 @@ def run(session: Session, *, on_finding: Callable[[Finding], None] = lambda find
     history = open_history(session.paths.history)
     with httpx2.Client(trust_env=False) as http:
         target = build_target(session, status, history, http)
-        started = datetime.datetime.now(datetime.timezone.utc)
+        started = datetime.datetime.now(datetime.UTC)
         report = run_smoke(target, on_finding=on_finding)
     history.record_smoke(
         status.boot.id, started_at=started, passed=report.is_passed, report=build_document(report)
@@ -191,7 +190,7 @@ def _build_identity(session: Session, status: Status) -> IdentityFacts:
         accepted_level="claimed" if session.config.engine.commit is None else session.config.engine.accept,
         expected_digest=image.digest if image else None,
         found_digest=digest or start.image_digest,
-        expected_image_id=load_facts(session.paths.facts).image_ids.get(key),
+        expected_image_id=status.facts.image_ids.get(engine.image),
         found_image_id=engine.image_id,
         expected_version=locked.version if locked else None,
     )

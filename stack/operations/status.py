@@ -8,14 +8,14 @@ from typing import Any
 
 import docker
 
-from stack.config.lock import Lock, load_lock
+from stack.config.lock import Lock
 from stack.containers.daemon import ServiceState, read_image, read_services
 from stack.containers.layout import SERVICES
 from stack.history.records import BootRecord, SmokeRecord
 from stack.history.store import open_history
 from stack.operations.access import API_KEY, GRAFANA_PASSWORD
 from stack.operations.project import ProjectFacts, load_facts
-from stack.operations.session import Session, check_tools
+from stack.operations.session import Session, check_tools, load_project_lock
 
 SCHEMA_VERSION = 1
 _PUBLISHED = ("engine", "prometheus", "grafana", "gateway")
@@ -92,7 +92,7 @@ def read_status(session: Session) -> Status:
         served_name=read_served_name(boot),
         states=states,
         facts=facts,
-        lock=load_lock(session.lock_path),
+        lock=load_project_lock(session),
     )
 
 

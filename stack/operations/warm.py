@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from stack.checks.gpus import read_gpus
-from stack.config.lock import load_lock
 from stack.errors import ModelError
 from stack.models.ensure import ensure_snapshot
 from stack.models.hub import is_commit
@@ -15,7 +14,7 @@ from stack.models.snapshot import Snapshot
 from stack.models.verify import check_snapshot
 from stack.models.warm import PrunedFolder, prune, read_into_page_cache
 from stack.operations.choices import Choice, choose_device, choose_model
-from stack.operations.session import Session
+from stack.operations.session import Session, load_project_lock
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,7 @@ def run_warm(session: Session, *, verify: bool, prune_others: bool) -> WarmResul
         ModelError: It cannot be had, or a file is not what it should be.
     """
     config = session.config
-    lock = load_lock(session.lock_path)
+    lock = load_project_lock(session)
     locked = lock.model
     device = choose_device(config, read_gpus(), lambda: True)
     choice = choose_model(

@@ -1,4 +1,4 @@
-"""Scenario fixtures: projects that clean up after themselves, and images for what the real engine cannot do."""
+"""Scenario fixtures: projects that clean up after themselves, and the fake engine's images."""
 
 from __future__ import annotations
 
@@ -8,8 +8,12 @@ import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import docker
 import pytest
 
+from stack.images.build import ensure_base_image
+from stack.images.recipe import build_base_recipe
+from stack.progress import ignore
 from tests.scenarios.harness import ROOT, Stack, run_docker
 
 FAKE_ENGINE = "localhost/stack-test/fake-engine"
@@ -27,7 +31,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     if outcome.get_result().failed:
         item.session.stash.setdefault(FAILED, set()).add(item.module.__name__)
         for stack in item.session.stash.get(STACKS, []):
-            print("artifacts:", stack.keep_artifacts(item.name))
+            stack.keep_artifacts(item.name)
 
 
 FAILED = pytest.StashKey[set]()
@@ -74,24 +78,28 @@ def make_stack(
 
 
 @pytest.fixture(scope="session")
-def fake_engine() -> str:
-    """Build the fake engine's image on the base that the tool's own images start from."""
-    import docker
-
-    from stack.images.build import ensure_base_image
-    from stack.images.recipe import build_base_recipe
-    from stack.progress import ignore
-
+def build_fake_engine() -> Callable[[str], str]:
+    """Give a function that builds the fake engine's image, labelled with a commit, on the tool's own base."""
     client = docker.from_env()
     try:
-        base = ensure_base_image(
-            client, build_base_recipe("bookworm", "http://deb.debian.org/debian"), os.environ, ignore
-        )
+        recipe = build_base_recipe("bookworm", "http://deb.debian.org/debian")
+        base = ensure_base_image(client, recipe, os.environ, ignore)
     finally:
         client.close()
     folder = ROOT / "tests" / "fixtures" / "fake_engine"
-    stamp = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(folder.glob("*")) if path.is_file()))
-    tag = f"{FAKE_ENGINE}:{stamp.hexdigest()[:12]}"
-    if subprocess.run(["docker", "image", "inspect", tag], capture_output=True).returncode:
-        run_docker("buildx", "build", "--load", "--build-arg", f"BASE={base}", "--tag", tag, str(folder))
-    return tag
+
+    def build(commit: str) -> str:
+        files = [path.read_bytes() for path in sorted(folder.glob("*")) if path.is_file()]
+        tag = f"{FAKE_ENGINE}:{hashlib.sha256(b''.join([*files, commit.encode()])).hexdigest()[:12]}"
+        if subprocess.run(["docker", "image", "inspect", tag], capture_output=True).returncode:
+            arguments = ["--build-arg", f"BASE={base}", "--build-arg", f"COMMIT={commit}", "--tag", tag]
+            run_docker("buildx", "build", "--load", *arguments, str(folder))
+        return tag
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def fake_engine(build_fake_engine: Callable[[str], str]) -> str:
+    """The fake engine's image, without a commit."""
+    return build_fake_engine("")

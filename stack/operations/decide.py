@@ -1,0 +1,75 @@
+"""From what was resolved to the layout of what should run, and the engine args that the tool chose for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from stack.config.engine_limits import check_engine_limits
+from stack.containers.layout import Layout
+from stack.errors import ConfigError
+from stack.models.facts import build_model_facts
+from stack.models.snapshot import Snapshot
+from stack.operations.assemble import EngineChoice, build_layout, render_files
+from stack.operations.choices import DeviceChoice, narrow_to_one_gpu
+from stack.operations.engine_defaults import EngineDefault, choose_engine_defaults
+from stack.operations.resolve import Resolved
+from stack.operations.session import Session
+
+
+def check_engine(session: Session, device: DeviceChoice) -> None:
+    """Hold the engine args against the device that `auto` came to.
+
+    Raises:
+        ConfigError: They do not fit.
+    """
+    devices = list(device.devices) if isinstance(device.devices, tuple) else device.devices
+    problems = check_engine_limits(session.config.engine.args, device=device.device, devices=devices)
+    if problems:
+        raise ConfigError(problems)
+
+
+def decide_layout(
+    session: Session, resolved: Resolved, snapshot: Snapshot, images: Mapping[str, str]
+) -> tuple[Layout, list[EngineDefault]]:
+    """Give the layout of what should run, and the engine args that the tool chose for it."""
+    config = session.config
+    facts = build_model_facts(snapshot.path)
+    device = narrow_to_one_gpu(resolved.device, facts.attention_heads, dict(config.engine.args))
+    memory_bytes = read_total_memory_bytes()
+    defaults = choose_engine_defaults(
+        device.device,
+        config.engine.args,
+        gpus=device.gpus,
+        heads=facts.attention_heads,
+        memory_bytes=memory_bytes,
+    )
+    choice = EngineChoice(
+        device=device.device,
+        devices=device.devices,
+        args={default.name: default.value for default in defaults} | dict(config.engine.args),
+        served_name=config.model.served_name or snapshot.served_name,
+    )
+    left_out = dict(resolved.left_out) | {
+        service: "its image could not be had" for service in resolved.needs if service not in images
+    }
+    layout = build_layout(
+        config,
+        choice,
+        images,
+        left_out,
+        snapshot,
+        resolved.ports,
+        session.paths,
+        render_files(config, list(images)),
+        memory_bytes,
+    )
+    return layout, defaults
+
+
+def read_total_memory_bytes() -> int:
+    """Give this machine's memory."""
+    for line in Path("/proc/meminfo").read_text().splitlines():
+        if line.startswith("MemTotal:"):
+            return int(line.split()[1]) * 1024
+    return 0

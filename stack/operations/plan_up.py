@@ -1,0 +1,138 @@
+"""What `up` has to do: the steps that are missing, each with its reason. Changes nothing."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from stack.containers.daemon import ServiceState
+from stack.containers.render import render_json, render_override
+from stack.operations.decide import decide_layout
+from stack.operations.plan import Plan, Step
+from stack.operations.resolve import Resolved
+from stack.operations.session import Session, build_project
+
+START, CHANGE, STOP = "start", "change", "stop"
+
+
+def build_plan(session: Session, resolved: Resolved) -> Plan:
+    """Give the steps that are missing, each with its cause."""
+    steps = [*_plan_images(resolved), *_plan_model(resolved)]
+    fetched = tuple(step.name for step in steps)
+    causes = _find_causes(session, resolved)
+    if causes:
+        reasons = "; ".join(f"{service} {cause}" for service, cause in causes.items())
+        steps.append(Step("services", _describe_services(resolved, causes), reasons, fetched))
+    if "engine" in causes or not is_ready(resolved):
+        cause = "the engine is started" if "engine" in causes else "the engine has not given a token yet"
+        steps.append(Step("boot", "wait for the first token and warm the engine", cause, ("services",)))
+    return Plan(tuple(steps))
+
+
+def container_stamp(state: ServiceState) -> str:
+    """Give what names one start of one container."""
+    started = state.started_at.isoformat() if state.started_at else ""
+    return f"{state.container_id}@{started}"
+
+
+def is_ready(resolved: Resolved) -> bool:
+    """Tell whether the engine that runs now is the one that gave a first token."""
+    engine = resolved.running.get("engine")
+    return engine is not None and resolved.facts.ready_container == container_stamp(engine)
+
+
+def describe_change(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+    """Say in which parts two definitions of a service differ."""
+    words = {"command": "arguments", "labels": "mounted configuration", "volumes": "mounts"}
+    changed = sorted(key for key in {*old, *new} if old.get(key) != new.get(key))
+    named = [words.get(key, key) for key in changed]
+    return f"has other {', '.join(named)}" if named else "has another definition"
+
+
+def _find_causes(session: Session, resolved: Resolved) -> dict[str, str]:
+    unknown = any(need.action == "pull" for need in resolved.needs.values())
+    if resolved.snapshot is not None and not unknown:
+        return _compare_definitions(session, resolved)
+    # Digest or model path are not known before they are fetched: what runs cannot be compared yet.
+    causes = {}
+    for service, need in resolved.needs.items():
+        state = resolved.running.get(service)
+        if state is None or state.state != "running":
+            causes[service] = "is not running" if state is None else f"is {state.state}"
+        elif need.action != "none":
+            causes[service] = "gets another image"
+        elif service == "engine" and resolved.snapshot is None:
+            causes[service] = "gets another model"
+    return causes
+
+
+def _compare_definitions(session: Session, resolved: Resolved) -> dict[str, str]:
+    """Compare what runs with what should, by Compose's own hashes; say what differs by the override on disk."""
+    assert resolved.snapshot is not None
+    images = {service: need.name for service, need in resolved.needs.items()}
+    layout, _ = decide_layout(session, resolved, resolved.snapshot, images)
+    document = render_override(layout)
+    with tempfile.TemporaryDirectory(prefix="stack-plan-") as folder:
+        override = Path(folder, "override.json")
+        override.write_text(render_json(document))
+        hashes = build_project(session, layout, override).read_hashes()
+    before = _load_services(session.paths.override)
+    causes = {}
+    for name in layout.services:
+        state = resolved.running.get(name)
+        if state is None or state.state != "running":
+            causes[name] = "is not running" if state is None else f"is {state.state}"
+        elif state.config_hash != hashes[name]:
+            causes[name] = describe_change(before.get(name, {}), document["services"][name])
+    for name, state in resolved.running.items():
+        if name not in layout.services and state.state == "running":
+            causes[name] = "is not part of the stack any more"
+    return causes
+
+
+def _load_services(override: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(override.read_text())["services"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
+def _plan_images(resolved: Resolved) -> list[Step]:
+    steps = []
+    builds = [need.recipe for need in resolved.needs.values() if need.action == "build" and need.recipe]
+    if builds:
+        steps.append(Step("image base", f"make {builds[0].base.tag}", "images are built from packages"))
+    for service, need in resolved.needs.items():
+        if need.action != "none":
+            after = ("image base",) if need.action == "build" else ()
+            steps.append(Step(f"image {service}", f"{need.action} {need.name}", need.cause, after))
+    return steps
+
+
+def _plan_model(resolved: Resolved) -> list[Step]:
+    if resolved.snapshot is None:
+        cause = "its files are not on the shared volume, or not as they were"
+        fetch = Step("model", f"fetch {resolved.reference.id}", cause)
+        load = "the engine is about to load them"
+        return [fetch, Step("page cache", "read the weights into memory", load, ("model",))]
+    engine = resolved.running.get("engine")
+    if engine is None or engine.state != "running":
+        action = f"read the weights of {resolved.snapshot.id} into memory"
+        return [Step("page cache", action, "the engine is about to load them")]
+    return []
+
+
+def _describe_services(resolved: Resolved, causes: Mapping[str, str]) -> str:
+    verbs: dict[str, list[str]] = {START: [], CHANGE: [], STOP: []}
+    for service in causes:
+        state = resolved.running.get(service)
+        if service not in resolved.needs:
+            verbs[STOP].append(service)
+        elif state is None or state.state != "running":
+            verbs[START].append(service)
+        else:
+            verbs[CHANGE].append(service)
+    return "; ".join(f"{verb} {', '.join(services)}" for verb, services in verbs.items() if services)

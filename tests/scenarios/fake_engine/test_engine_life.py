@@ -1,0 +1,132 @@
+"""What happens to the stack when the engine does what a healthy one does not; on the fake engine."""
+
+from __future__ import annotations
+
+import json
+import time
+import urllib.request
+from collections.abc import Callable
+
+import pytest
+
+from tests.scenarios.harness import Stack, eventually, run_docker, services_of
+
+SERVICES = """
+[services.prometheus]
+enabled = false
+[services.grafana]
+enabled = false
+[services.node-exporter]
+enabled = false
+"""
+
+
+def render_config(image: str, arguments: str = "", more: str = "") -> str:
+    return f"""
+[model]
+id = "demo"
+
+[engine]
+image = "{image}"
+device = "cpu"
+accept = "claimed"
+{more}
+
+[engine.env]
+FAKE_ENGINE_ARGS = "{arguments}"
+{SERVICES}
+"""
+
+
+@pytest.fixture(scope="module")
+def one(make_stack: Callable[..., Stack], fake_engine: str) -> Stack:
+    stack = make_stack("one", render_config(fake_engine))
+    stack.run("up", "--no-smoke").demand()
+    return stack
+
+
+def test_two_projects_on_one_machine_share_nothing(
+    one: Stack, make_stack: Callable[..., Stack], fake_engine: str
+) -> None:
+    two = make_stack("two", render_config(fake_engine))
+    two.run("up", "--no-smoke").demand()
+    assert one.url("engine") != two.url("engine")
+    first, second = one.containers()["engine"], two.containers()["engine"]
+    assert first["Id"] != second["Id"]
+    assert not set(first["NetworkSettings"]["Networks"]) & set(second["NetworkSettings"]["Networks"])
+    two.run("down").demand()
+    assert services_of(one.status())["engine"]["state"] == "running"
+    assert one.run("chat", "What is the capital of Japan?").demand().out.strip().endswith("Tokyo.")
+
+
+def test_a_killed_engine_comes_back_by_itself_and_up_finds_it_well(one: Stack) -> None:
+    before = one.containers()["engine"]["State"]["StartedAt"]
+    run_docker("kill", "--signal", "KILL", one.containers()["engine"]["Id"])
+    # `docker kill` counts as the user's wish; the process dying by itself is what must be survived.
+    one.run("up", "--no-smoke").demand()
+    after = one.containers()["engine"]
+    assert after["State"]["Running"] and after["State"]["StartedAt"] != before
+
+
+def test_an_engine_that_dies_by_itself_is_started_again_by_docker(one: Stack) -> None:
+    before = one.containers()["engine"]
+    run_docker("exec", before["Id"], "sh", "-c", "kill -9 $(pidof python3)")
+
+    def is_back() -> bool:
+        now = one.containers()["engine"]
+        return now["RestartCount"] > before["RestartCount"] and now["State"]["Running"]
+
+    eventually(is_back, 30, "a restarted engine")
+
+
+def test_a_crash_at_start_is_told_with_its_cause_and_ends_by_itself(
+    make_stack: Callable[..., Stack], fake_engine: str
+) -> None:
+    stack = make_stack("crash", render_config(fake_engine, "--crash-log /opt/fake/engine.py"))
+    began = time.monotonic()
+    done = stack.run("up", "--no-smoke").demand(5)
+    assert time.monotonic() - began < 60
+    assert "`engine` ended after" in done.err
+    assert "hint:" in done.err
+
+    def has_given_up() -> bool:
+        state = stack.containers()["engine"]
+        return (
+            not state["State"]["Running"] and not state["State"]["Restarting"] and state["RestartCount"] <= 3
+        )
+
+    eventually(has_given_up, 60, "the end of the crash loop")
+
+
+def test_an_engine_that_never_opens_its_port_is_given_up_after_the_time_set(
+    make_stack: Callable[..., Stack], fake_engine: str
+) -> None:
+    stack = make_stack("hang", render_config(fake_engine, "--hang-at-boot", "ready-timeout-seconds = 12"))
+    done = stack.run("up", "--no-smoke").demand(5)
+    assert "is not ready after 12 s" in done.err
+
+
+def test_smoke_fails_up_when_the_engine_answers_wrongly(
+    make_stack: Callable[..., Stack], fake_engine: str
+) -> None:
+    stack = make_stack("wrong", render_config(fake_engine, "--misbehave wrong-answers"))
+    done = stack.run("up").demand(1)
+    assert "smoke     FAILED" in done.out
+    assert "canaries" in done.out
+
+
+def test_an_api_key_is_demanded_and_shows_nowhere(make_stack: Callable[..., Stack], fake_engine: str) -> None:
+    stack = make_stack("key", render_config(fake_engine, more="api-key = true"))
+    done = stack.run("up", "--no-smoke").demand()
+    key = (stack.state / "secrets" / "api_key").read_text().strip()
+    assert key not in done.out + done.err
+    assert key not in json.dumps(stack.containers())
+    request = urllib.request.Request(stack.url("engine") + "/v1/models")
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(request, timeout=5)
+    with refused.value:
+        assert refused.value.code == 401
+    request.add_header("Authorization", f"Bearer {key}")
+    with urllib.request.urlopen(request, timeout=5) as answer:
+        assert answer.status == 200
+    assert key in stack.run("status", "--show-secrets").demand().out
