@@ -110,7 +110,10 @@ def read_compose_version() -> str | None:
         return None
     if done.returncode:
         return None
-    return str(json.loads(done.stdout)["version"]).removeprefix("v")
+    try:
+        return str(json.loads(done.stdout)["version"]).removeprefix("v")
+    except (ValueError, KeyError, TypeError):
+        return None
 
 
 def _translate(argv: Sequence[str], returncode: int, stderr: str, started: float, verb: str) -> CommandError:

@@ -203,7 +203,7 @@ def _is_of_service(container: Container) -> bool:
 
 
 def split_lines(chunks: Iterator[bytes]) -> Iterator[str]:
-    """Give whole lines from pieces of output that end anywhere; a progress bar begins its lines with `\\r`."""
+    """Give whole lines from pieces of output that end anywhere, without the carriage returns of a bar."""
     rest = b""
     for chunk in chunks:
         *lines, rest = (rest + chunk).split(b"\n")
