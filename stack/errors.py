@@ -6,6 +6,7 @@
     ├── CommandError               4   a tool that we ran failed
     ├── NotReadyError              5   the engine is not ready in time (waiting longer may help)
     │   └── ServiceExitedError     5   a service's container ended (waiting longer will not help)
+    ├── NotRunningError            5   what was asked about does not run
     ├── ServiceApiError            6   a running service answered with an error
     ├── ModelError                 7   the model cannot be had, or its files are not what they should be
     ├── TraceError                 8   a trace cannot be read or written
@@ -152,6 +153,21 @@ class ServiceExitedError(NotReadyError):
 
     def _describe(self) -> str:
         return f"`{self.service}` ended after {self.waited_seconds:.0f} s: {self.state}"
+
+
+class NotRunningError(StackError):
+    """What was asked about does not run.
+
+    Args:
+        what: What does not run (`engine`, `grafana`).
+        project: In which project.
+        hint: What to do next.
+    """
+
+    exit_code = 5
+
+    def __init__(self, what: str, project: str, *, hint: str = "stack up") -> None:
+        super().__init__(f"`{what}` does not run in project `{project}`", hint=hint)
 
 
 class ServiceApiError(StackError):

@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import sys
+from pathlib import Path
 from typing import Any
 
 import click
@@ -26,6 +27,17 @@ _COMMANDS = {
     "eject": "Write a plain Compose directory that works without this tool",
     "completion": "Print the shell's completion script",
 }
+
+
+class _ConsoleHandler(logging.Handler):
+    """Writes log records where the console can keep them apart from what it draws."""
+
+    def __init__(self, console: Any) -> None:
+        super().__init__()
+        self._console = console
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._console.debug(f"{record.name}: {record.getMessage()}")
 
 
 class _LazyGroup(click.Group):
@@ -49,16 +61,26 @@ class _LazyGroup(click.Group):
 @click.version_option(__version__, prog_name="stack")
 @click.option("-v", "--verbose", count=True, help="Say more; twice shows every process that is run")
 @click.option("-q", "--quiet", count=True, help="Say less; twice only errors")
+@click.option("--project", "root_project", help="Project name; also behind a command")
+@click.option(
+    "--config",
+    "root_config",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="stack.toml to use; also behind a command",
+)
 @click.pass_context
-def cli(context: click.Context, verbose: int, quiet: int) -> None:
+def cli(
+    context: click.Context, verbose: int, quiet: int, root_project: str | None, root_config: Path | None
+) -> None:
     """Turn this workstation into a local vLLM inference service that can be trusted."""
     from stack.console import Console
 
     context.obj = Console(sys.stdout, sys.stderr, verbosity=verbose - quiet, environ=os.environ)
-    if verbose > 1:
-        logging.basicConfig(
-            level=logging.DEBUG, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s"
-        )
+    if verbose:
+        # Of this tool only: the libraries' own lines would bury every process that we run.
+        handler = _ConsoleHandler(context.obj)
+        logging.getLogger("stack").addHandler(handler)
+        logging.getLogger("stack").setLevel(logging.DEBUG if verbose > 1 else logging.INFO)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -36,6 +36,8 @@ def command(
     )
     text = " ".join(prompt) or (None if sys.stdin.isatty() else sys.stdin.read().strip())
     if text is not None:
+        if not text:
+            raise click.UsageError("the prompt is empty")
         for piece in conversation.ask(text):
             console.result(piece, end="")
         console.result("")

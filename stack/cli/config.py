@@ -56,7 +56,7 @@ def table(console: Console) -> None:
     console.result(render_table().rstrip("\n"))
 
 
-@command.command("init")
+@command.command("init", short_help="Write a stack.toml with every key, and its schema")
 @click.argument("path", type=click.Path(dir_okay=False, path_type=Path), default=Path("stack.toml"))
 @click.option("--force", is_flag=True, help="Replace a file that is there")
 @click.pass_obj

@@ -12,7 +12,7 @@ from stack.containers.layout import SERVICES
 
 
 @click.command("logs")
-@click.argument("service", type=click.Choice(SERVICES))
+@click.argument("service", type=click.Choice(SERVICES), metavar="SERVICE")
 @click.option("-f", "--follow", is_flag=True, help="Go on as new lines come")
 @click.option("--lines", type=click.IntRange(min=1), help="Only the last lines")
 @project_options

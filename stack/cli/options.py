@@ -37,6 +37,10 @@ def open_session(console: Console, config_path: Path | None, flags: Mapping[str,
     from stack.errors import ConfigError, Problem
     from stack.operations.session import build_session
 
+    root = click.get_current_context().find_root().params
+    config_path = config_path or root.get("root_config")
+    if flags.get("project") is None:
+        flags = {**flags, "project": root.get("root_project")}
     if config_path is not None and not config_path.is_file():
         raise ConfigError([Problem("--config", f"{config_path} does not exist")], hint="stack config init")
     path = config_path.absolute() if config_path else find_config(Path.cwd(), os.environ)

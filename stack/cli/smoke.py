@@ -23,13 +23,12 @@ def command(
 ) -> None:
     """Test whether the running stack answers correctly; exit code 1 if any check failed."""
     from stack.checks.report import build_document, render_junit, render_lines
-    from stack.cli.up import to_event
     from stack.operations.project import write_whole
     from stack.operations.smoke import run
 
     session = open_session(console, config_path, {"project": project})
     with console.live():
-        report = run(session, on_finding=lambda finding: console.report(to_event(finding)))
+        report = run(session)
     if junit is not None:
         write_whole(junit, render_junit(report))
     if as_json:

@@ -77,7 +77,7 @@ def _finish(console: Console, session: Any, result: Any, as_json: bool) -> bool:
     report = None
     if session.config.smoke.enabled and needs_smoke(session, result):
         with console.live():
-            report = run(session, on_finding=lambda finding: console.report(to_event(finding)))
+            report = run(session)
     status = read_status(session)
     if as_json:
         console.json(build_document(status))
@@ -86,22 +86,17 @@ def _finish(console: Console, session: Any, result: Any, as_json: bool) -> bool:
     return status.smoke is not None and not status.smoke.passed
 
 
-def to_event(finding: Any) -> Any:
-    """Give a finding as a report of progress."""
-    from stack.progress import ProgressEvent
-
-    states = {"pass": "done", "warn": "done", "fail": "failed", "skip": "skipped"}
-    return ProgressEvent(f"smoke {finding.check}", finding.message, state=states[finding.status])
-
-
 def _print_dry_run(console: Console, result: Any, as_json: bool) -> None:
     from stack.operations.plan import render_plan
 
     if as_json:
         choices = [vars(choice) for choice in result.resolved.choices]
         steps = [vars(step) | {"after": list(step.after)} for step in result.plan.steps]
-        console.json({"schema_version": 1, "choices": choices, "steps": steps})
+        left_out = dict(result.resolved.left_out)
+        console.json({"schema_version": 1, "choices": choices, "left_out": left_out, "steps": steps})
         return
     for choice in result.resolved.choices:
         console.result(str(choice))
+    for service, reason in result.resolved.left_out.items():
+        console.result(f"{service} is left out: {reason}")
     console.result(render_plan(result.plan))

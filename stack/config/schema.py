@@ -62,12 +62,12 @@ class EngineConfig(Section):
         examples=["0123456789abcdef0123456789abcdef01234567"],
     )
     version: Version | None = Field(
-        default=None, description="vLLM release to run, instead of a commit", examples=["0.32.0"]
+        default=None, description="vLLM release to run, instead of a commit", examples=["0.31.0"]
     )
     image: ImageReference | None = Field(
         default=None,
         description="Engine image to use as it is; beside `commit` the image must be of that commit",
-        examples=["vllm/vllm-openai:v0.32.0"],
+        examples=["vllm/vllm-openai:v0.31.0"],
     )
     device: Literal["auto", "cuda", "cpu"] = Field(
         default="auto", description="Where the engine runs; `auto` takes the GPU if there is a usable one"
@@ -205,7 +205,7 @@ class SmokeConfig(Section):
         default=True, description="Run smoke at the end of `up` (`--no-smoke` leaves it out)"
     )
     timeout_seconds: int = Field(
-        default=60, ge=1, le=3600, description="Longest time that one check may take, in seconds"
+        default=60, ge=1, le=3600, description="Longest time for the whole smoke test, in seconds"
     )
     canaries: list[Canary] = Field(
         default=[],

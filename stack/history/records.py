@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 CommitLevel = Literal["verified", "claimed", "unknown"]
-CacheState = Literal["warm", "cold", "unknown"]
+CacheState = Literal["warm", "cold", "none", "unknown"]
 Outcome = Literal["ready", "failed", "interrupted"]
 
 

@@ -210,7 +210,7 @@ def _find(key: SnapshotKey, context: _Context) -> tuple[Snapshot | None, list[Fi
 def _say_ready(snapshot: Snapshot, context: _Context) -> Snapshot:
     said = f"already on the volume at {snapshot.revision[:19]}"
     context.report(
-        ProgressEvent(f"model {snapshot.id}", said, snapshot.size_bytes, snapshot.size_bytes, state="done")
+        ProgressEvent(f"model {snapshot.id}", said, snapshot.size_bytes, snapshot.size_bytes, state="skipped")
     )
     return snapshot
 

@@ -59,6 +59,7 @@ class BootWatch:
         self._state = state
         self._started_at = state.started_at or datetime.datetime.now(datetime.UTC)
         self._exit = ExitWatch(connect(), state.container_id)
+        report(ProgressEvent("boot", "the container is started"))
         log_path.parent.mkdir(parents=True, exist_ok=True)
         self._thread = threading.Thread(target=self._follow, args=(connect(), log_path), daemon=True)
         self._thread.start()
@@ -106,8 +107,17 @@ class BootWatch:
             )
         elif percent is not None:
             self._report(ProgressEvent("boot", f"{self.log.current} {percent} %"))
-        elif self.log.current == "start" and " INFO " in line:
-            self._report(ProgressEvent("boot", f"start: {parse_message(line).strip()[:60]}"))
+        elif self.log.current == "start" and (said := find_milestone(line)):
+            self._report(ProgressEvent("boot", f"start: {said}"))
+
+
+def find_milestone(line: str) -> str | None:
+    """Give what is worth telling of the long stretch before the weights are loaded, or None."""
+    text = parse_message(line).strip()
+    for mark in ("Resolved architecture", "Using max model len", "Initializing a V1 LLM engine"):
+        if text.startswith(mark):
+            return text.partition(" with config")[0]
+    return None
 
 
 def wait_first_token(

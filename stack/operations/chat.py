@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from stack.errors import NotReadyError
+from stack.errors import NotRunningError
 from stack.operations.run_engine import build_engine
 from stack.operations.session import Session
 from stack.operations.status import read_status
@@ -15,11 +15,11 @@ def connect_chat(session: Session) -> EngineClient:
     """Give a client of the engine that runs.
 
     Raises:
-        NotReadyError: None runs.
+        NotRunningError: None runs.
     """
     status = read_status(session)
     if not status.is_serving or "engine" not in status.facts.ports:
-        raise NotReadyError("engine", 0, "not running", "nobody to ask", hint="stack up")
+        raise NotRunningError("engine", session.project)
     return build_engine(session, status.facts.ports["engine"], status.served_name)
 
 

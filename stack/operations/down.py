@@ -29,6 +29,8 @@ class DownResult:
 def run_down(session: Session, *, volumes: bool) -> DownResult:
     """Remove the project's containers and networks, and on request its volumes; never the shared models."""
     client = check_tools(session)
+    if not session.paths.state.is_dir() and not read_services(client, session.project):
+        return DownResult((), removed_volumes=False)
     with hold_project(session, "down"):
         states = read_services(client, session.project)
         engine = states.get("engine")

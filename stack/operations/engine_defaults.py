@@ -53,7 +53,7 @@ def choose_engine_defaults(
     chosen.append(
         EngineDefault(
             "disable-access-log-for-endpoints",
-            "/health,/metrics,/ping",
+            "/health,/metrics,/ping,/version",
             "probes would bury the log's own lines",
         )
     )

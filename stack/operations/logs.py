@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from stack.containers.daemon import follow_log, read_log, read_services
-from stack.errors import NotReadyError
+from stack.errors import NotRunningError
 from stack.operations.session import Session, check_tools
 
 
@@ -13,7 +13,7 @@ def read_lines(session: Session, service: str, *, follow: bool, lines: int | Non
     """Give a service's output line by line.
 
     Raises:
-        NotReadyError: The service has no container and nothing is kept of it.
+        NotRunningError: The service has no container and nothing is kept of it.
     """
     client = check_tools(session)
     state = read_services(client, session.project).get(service)
@@ -29,6 +29,6 @@ def read_lines(session: Session, service: str, *, follow: bool, lines: int | Non
         else []
     )
     if not kept:
-        raise NotReadyError(service, 0, "absent", "it has no container in this project", hint="stack status")
+        raise NotRunningError(service, session.project, hint="`stack status` shows what runs")
     text = kept[-1].read_text(errors="replace").splitlines()
     yield from text[-lines:] if lines else text

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import httpx2
 
@@ -22,7 +22,7 @@ from stack.checks.smoke.target import (
     TargetState,
 )
 from stack.containers.daemon import ServiceState
-from stack.errors import NotReadyError
+from stack.errors import NotRunningError
 from stack.history.records import baseline_key
 from stack.history.store import History, open_history
 from stack.models.facts import ModelFacts as FileFacts
@@ -34,6 +34,7 @@ from stack.operations.record import write_metrics
 from stack.operations.run_engine import build_engine
 from stack.operations.session import Session
 from stack.operations.status import Status, read_status
+from stack.progress import ProgressEvent
 from stack.telemetry.grafana_api import GrafanaApi
 from stack.telemetry.prometheus_api import PrometheusApi
 
@@ -92,20 +93,23 @@ class GrafanaFacts:
         return [hit.uid for hit in self._api.fetch_dashboards()]
 
 
-def run(session: Session, *, on_finding: Callable[[Finding], None] = lambda finding: None) -> Report:
+def run(session: Session) -> Report:
     """Test the running stack, and record the result.
 
     Raises:
-        NotReadyError: Nothing runs that could be tested.
+        NotRunningError: Nothing runs that could be tested.
     """
     status = read_status(session)
     if not status.is_serving or status.boot is None:
-        raise NotReadyError("engine", 0, "not running", "nothing to test", hint="stack up")
+        raise NotRunningError("engine", session.project)
     history = open_history(session.paths.history)
     with httpx2.Client(trust_env=False) as http:
         target = build_target(session, status, history, http)
         started = datetime.datetime.now(datetime.UTC)
-        report = run_smoke(target, on_finding=on_finding)
+        session.report(ProgressEvent("smoke", "running the checks"))
+        report = run_smoke(target, on_finding=lambda finding: session.report(to_event(finding)))
+        verdict = "passed" if report.is_passed else "failed"
+        session.report(ProgressEvent("smoke", verdict, state="done" if report.is_passed else "failed"))
     history.record_smoke(
         status.boot.id, started_at=started, passed=report.is_passed, report=build_document(report)
     )
@@ -219,6 +223,11 @@ def _baseline_key(status: Status) -> str:
     dtype = str(argv[argv.index("--dtype") + 1]) if "--dtype" in argv else "auto"
     mode = f"{dtype} {'eager' if '--enforce-eager' in argv else 'compiled'}"
     return baseline_key(model=start.model, revision=start.revision, dtype=mode, device=start.device)
+
+
+def to_event(finding: Finding) -> ProgressEvent:
+    """Give a finding as progress; the report itself is printed when all are there."""
+    return ProgressEvent("smoke", f"{finding.check}: {finding.status}")
 
 
 def needs_smoke(session: Session, up: UpResult) -> bool:

@@ -9,6 +9,7 @@ from stack.checks.finding import Report
 from stack.console import format_duration, render_table
 from stack.operations.access import API_KEY, demands_key
 from stack.operations.outcome import UpResult
+from stack.operations.plan_up import container_stamp
 from stack.operations.session import Session
 from stack.operations.status import Status
 
@@ -22,11 +23,11 @@ def render_summary(
     """Give the summary."""
     blocks = [_render_services(status)]
     if status.boot is not None:
-        blocks.append("\n".join(_render_engine(session, status, up)))
+        blocks.append("\n".join(_render_engine(status, up)))
     if up is not None and up.defaults:
         lines = [f"  {default.name} = {_show(default.value)}: {default.reason}" for default in up.defaults]
         blocks.append("chosen engine args\n" + "\n".join(lines))
-    blocks.append(_render_smoke(status, report))
+    blocks.append("\n".join([*_render_smoke(status, report), *_render_places(session)]))
     if status.is_serving:
         blocks.append(render_curl(session, status))
     return "\n\n".join(block for block in blocks if block)
@@ -34,10 +35,10 @@ def render_summary(
 
 def render_curl(session: Session, status: Status) -> str:
     """Give a line that asks the model when it is pasted into a shell."""
-    port = status.facts.ports["engine"]
-    header = ""
+    url = f"http://127.0.0.1:{status.facts.ports['engine']}/v1/chat/completions"
+    headers = ["'Content-Type: application/json'"]
     if demands_key(session.config):
-        header = f" -H \"Authorization: Bearer $(cat '{session.paths.secrets / API_KEY}')\""
+        headers.append(f"\"Authorization: Bearer $(cat '{session.paths.secrets / API_KEY}')\"")
     body = {
         "model": status.served_name,
         "messages": [{"role": "user", "content": "What is the capital of Germany?"}],
@@ -45,7 +46,7 @@ def render_curl(session: Session, status: Status) -> str:
         "temperature": 0,
     }
     text = json.dumps(body, ensure_ascii=True).replace("'", "\\u0027")
-    return f"curl -s http://127.0.0.1:{port}/v1/chat/completions{header} -H 'Content-Type: application/json' -d '{text}'"
+    return f"curl -s {url} {' '.join(f'-H {header}' for header in headers)} -d '{text}'"
 
 
 def _render_services(status: Status) -> str:
@@ -55,36 +56,52 @@ def _render_services(status: Status) -> str:
         (item.name, item.state if item.health is None else f"{item.state}, {item.health}", item.url or "-")
         for item in status.services
     ]
+    rows += [
+        (name, "left out", reason)
+        for name, reason in status.facts.left_out.items()
+        if name not in {item.name for item in status.services}
+    ]
     return render_table(rows, ("SERVICE", "STATE", "URL"))
 
 
-def _render_engine(session: Session, status: Status, up: UpResult | None) -> list[str]:
+def _render_engine(status: Status, up: UpResult | None) -> list[str]:
     assert status.boot is not None
     start = status.boot.start
+    rests_on = f": {up.identity.identity.rests_on}" if up is not None and up.identity is not None else ""
+    engine = status.states.get("engine")
+    named = engine.image if engine is not None else "no container"
     lines = [
-        f"model     {start.model} @ {start.revision or 'no revision'}, served as `{status.served_name}`",
+        f"model     {start.model} @ {_shorten(start.revision)}, served as `{status.served_name}`",
         f"vLLM      commit {start.commit or 'unknown'} ({start.commit_level}), version {start.version or 'unknown'}",
-        f"image     {start.image_digest or start.image_id + ' (image ID; built here, so no digest)'}",
+        f"          {start.commit_level}{rests_on}" if rests_on else "",
+        f"image     {named}",
+        f"          {_describe_digest(start.image_digest, start.image_id)}",
     ]
-    if up is not None and up.identity is not None:
-        lines.append(f"          {up.identity.identity.rests_on}")
-    phases = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in status.boot.phases.items())
-    total = status.boot.total_seconds
-    if total is not None:
-        caches = {"warm": "caches warm", "cold": "caches cold"}.get(status.boot.cache_state)
-        if "--enforce-eager" in start.args.get("argv", []):
-            caches = "eager, nothing to compile"
-        lines.append(f"boot      {format_duration(total)} ({caches or 'caches not told'}): {phases}")
+    return [line for line in [*lines, *_render_boot(status, up)] if line]
+
+
+def _render_boot(status: Status, up: UpResult | None) -> list[str]:
+    boot = status.boot
+    assert boot is not None
+    if boot.total_seconds is None:
+        return ["boot      not finished"]
+    caches = {"warm": "caches warm", "cold": "caches cold", "none": "eager, nothing to compile"}
+    phases = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in boot.phases.items())
+    told = caches.get(boot.cache_state, "the log does not tell of caches")
+    lines = [f"boot      {format_duration(boot.total_seconds)} ({told}): {phases}"]
     if up is not None and up.boot is not None:
         lines += _render_slower(up)
-        lines.append(f"          log {up.boot.log_path}")
-    return lines
+    engine = status.states.get("engine")
+    if up is None and engine is not None and status.facts.ready_container != container_stamp(engine):
+        lines.append("          the engine was started again since; these are the phases of the boot before")
+    return [*lines, f"          log {boot.start.log_path}"]
 
 
 def _render_slower(up: UpResult) -> Sequence[str]:
     assert up.boot is not None
     return [
-        f"          {delta.phase} took {delta.seconds:.1f} s, {delta.previous_seconds:.1f} s in the last boot of this kind"
+        f"          {delta.phase} took {delta.seconds:.1f} s, in the last boot of this kind "
+        f"{delta.previous_seconds:.1f} s"
         for delta in up.boot.deltas
         if delta.ratio is not None
         and delta.seconds is not None
@@ -94,21 +111,38 @@ def _render_slower(up: UpResult) -> Sequence[str]:
     ]
 
 
-def _render_smoke(status: Status, report: Report | None) -> str:
+def _render_smoke(status: Status, report: Report | None) -> list[str]:
     if report is not None:
         failed = [finding for finding in report.findings if finding.status == "fail"]
         skipped = [finding for finding in report.findings if finding.status == "skip"]
         verdict = f"smoke     {'passed' if report.is_passed else 'FAILED'}: "
         verdict += f"{report.count('pass')} passed, {len(failed)} failed, {report.count('warn')} warned, "
         verdict += f"{len(skipped)} skipped in {report.seconds:.1f} s"
-        lines = [
-            f"          {finding.status} {finding.check}: {finding.message}" for finding in failed + skipped
+        told = failed + skipped
+        return [
+            verdict,
+            *(f"          {finding.status} {finding.check}: {finding.message}" for finding in told),
         ]
-        return "\n".join([verdict, *lines])
     if status.smoke is None:
-        return "smoke     not run; `stack smoke` runs it" if status.is_serving else ""
+        return ["smoke     not run; `stack smoke` runs it"] if status.is_serving else []
     word = "passed" if status.smoke.passed else "FAILED"
-    return f"smoke     {word} at {status.smoke.started_at:%Y-%m-%d %H:%M:%S} UTC"
+    return [f"smoke     {word} at {status.smoke.started_at:%Y-%m-%d %H:%M:%S} UTC"]
+
+
+def _render_places(session: Session) -> list[str]:
+    path = session.loaded.path
+    return [f"config    {path or 'defaults, no stack.toml'}", f"state     {session.paths.state}"]
+
+
+def _describe_digest(digest: str | None, image_id: str) -> str:
+    return digest if digest else f"{image_id} (image ID; it was made here, so it has no digest)"
+
+
+def _shorten(revision: str | None) -> str:
+    # A commit hash is told whole: people paste it. A digest over our own files is long and says little.
+    if revision is None:
+        return "no revision"
+    return revision.removeprefix("sha256:")[:12] if revision.startswith("sha256:") else revision
 
 
 def _show(value: object) -> str:
