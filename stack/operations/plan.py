@@ -1,7 +1,7 @@
 """The plan of `up`: only our own steps, each with the reason why it is needed; and its execution.
 
-The plan is data: `--dry-run` prints it, tests compare it as text. The executor takes no decision: it runs each step
-when those that it waits for are done, side by side where nothing forbids it.
+The plan is data: `--dry-run` prints it, tests compare it as text. The executor takes no decision: it runs a
+step when those that it waits for are done, side by side with others where nothing forbids it.
 """
 
 from __future__ import annotations
@@ -69,8 +69,9 @@ class StepsFailedError(StackError):
 def run_plan(steps: Sequence[Step], actions: Mapping[str, Callable[[], None]], *, workers: int = 8) -> None:
     """Run steps, each as soon as those that it waits for are done.
 
-    A failure keeps back only the steps that wait for it; the others run to their end, so that one failure does not
-    hide another and no finished download is lost.
+    A failure keeps back only the steps that wait for it; the others run to their end, so that one failure
+    does not hide another and no finished download is lost. An interrupt waits for none of them: each leaves
+    what it did in a state that the next `up` continues from.
 
     Args:
         steps: The steps, in an order that respects `after`.
@@ -80,31 +81,38 @@ def run_plan(steps: Sequence[Step], actions: Mapping[str, Callable[[], None]], *
     Raises:
         StackError: The failure of a step, or all of them together.
     """
-    waiting = {step.name: step for step in steps}
-    done: set[str] = set()
-    failures: dict[str, StackError] = {}
-    running: dict[concurrent.futures.Future[None], str] = {}
-    with concurrent.futures.ThreadPoolExecutor(workers) as pool:
-        while waiting or running:
-            for name in [name for name, step in waiting.items() if _is_ready(step, steps, done)]:
-                running[pool.submit(actions[name])] = name
-                del waiting[name]
-            if not running:
-                break
-            finished, _ = concurrent.futures.wait(running, return_when=concurrent.futures.FIRST_COMPLETED)
-            for future in finished:
-                name = running.pop(future)
-                try:
-                    future.result()
-                    done.add(name)
-                except StackError as err:
-                    failures[name] = err
+    pool = concurrent.futures.ThreadPoolExecutor(workers)
+    try:
+        failures = _run_steps(steps, actions, pool)
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
     if len(failures) == 1:
         raise next(iter(failures.values()))
     if failures:
         raise StepsFailedError(failures)
 
 
-def _is_ready(step: Step, steps: Sequence[Step], done: set[str]) -> bool:
-    planned = {other.name for other in steps}
-    return all(name in done for name in step.after if name in planned)
+def _run_steps(
+    steps: Sequence[Step],
+    actions: Mapping[str, Callable[[], None]],
+    pool: concurrent.futures.ThreadPoolExecutor,
+) -> dict[str, StackError]:
+    planned = {step.name for step in steps}
+    waiting = {step.name: planned.intersection(step.after) for step in steps}
+    done: set[str] = set()
+    failures: dict[str, StackError] = {}
+    running: dict[concurrent.futures.Future[None], str] = {}
+    while True:
+        for name in [name for name, before in waiting.items() if before <= done]:
+            running[pool.submit(actions[name])] = name
+            del waiting[name]
+        if not running:
+            return failures
+        finished, _ = concurrent.futures.wait(running, return_when=concurrent.futures.FIRST_COMPLETED)
+        for future in finished:
+            name = running.pop(future)
+            try:
+                future.result()
+                done.add(name)
+            except StackError as err:
+                failures[name] = err

@@ -1,4 +1,4 @@
-"""Where one project keeps what: its folders, and the small facts that must stay the same from one `up` to the next."""
+"""Where one project keeps what: its folders, and the small facts that outlive one `up`."""
 
 from __future__ import annotations
 
@@ -68,8 +68,8 @@ class ProjectFacts:
 
     Attributes:
         ports: The host's port of each published service.
-        image_ids: The image ID behind each image that Compose was told, by exactly that name; a digest does not
-            survive `docker load` on the classic image store, an ID does.
+        image_ids: The image ID behind each image that Compose was told, by exactly that name; a digest does
+            not survive `docker load` on the classic image store, an ID does.
         left_out: Services that the configuration asks for and that do not run, with the reason.
         last_boot: The engine's last boot, by its number in the history.
         ready_container: The start of the engine that last gave a first token (`<container ID>@<start time>`).
@@ -82,19 +82,6 @@ class ProjectFacts:
     last_boot: int | None = None
     ready_container: str | None = None
     schema_version: int = STATE_VERSION
-
-
-def build_paths(project: str, environ: Mapping[str, str], cache_dir: Path | None = None) -> ProjectPaths:
-    """Give a project's folders, from `STACK_STATE_HOME` or the XDG variables."""
-    home = Path(environ.get("HOME") or "~").expanduser()
-    state_home = environ.get("STACK_STATE_HOME")
-    state = (
-        Path(state_home)
-        if state_home
-        else Path(environ.get("XDG_STATE_HOME") or home / ".local/state") / "stack"
-    )
-    cache = Path(environ.get("XDG_CACHE_HOME") or home / ".cache") / "stack"
-    return ProjectPaths(state=state / project, cache=cache_dir or cache / project)
 
 
 def make_folders(paths: ProjectPaths, engine_uid: int) -> None:
@@ -119,7 +106,8 @@ def make_folders(paths: ProjectPaths, engine_uid: int) -> None:
     except OSError as err:
         raise StackError(
             f"{err.filename}: {err.strerror}",
-            hint="give the folder back to this user with chown, or choose another: XDG_STATE_HOME, engine.cache-dir",
+            hint="give the folder back to this user with chown, or choose another: STACK_STATE_HOME, "
+            "`engine.cache-dir`",
         ) from err
 
 
@@ -146,10 +134,26 @@ def write_facts(path: Path, facts: ProjectFacts) -> None:
 
 
 def write_whole(path: Path, text: str, *, mode: int = 0o644, owner: int | None = None) -> bool:
-    """Write a file so that a reader sees the old or the new text; tell whether anything changed."""
-    if path.is_file() and path.read_text() == text and (path.stat().st_mode & 0o777) == mode:
-        return False
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write a file so that a reader sees the old or the new text; tell whether anything changed.
+
+    Raises:
+        StackError: It cannot be written.
+    """
+    try:
+        if _holds(path, text, mode):
+            return False
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _replace(path, text, mode, owner)
+    except OSError as err:
+        raise StackError(f"{path} cannot be written: {err.strerror}") from err
+    return True
+
+
+def _holds(path: Path, text: str, mode: int) -> bool:
+    return path.is_file() and path.read_bytes() == text.encode() and (path.stat().st_mode & 0o777) == mode
+
+
+def _replace(path: Path, text: str, mode: int, owner: int | None) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     try:
@@ -163,12 +167,21 @@ def write_whole(path: Path, text: str, *, mode: int = 0o644, owner: int | None =
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
-    return True
 
 
 def ensure_secret(paths: ProjectPaths, name: str, *, owner: int | None = None) -> Path:
-    """Give the file of a generated secret, making it if it is not there; mode 0600."""
+    """Give the file of a generated secret, making it if it is not there; mode 0600 whoever copied it there.
+
+    Raises:
+        StackError: It cannot be written, or belongs to somebody else.
+    """
     path = paths.secrets / name
-    if not path.is_file() or not path.read_text().strip():
-        write_whole(path, secrets.token_urlsafe(24), mode=0o600, owner=owner)
+    try:
+        if not path.is_file() or not path.read_text().strip():
+            write_whole(path, secrets.token_urlsafe(24), mode=0o600, owner=owner)
+        path.chmod(0o600)
+        if owner is not None and os.geteuid() == 0:
+            os.chown(path, owner, 0)
+    except OSError as err:
+        raise StackError(f"{path}: {err.strerror}", hint="give it back to this user with chown") from err
     return path

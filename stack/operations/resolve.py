@@ -1,10 +1,9 @@
-"""From the configuration, the lock and this machine to everything that `up` needs to know, changing nothing."""
+"""From configuration, lock and machine to everything that `up` needs to know, changing nothing."""
 
 from __future__ import annotations
 
 import platform
-import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -39,10 +38,9 @@ from stack.operations.needs import (
     resolve_packages_need,
     resolve_registry_need,
 )
+from stack.operations.ports import choose_ports
 from stack.operations.project import ProjectFacts, load_facts
 from stack.operations.session import Session, has_gpu_runtime, load_project_lock
-
-PREFERRED_PORTS = {"engine": 8000, "prometheus": 9090, "grafana": 3000, "gateway": 8080}
 
 
 @dataclass(frozen=True)
@@ -115,58 +113,9 @@ def resolve(session: Session, client: docker.DockerClient) -> Resolved:
         device = narrow_to_one_gpu(device, model_facts.attention_heads, dict(config.engine.args))
     ports = choose_ports(config, list(needs), facts.ports, running)
     return Resolved(
-        device, source, model, reference, locked_revision, snapshot, model_facts, needs, left_out, ports, published,
-        lock, facts, running,
+        device, source, model, reference, locked_revision, snapshot, model_facts, needs, left_out, ports,
+        published, lock, facts, running,
     )  # fmt: skip
-
-
-def choose_ports(
-    config: StackConfig,
-    services: Sequence[str],
-    remembered: Mapping[str, int],
-    running: Mapping[str, ServiceState],
-    is_free: Callable[[str, int], bool] | None = None,
-) -> dict[str, int]:
-    """Give each published service its port: the configured one, else the one it had, else the usual, else a free one."""
-    test = is_free or is_port_free
-    settings = {
-        "engine": config.services.engine.port,
-        "prometheus": config.services.prometheus.port,
-        "grafana": config.services.grafana.port,
-        "gateway": config.services.gateway.port,
-    }
-    chosen: dict[str, int] = {}
-    for service, asked in settings.items():
-        if service not in services:
-            continue
-        if isinstance(asked, int):
-            chosen[service] = asked
-            continue
-        address = config.services.gateway.address if service == "gateway" else "127.0.0.1"
-        now = running.get(service)
-        if now is not None and now.state == "running" and now.host_port is not None:
-            chosen[service] = now.host_port
-            continue
-        had = remembered.get(service)
-        if had is not None and test(address, had):
-            chosen[service] = had
-            continue
-        candidates = [port for port in range(PREFERRED_PORTS[service], PREFERRED_PORTS[service] + 100)]
-        taken = set(chosen.values())
-        chosen[service] = next(port for port in candidates if port not in taken and test(address, port))
-    return chosen
-
-
-def is_port_free(address: str, port: int) -> bool:
-    """Tell whether a port can be bound now."""
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((address, port))
-        except OSError:
-            return False
-    return True
 
 
 def build_lock_key(service: str, device: str) -> str:
@@ -219,7 +168,7 @@ def _resolve_images(
 
 
 def _choose_source(session: Session, device: str, lock: Lock, registries: Mapping[str, str]) -> SourceChoice:
-    """Choose where the images come from that the configuration does not name; by service, their registries."""
+    """Choose where images come from that the configuration does not name, given their registries."""
     config = session.config.images
     if config.source != "auto":
         return choose_source(config.source, {})

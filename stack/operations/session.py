@@ -1,4 +1,4 @@
-"""What every operation works with: the configuration, the project's folders, the outside world, and where to report."""
+"""What every operation works with: configuration, folders, the outside world, and where to report."""
 
 from __future__ import annotations
 
@@ -15,16 +15,17 @@ import docker
 from stack.assets import asset_path
 from stack.config.load import LoadedConfig
 from stack.config.lock import LOCK_NAME, Lock, load_lock
+from stack.config.places import resolve_cache_dir, resolve_state_dir
 from stack.config.schema import StackConfig
 from stack.containers import daemon
 from stack.containers.compose import ComposeProject, read_compose_version
 from stack.containers.layout import Layout
 from stack.errors import HostError, StackError
-from stack.operations.project import ProjectPaths, build_paths
+from stack.operations.project import ProjectPaths
 from stack.progress import ProgressEvent, Report
 
-# 2.24 is the first with `!override`; what we use of Compose (create_host_path, config --hash) is older, and Debian 13
-# and Ubuntu 24.04 ship 2.24 or newer.
+# 2.24 is the first with `!override`; what we use of Compose (create_host_path, config --hash) is older, and
+# Debian 13 and Ubuntu 24.04 ship 2.24 or newer.
 MIN_COMPOSE = (2, 24)
 
 
@@ -83,7 +84,8 @@ def build_session(
     loaded: LoadedConfig, environ: Mapping[str, str], report: Report, say: Callable[[str], None]
 ) -> Session:
     """Give the session of a loaded configuration."""
-    paths = build_paths(loaded.config.project, environ, loaded.config.engine.cache_dir)
+    config = loaded.config
+    paths = ProjectPaths(resolve_state_dir(config.project, environ), resolve_cache_dir(config, environ))
     return Session(loaded, environ, paths, report, say)
 
 
