@@ -97,11 +97,20 @@ def find_unfit_reason(report: GpuReport) -> str | None:
     major = int((report.driver or "0").split(".")[0])
     if major < MIN_DRIVER_MAJOR:
         return f"driver {report.driver} is too old for CUDA 13: {MIN_DRIVER_MAJOR} or newer is needed"
-    old = [gpu for gpu in report.gpus if gpu.capability < MIN_CAPABILITY]
-    if len(old) == len(report.gpus):
-        first = old[0]
-        return f"{first.name} has compute capability {first.capability[0]}.{first.capability[1]}; 7.5 or newer is needed"
+    if not any(is_fit(gpu) for gpu in report.gpus):
+        return describe_unfit(report.gpus[0])
     return None
+
+
+def is_fit(gpu: Gpu) -> bool:
+    """Tell whether vLLM's CUDA images have kernels for a GPU."""
+    return gpu.capability >= MIN_CAPABILITY
+
+
+def describe_unfit(gpu: Gpu) -> str:
+    """Say why a GPU is not fit."""
+    major, minor = gpu.capability
+    return f"{gpu.name} has compute capability {major}.{minor}; 7.5 or newer is needed"
 
 
 def _read_gpu(nvml: Any, index: int) -> Gpu:

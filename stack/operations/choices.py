@@ -1,4 +1,4 @@
-"""What `auto` stands for on this machine: the device, where images come from, and the model, each with its reason.
+"""What `auto` stands for on this machine: the device and the model, each with its reason.
 
 What was asked for explicitly is obeyed or refused, never replaced.
 """
@@ -6,9 +6,9 @@ What was asked for explicitly is obeyed or refused, never replaced.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from stack.checks.gpus import Gpu, GpuReport, find_unfit_reason
+from stack.checks.gpus import Gpu, GpuReport, describe_unfit, find_unfit_reason, is_fit
 from stack.config.schema import StackConfig
 from stack.errors import HostError
 from stack.models.defaults import choose_default_model
@@ -90,25 +90,39 @@ def choose_device(
 
 def _take_gpus(config: StackConfig, report: GpuReport, *, is_automatic: bool) -> DeviceChoice:
     asked = config.engine.devices
+    fit = tuple(gpu for gpu in report.gpus if is_fit(gpu))
     if isinstance(asked, (list, tuple)):
-        wanted = {str(item) for item in asked}
-        gpus = tuple(gpu for gpu in report.gpus if str(gpu.index) in wanted or gpu.uuid in wanted)
-        if len(gpus) != len(wanted):
-            known = ", ".join(f"{gpu.index} ({gpu.name})" for gpu in report.gpus)
-            raise HostError(f"`engine.devices` names a GPU that is not here; there are: {known}")
-        return DeviceChoice(_cuda(gpus, report, is_automatic), gpus, tuple(str(item) for item in asked))
+        gpus = tuple(_find_gpu(report, str(name)) for name in asked)
+        return DeviceChoice(_cuda(gpus, report, is_automatic), gpus, tuple(str(name) for name in asked))
     if isinstance(asked, int):
-        if asked > len(report.gpus):
-            raise HostError(f"`engine.devices = {asked}`, but this machine has {len(report.gpus)} GPUs")
-        gpus = report.gpus[:asked]
-        return DeviceChoice(_cuda(gpus, report, is_automatic), gpus, tuple(str(gpu.index) for gpu in gpus))
-    fit = tuple(gpu for gpu in report.gpus if gpu.capability >= (7, 5))
+        if asked > len(fit):
+            raise HostError(
+                f"`engine.devices = {asked}`, but {len(fit)} GPUs of this machine are fit for vLLM"
+            )
+        return _take(fit[:asked], report, is_automatic)
     problem = find_parallel_problem(fit, 0) if len(fit) > 1 else None
     if problem and "tensor-parallel-size" not in config.engine.args:
         best = max(fit, key=lambda gpu: gpu.free_bytes)
         warning = f"one GPU of {len(fit)} is used, because {problem}; `engine.devices` chooses"
-        return DeviceChoice(_cuda((best,), report, is_automatic), (best,), (str(best.index),), (warning,))
-    return DeviceChoice(_cuda(fit, report, is_automatic), fit, tuple(str(gpu.index) for gpu in fit))
+        return _take((best,), report, is_automatic, (warning,))
+    return _take(fit, report, is_automatic)
+
+
+def _take(
+    gpus: tuple[Gpu, ...], report: GpuReport, is_automatic: bool, warnings: tuple[str, ...] = ()
+) -> DeviceChoice:
+    devices = tuple(str(gpu.index) for gpu in gpus)
+    return DeviceChoice(_cuda(gpus, report, is_automatic), gpus, devices, warnings)
+
+
+def _find_gpu(report: GpuReport, name: str) -> Gpu:
+    found = next((gpu for gpu in report.gpus if name in (str(gpu.index), gpu.uuid)), None)
+    if found is None:
+        known = ", ".join(f"{gpu.index} ({gpu.name})" for gpu in report.gpus)
+        raise HostError(f"`engine.devices` names GPU `{name}`, which is not here; there are: {known}")
+    if not is_fit(found):
+        raise HostError(f"`engine.devices` names GPU `{name}`, but {describe_unfit(found)}")
+    return found
 
 
 def _cuda(gpus: tuple[Gpu, ...], report: GpuReport, is_automatic: bool) -> Choice:
@@ -119,16 +133,25 @@ def _cuda(gpus: tuple[Gpu, ...], report: GpuReport, is_automatic: bool) -> Choic
     return Choice("engine.device", "cuda", reason, is_automatic)
 
 
-def narrow_to_one_gpu(device: DeviceChoice, heads: int | None, args: object) -> DeviceChoice:
-    """Give one GPU where several cannot serve this model together and no tensor parallel size was asked for."""
-    if len(device.gpus) < 2 or (isinstance(args, dict) and "tensor-parallel-size" in args):
+def narrow_to_one_gpu(device: DeviceChoice, heads: int | None, config: StackConfig) -> DeviceChoice:
+    """Give one GPU where several cannot serve this model together, and say so; devices asked for stay.
+
+    Args:
+        device: Where the engine runs.
+        heads: The model's attention heads; None where they are not known.
+        config: The configuration; with a tensor parallel size in it nothing is changed.
+    """
+    if len(device.gpus) < 2 or "tensor-parallel-size" in config.engine.args:
         return device
     problem = find_parallel_problem(device.gpus, heads)
     if problem is None:
         return device
-    best = max(device.gpus, key=lambda gpu: gpu.free_bytes)
     warning = f"one GPU of {len(device.gpus)} is used, because {problem}; `engine.devices` chooses"
-    return DeviceChoice(device.choice, (best,), (str(best.index),), (*device.warnings, warning))
+    warnings = (*device.warnings, warning)
+    if config.engine.devices != "all":
+        return replace(device, warnings=warnings)
+    best = max(device.gpus, key=lambda gpu: gpu.free_bytes)
+    return DeviceChoice(device.choice, (best,), (str(best.index),), warnings)
 
 
 def choose_model(

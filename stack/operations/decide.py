@@ -35,7 +35,7 @@ def decide_layout(
     """Give the layout of what should run, and the engine args that the tool chose for it."""
     config = session.config
     facts = build_model_facts(snapshot.path)
-    device = narrow_to_one_gpu(resolved.device, facts.attention_heads, dict(config.engine.args))
+    device = narrow_to_one_gpu(resolved.device, facts.attention_heads, config)
     memory_bytes = read_total_memory_bytes()
     defaults = choose_engine_defaults(
         device.device,

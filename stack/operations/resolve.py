@@ -110,7 +110,7 @@ def resolve(session: Session, client: docker.DockerClient) -> Resolved:
     )
     model_facts = build_model_facts(snapshot.path) if snapshot else None
     if model_facts is not None:
-        device = narrow_to_one_gpu(device, model_facts.attention_heads, dict(config.engine.args))
+        device = narrow_to_one_gpu(device, model_facts.attention_heads, config)
     ports = choose_ports(config, list(needs), facts.ports, running)
     return Resolved(
         device, source, model, reference, locked_revision, snapshot, model_facts, needs, left_out, ports,
