@@ -13,16 +13,17 @@ class DefaultModel:
 
     Attributes:
         id: A hub id, or `demo`.
-        min_free_bytes: GPU memory that must be free: weights, a KV cache worth having, activations and graphs.
+        min_free_bytes: GPU memory that must be free: weights, a KV cache worth having, activations and
+            graphs.
     """
 
     id: str
     min_free_bytes: int
 
 
-# Ungated, Apache-2.0 instruct models. Weights in bfloat16 as their hub pages state them (1.0, 3.1, 8.0, 15.2, 29.6
-# and 65.5 GB); the rest is an assumption: 2.5 GiB for activations and graphs, and a KV cache of some ten thousand
-# tokens.
+# Ungated, Apache-2.0 instruct models. Weights in bfloat16 as their hub pages state them (1.0, 3.1, 8.0,
+# 15.2, 29.6 and 65.5 GB); the rest is an assumption: 2.5 GiB for activations and graphs, and a KV cache of
+# some ten thousand tokens.
 GPU_MODELS = (
     DefaultModel("Qwen/Qwen2.5-32B-Instruct", 76 * _GIB),
     DefaultModel("Qwen/Qwen2.5-14B-Instruct", 37 * _GIB),

@@ -1,0 +1,111 @@
+"""The GPUs as NVML tells them; a stand-in answers as the driver of a known machine did."""
+
+from __future__ import annotations
+
+import pytest
+
+from stack.checks.gpus import Gpu, GpuReport, find_unfit_reason, has_nvidia_device, is_fit, read_gpus
+from tests.fixtures.fake_nvml import GTX_1080, H100, MIB, RTX_4090, RTX_PRO_6000, build_nvml
+
+
+@pytest.fixture
+def pci(tmp_path):
+    """A function: PCI devices as (vendor, class) give the kernel's folder."""
+
+    def build(*devices):
+        for number, (vendor, kind) in enumerate(devices):
+            folder = tmp_path / f"0000:0{number}:00.0"
+            folder.mkdir()
+            (folder / "vendor").write_text(vendor + "\n")
+            (folder / "class").write_text(kind + "\n")
+        (tmp_path / "unreadable").mkdir()
+        return tmp_path
+
+    return build
+
+
+@pytest.mark.parametrize("as_bytes", [False, True])
+def test_a_workstation_board_is_read_with_its_memory_and_capability(as_bytes):
+    report = read_gpus(build_nvml(RTX_4090, as_bytes=as_bytes))
+    assert report == GpuReport(
+        gpus=(
+            Gpu(0, "GPU-00000000", "NVIDIA GeForce RTX 4090", 24564 * MIB, 23028 * MIB, (8, 9)),
+        ),
+        driver="580.95.05",
+        reason="",
+    )  # fmt: skip
+    assert find_unfit_reason(report) is None
+
+
+@pytest.mark.parametrize(
+    "boards", [[RTX_PRO_6000], [H100, H100], [RTX_4090, RTX_PRO_6000], [GTX_1080, RTX_4090]]
+)
+def test_a_machine_with_a_fit_board_is_fit(boards):
+    assert find_unfit_reason(read_gpus(build_nvml(*boards))) is None
+
+
+def test_a_machine_without_a_driver_and_without_a_board_has_no_gpu(pci):
+    nvml = build_nvml(init_error="NVML Shared Library Not Found")
+    report = read_gpus(nvml, pci(("0x8086", "0x030000"), ("0x10de", "0x040300")))
+    assert report == GpuReport(reason="no NVIDIA GPU on this machine")
+    assert find_unfit_reason(report) == "no NVIDIA GPU on this machine"
+    assert nvml.shutdowns == 0
+
+
+def test_a_board_without_a_driver_that_answers_is_told_from_none_at_all(pci):
+    nvml = build_nvml(init_error="Driver Not Loaded")
+    report = read_gpus(nvml, pci(("0x10de", "0x030000")))
+    assert report.reason == "an NVIDIA GPU is here, but its driver does not answer (Driver Not Loaded)"
+
+
+def test_a_driver_that_cannot_describe_a_board_is_told_and_let_go():
+    nvml = build_nvml(RTX_4090, read_error="GPU is lost")
+    assert read_gpus(nvml).reason == "the NVIDIA driver cannot describe its GPUs (GPU is lost)"
+    assert nvml.shutdowns == 1
+
+
+def test_a_driver_without_a_board_says_so():
+    report = read_gpus(build_nvml())
+    assert find_unfit_reason(report) == "the NVIDIA driver reports no GPU"
+
+
+@pytest.mark.parametrize(
+    ("driver", "reason"),
+    [
+        ("570.211.01", "driver 570.211.01 is too old for CUDA 13: 580 or newer is needed"),
+        ("535.54", "driver 535.54 is too old for CUDA 13: 580 or newer is needed"),
+        ("580.65.06", None),
+        ("610.00", None),
+    ],
+)
+def test_the_driver_must_know_cuda_13(driver, reason):
+    assert find_unfit_reason(read_gpus(build_nvml(H100, driver=driver))) == reason
+
+
+def test_boards_that_are_all_too_old_are_named_with_their_capability():
+    reason = find_unfit_reason(read_gpus(build_nvml(GTX_1080)))
+    assert reason == "NVIDIA GeForce GTX 1080 has compute capability 6.1; 7.5 or newer is needed"
+
+
+@pytest.mark.parametrize(("capability", "fit"), [((7, 0), False), ((7, 5), True), ((12, 0), True)])
+def test_a_board_is_fit_from_turing_on(capability, fit):
+    assert is_fit(Gpu(0, "GPU-0", "x", 1, 1, capability)) is fit
+
+
+@pytest.mark.parametrize(
+    ("device", "found"),
+    [(("0x10de", "0x030000"), True), (("0x10de", "0x030200"), True), (("0x10de", "0x0c0330"), False)],
+)
+def test_only_a_display_controller_of_nvidia_counts(pci, device, found):
+    assert has_nvidia_device(pci(device)) is found
+
+
+def test_a_machine_without_a_pci_bus_has_none(tmp_path):
+    assert not has_nvidia_device(tmp_path / "none")
+
+
+@pytest.mark.gpu
+def test_the_gpus_of_this_machine_can_be_read():
+    report = read_gpus()
+    assert report.gpus and report.driver and not report.reason
+    assert all(0 < gpu.free_bytes <= gpu.total_bytes for gpu in report.gpus)
