@@ -10,6 +10,7 @@ import httpx2
 from stack.assets import asset_path
 from stack.checks.finding import Baseline, Finding, Report
 from stack.checks.report import build_document
+from stack.checks.smoke.known_baselines import find_known_baseline
 from stack.checks.smoke.run import run_smoke
 from stack.checks.smoke.target import (
     Canary,
@@ -150,7 +151,7 @@ def build_target(session: Session, status: Status, history: History, http: httpx
         dashboard_uids=tuple(
             path.stem for path in sorted(asset_path("grafana", "dashboards").glob("*.json"))
         ),
-        baseline=Baseline.from_document(saved.scores) if saved is not None else None,
+        baseline=Baseline.from_document(saved.scores) if saved is not None else _find_known(status),
         config=SmokeConfig(
             canaries=tuple(Canary(c.kind, c.prompt, c.right, tuple(c.wrong)) for c in config.smoke.canaries),
             texts=tuple(config.smoke.texts),
@@ -214,6 +215,17 @@ def _build_grafana(session: Session, status: Status, http: httpx2.Client) -> tup
     password = (session.paths.secrets / GRAFANA_PASSWORD).read_text().strip()
     url = f"http://127.0.0.1:{status.facts.ports['grafana']}"
     return GrafanaFacts(GrafanaApi(http, url, user="admin", password=password)), ""
+
+
+def _find_known(status: Status) -> Baseline | None:
+    """Give the shipped baseline of a model that we know, unless the engine was told to compute otherwise."""
+    assert status.boot is not None
+    argv = " ".join(status.boot.start.args.get("argv", []))
+    if any(
+        flag in argv for flag in ("--dtype", "--quantization", "--hf-overrides", "--rope", "--kv-cache-dtype")
+    ):
+        return None
+    return find_known_baseline(status.boot.start.revision or "")
 
 
 def _baseline_key(status: Status) -> str:

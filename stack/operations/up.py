@@ -11,7 +11,8 @@ from stack.config.host_paths import check_host_paths
 from stack.containers.daemon import ServiceState, read_services
 from stack.containers.layout import Layout
 from stack.containers.render import render_json, render_override
-from stack.errors import CommandError, ConfigError, StackError
+from stack.errors import CommandError, ConfigError, ModelError, StackError
+from stack.models.directory import find_unreadable
 from stack.models.ensure import ensure_snapshot
 from stack.models.hub_access import load_token
 from stack.models.snapshot import Snapshot
@@ -66,6 +67,20 @@ def _look(session: Session, client: docker.DockerClient) -> UpResult:
     return UpResult(resolved, build_plan(session, resolved))
 
 
+def check_readable(snapshot: Snapshot) -> None:
+    """Find files that the engine's user may not read, before it fails on them.
+
+    Raises:
+        ModelError: There are some.
+    """
+    names = find_unreadable(snapshot, engine_uid(), (0,))
+    if names:
+        raise ModelError(
+            f"the engine (uid {engine_uid()}) may not read {', '.join(names[:3])} in {snapshot.path}",
+            hint=f"chmod -R a+rX '{snapshot.path}'",
+        )
+
+
 class _Up:
     """One execution of a plan: what one step finds, the next one takes."""
 
@@ -85,6 +100,7 @@ class _Up:
         run_plan(fetches, actions)
         result = self.result
         result.snapshot = self._require_snapshot()
+        check_readable(result.snapshot)
         result.layout, result.defaults = decide_layout(
             self.session, self.resolved, result.snapshot, self.images
         )
