@@ -83,7 +83,6 @@ class BootLog:
     saw_cache_miss: bool = False
     is_eager: bool = False
     knows_kv_cache_size: bool = False
-    text: str = ""
 
     def add(self, line: str, at_seconds: float) -> bool:
         """Take one line; tell whether it opened a new phase."""
@@ -126,8 +125,6 @@ class BootLog:
         )
 
     def _read_facts(self, text: str) -> None:
-        if text.strip():
-            self.text = text.strip()
         self.saw_cache_hit |= bool(_CACHE_HIT.search(text))
         self.saw_cache_miss |= bool(_CACHE_MISS.search(text))
         self.is_eager |= bool(_EAGER.search(text))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import re
 import shlex
 import subprocess
@@ -38,10 +39,6 @@ class ComposeProject:
         self.name = name
         self.directory = directory
 
-    def read_config(self) -> dict[str, Any]:
-        """Give the merged document, as Compose understands it."""
-        return self._call("config", lambda client: client.compose.config(return_json=True))
-
     def read_hashes(self) -> dict[str, str]:
         """Give the hash of each service's definition; a container carries the one that it was made from."""
         text = self._run(["config", "--hash", "*"])
@@ -57,8 +54,8 @@ class ComposeProject:
         )
 
     def stop(self, services: Sequence[str]) -> None:
-        """Stop services and remove their containers."""
-        self._call("rm", lambda client: client.compose.rm(list(services), stop=True))
+        """Stop services and remove their containers, also those that no file describes any more."""
+        self._run(["rm", "--force", "--stop", *services], files=())
 
     def down(self, *, volumes: bool) -> None:
         """Remove the project's containers and networks, and on request its named volumes."""
@@ -87,13 +84,15 @@ class ComposeProject:
         finally:
             logger.debug("docker compose %s took %.2f s", verb, time.monotonic() - started)
 
-    def _run(self, arguments: Sequence[str]) -> str:
+    def _run(self, arguments: Sequence[str], *, files: Sequence[Path] | None = None) -> str:
         argv = ["docker", "compose", "--project-name", self.name, "--project-directory", str(self.directory)]
-        for path in self.files:
+        for path in self.files if files is None else files:
             argv += ["--file", str(path)]
         argv += arguments
+        # A file that the user's shell names is not one of this project's.
+        environ = {name: value for name, value in os.environ.items() if name != "COMPOSE_FILE"}
         started = time.monotonic()
-        done = subprocess.run(argv, capture_output=True, text=True)
+        done = subprocess.run(argv, capture_output=True, text=True, env=environ)
         logger.debug("%s took %.2f s", shlex.join(argv), time.monotonic() - started)
         if done.returncode:
             raise _translate(argv, done.returncode, done.stderr, started, arguments[0])
