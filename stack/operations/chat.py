@@ -18,9 +18,9 @@ def connect_chat(session: Session) -> EngineClient:
         NotRunningError: None runs.
     """
     status = read_status(session)
-    if not status.is_serving or "engine" not in status.facts.ports:
+    if not status.is_serving or "engine" not in status.ports:
         raise NotRunningError("engine", session.project)
-    return build_engine(session, status.facts.ports["engine"], status.served_name)
+    return build_engine(session, status.ports["engine"], status.served_name)
 
 
 class Conversation:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,11 +12,18 @@ from stack.containers.layout import Layout, Service
 from stack.containers.render import render_json, render_override
 from stack.errors import ModelError, StackError
 from stack.models.snapshot import Snapshot
+from stack.operations.access import GATEWAY_KEY
 from stack.operations.assemble import render_files
 from stack.operations.decide import decide_layout
-from stack.operations.project import write_whole
-from stack.operations.resolve import Resolved, resolve
+from stack.operations.project import ProjectPaths, write_whole
+from stack.operations.resolve import resolve
+from stack.operations.service_layouts import GRAFANA_UID, engine_uid
 from stack.operations.session import Session, check_tools
+
+# What stack/containers/gateway.py renders, for a shell without this tool.
+GATEWAY_KEY_RECIPE = """\
+digest=$(openssl md5 -binary secrets/api_key | base64 | tr '+/' '-_' | tr -d '=')
+printf 'secure_link "%s";\\nsecure_link_md5 "$stack_presented_key";\\n' "$digest" >secrets/gateway_key"""
 
 
 @dataclass(frozen=True)
@@ -47,35 +55,49 @@ def run_eject(session: Session, folder: Path) -> Ejected:
         raise ModelError(f"{resolved.reference.id} is not on the shared volume yet", hint="stack warm")
     images = {service: need.name for service, need in resolved.needs.items()}
     layout, _ = decide_layout(session, resolved, resolved.snapshot, images)
-    _write(session, layout, resolved, resolved.snapshot, folder)
-    secrets = sorted(
-        {f"secrets/{path.name}" for service in layout.services.values() for path in service.secrets.values()}
-    )
-    return Ejected(folder, tuple(secrets), images)
+    _write(session, layout, resolved.snapshot, folder)
+    return Ejected(folder, tuple(sorted(f"secrets/{name}" for name in _list_owners(layout))), images)
 
 
-def _write(session: Session, layout: Layout, resolved: Resolved, snapshot: Snapshot, folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in layout.compose_files:
-        shutil.copyfile(asset_path("compose", name), folder / name)
+def _write(session: Session, layout: Layout, snapshot: Snapshot, folder: Path) -> None:
+    try:
+        _make_folders(folder)
+        for name in layout.compose_files:
+            shutil.copyfile(asset_path("compose", name), folder / name)
+    except OSError as err:
+        raise StackError(f"{err.filename}: {err.strerror}", hint="name another directory") from err
     for name, text in render_files(session.config, list(layout.services)).items():
         write_whole(folder / "files" / name, text)
-    for name in ("secrets", "cache", "metrics"):
-        (folder / name).mkdir(exist_ok=True)
-    (folder / "secrets").chmod(0o700)
-    relative = {
-        session.paths.rendered: Path("./files"),
-        session.paths.secrets: Path("./secrets"),
-        session.paths.cache: Path("./cache"),
-        session.paths.metrics: Path("./metrics"),
-    }
-    ejected = replace(
-        layout, services={name: _relocate(service, relative) for name, service in layout.services.items()}
-    )
-    write_whole(folder / "compose.override.json", render_json(render_override(ejected)))
+    for path in [folder / "files", *(folder / "files").rglob("*")]:
+        if path.is_dir():
+            path.chmod(0o755)
+    ejected = relocate(layout, session.paths)
+    write_whole(folder / "compose.override.json", render_json(render_override(ejected, may_pull=True)))
     files = ":".join([*layout.compose_files, "compose.override.json"])
     write_whole(folder / ".env", f"COMPOSE_PROJECT_NAME={layout.project}\nCOMPOSE_FILE={files}\n")
-    write_whole(folder / "README.md", _render_readme(layout, resolved, snapshot))
+    write_whole(folder / "README.md", render_readme(layout, snapshot))
+
+
+def _make_folders(folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, mode in (("files", 0o755), ("metrics", 0o755), ("secrets", 0o700), ("cache", 0o700)):
+        (folder / name).mkdir(exist_ok=True)
+        (folder / name).chmod(mode)
+    if os.geteuid() == 0:
+        os.chown(folder / "cache", engine_uid(), 0)
+
+
+def relocate(layout: Layout, paths: ProjectPaths) -> Layout:
+    """Give a layout whose files lie in the directory itself; models and the user's own mounts stay."""
+    relative = {
+        paths.rendered: Path("files"),
+        paths.secrets: Path("secrets"),
+        paths.cache: Path("cache"),
+        paths.metrics: Path("metrics"),
+    }
+    return replace(
+        layout, services={name: _relocate(service, relative) for name, service in layout.services.items()}
+    )
 
 
 def _relocate(service: Service, relative: dict[Path, Path]) -> Service:
@@ -91,27 +113,42 @@ def _relocate_path(path: Path, relative: dict[Path, Path]) -> Path:
     return path
 
 
-def _render_readme(layout: Layout, resolved: Resolved, snapshot: Snapshot) -> str:
-    secrets = [path.name for service in layout.services.values() for path in service.secrets.values()]
-    lines = [
+def render_readme(layout: Layout, snapshot: Snapshot) -> str:
+    """Give the directory's README: what it runs, and what its user has to bring."""
+    blocks = [
         f"# {layout.project}",
-        "",
         "A Compose directory that needs nothing but Docker: `docker compose up -d`.",
-        "",
-        f"- model: {snapshot.id} @ {snapshot.revision}, read from {snapshot.mount_root}",
-        *(f"- {name}: {service.image}" for name, service in layout.services.items()),
+        "\n".join(
+            [
+                f"- model: {snapshot.id} @ {snapshot.revision}, read from {snapshot.mount_root}",
+                *(f"- {name}: {service.image}" for name, service in layout.services.items()),
+                *(f"- {name} is left out: {reason}" for name, reason in layout.left_out.items()),
+            ]
+        ),
+        f"`cache/` must belong to the engine's user, `{layout.services['engine'].user}`.",
     ]
-    for service, reason in layout.left_out.items():
-        lines.append(f"- {service} is left out: {reason}")
-    if secrets:
-        lines += ["", "Secrets are not part of it. Make each before the first start, mode 0600:", ""]
-        lines += [f"- `secrets/{name}`" for name in sorted(set(secrets))]
-    built = [service.image for service in layout.services.values() if service.image.startswith("localhost/")]
+    owners = _list_owners(layout)
+    if owners:
+        blocks.append(
+            "Secrets are not part of it. Make each before the first start, mode 0600, without a final line "
+            "break, owned by its container's user:"
+        )
+        blocks.append("\n".join(f"- `secrets/{name}`, `chown {owner}`" for name, owner in owners.items()))
+    if GATEWAY_KEY in owners:
+        blocks.append(
+            "The gateway's file holds a digest of the key that clients show, which is the engine's:"
+        )
+        blocks.append(f"```sh\n{GATEWAY_KEY_RECIPE}\n```")
+    built = [service.image for service in layout.services.values() if "@" not in service.image]
     if built:
-        lines += [
-            "",
-            "These images were built on this machine; elsewhere bring them with `docker save` and `load`:",
-            "",
-        ]
-        lines += [f"- `{image}`" for image in built]
-    return "\n".join(lines) + "\n"
+        blocks.append("These images have no digest; elsewhere bring them with `docker save` and `load`:")
+        blocks.append("\n".join(f"- `{image}`" for image in built))
+    return "\n\n".join(blocks) + "\n"
+
+
+def _list_owners(layout: Layout) -> dict[str, str]:
+    return {
+        path.name: service.user or str(GRAFANA_UID)
+        for service in layout.services.values()
+        for path in service.secrets.values()
+    }

@@ -125,7 +125,7 @@ def build_target(session: Session, status: Status, history: History, http: httpx
     assert status.boot is not None
     config = session.config
     file_facts = _read_file_facts(session, status)
-    engine = build_engine(session, status.facts.ports["engine"], status.served_name)
+    engine = build_engine(session, status.ports["engine"], status.served_name)
     argv = list(status.boot.start.args.get("argv", []))
     saved = history.load_baseline(_baseline_key(status))
     prometheus = _build_prometheus(status, http)
@@ -202,18 +202,21 @@ def _build_identity(session: Session, status: Status) -> IdentityFacts:
 
 
 def _build_prometheus(status: Status, http: httpx2.Client) -> PrometheusFacts | None:
-    if "prometheus" not in status.states or "prometheus" not in status.facts.ports:
+    if "prometheus" not in status.states or "prometheus" not in status.ports:
         return None
-    return PrometheusFacts(PrometheusApi(http, f"http://127.0.0.1:{status.facts.ports['prometheus']}"))
+    return PrometheusFacts(PrometheusApi(http, f"http://127.0.0.1:{status.ports['prometheus']}"))
 
 
 def _build_grafana(session: Session, status: Status, http: httpx2.Client) -> tuple[GrafanaFacts | None, str]:
     if not session.config.services.grafana.enabled:
         return None, "Grafana is switched off in the configuration"
-    if "grafana" not in status.states or "grafana" not in status.facts.ports:
+    if "grafana" not in status.states or "grafana" not in status.ports:
         return None, "Grafana is not part of this stack: its image comes from a container registry only"
-    password = (session.paths.secrets / GRAFANA_PASSWORD).read_text().strip()
-    url = f"http://127.0.0.1:{status.facts.ports['grafana']}"
+    path = session.paths.secrets / GRAFANA_PASSWORD
+    if not path.is_file():
+        return None, f"Grafana's password is gone ({path}); `stack down` and `stack up` set a new one"
+    password = path.read_text().strip()
+    url = f"http://127.0.0.1:{status.ports['grafana']}"
     return GrafanaFacts(GrafanaApi(http, url, user="admin", password=password)), ""
 
 

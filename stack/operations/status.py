@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,7 +27,7 @@ class ServiceStatus:
 
     Attributes:
         name: Its name.
-        state: The container's state, or `absent`.
+        state: The container's state.
         health: Its health check's word, or None.
         url: Where it answers on this machine, or None.
         image: The image as Compose was told it.
@@ -71,6 +71,12 @@ class Status:
         """Tell whether the engine runs."""
         return any(service.name == "engine" and service.state == "running" for service in self.services)
 
+    @property
+    def ports(self) -> dict[str, int]:
+        """Give the host's port of each published service: its container's, else the remembered one."""
+        told = {name: state.host_port for name, state in self.states.items() if state.host_port is not None}
+        return dict(self.facts.ports) | told
+
 
 def read_status(session: Session) -> Status:
     """Read what runs now."""
@@ -85,7 +91,7 @@ def read_status(session: Session) -> Status:
     return Status(
         project=session.project,
         services=tuple(
-            _build_service(client, name, states.get(name), facts) for name in SERVICES if name in states
+            _build_service(session, client, states[name], facts) for name in SERVICES if name in states
         ),
         boot=boot,
         smoke=smoke,
@@ -154,13 +160,30 @@ def read_secrets(session: Session) -> dict[str, str]:
 
 
 def _build_service(
-    client: docker.DockerClient, name: str, state: ServiceState | None, facts: ProjectFacts
+    session: Session, client: docker.DockerClient, state: ServiceState, facts: ProjectFacts
 ) -> ServiceStatus:
-    if state is None:
-        return ServiceStatus(name, "absent", None, None, None, None)
-    port = facts.ports.get(name) if name in _PUBLISHED else None
-    url = f"http://127.0.0.1:{port}" if port is not None else None
     image = read_image(client, state.image_id) or {}
-    digests = image.get("RepoDigests") or []
-    digest = digests[0].partition("@")[2] if digests else None
-    return ServiceStatus(name, state.state, state.health, url, state.image, digest)
+    return ServiceStatus(
+        name=state.name,
+        state=state.state,
+        health=state.health,
+        url=_build_url(session, state, facts),
+        image=state.image,
+        digest=find_digest(state.image, image.get("RepoDigests") or []),
+    )
+
+
+def _build_url(session: Session, state: ServiceState, facts: ProjectFacts) -> str | None:
+    port = state.host_port or facts.ports.get(state.name)
+    if state.name not in _PUBLISHED or port is None:
+        return None
+    address = session.config.services.gateway.address if state.name == "gateway" else "127.0.0.1"
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address, address)
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def find_digest(image: str, repo_digests: Sequence[str]) -> str | None:
+    """Give the digest that an image was started with, else one that it was pulled by."""
+    named = image.partition("@")[2]
+    digests = [item.partition("@")[2] for item in repo_digests]
+    return named or next(iter(digests), None)

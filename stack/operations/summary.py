@@ -35,7 +35,7 @@ def render_summary(
 
 def render_curl(session: Session, status: Status) -> str:
     """Give a line that asks the model when it is pasted into a shell."""
-    url = f"http://127.0.0.1:{status.facts.ports['engine']}/v1/chat/completions"
+    url = f"http://127.0.0.1:{status.ports['engine']}/v1/chat/completions"
     headers = ["'Content-Type: application/json'"]
     if demands_key(session.config):
         headers.append(f"\"Authorization: Bearer $(cat '{session.paths.secrets / API_KEY}')\"")
@@ -72,7 +72,8 @@ def _render_engine(status: Status, up: UpResult | None) -> list[str]:
     named = engine.image if engine is not None else "no container"
     lines = [
         f"model     {start.model} @ {_shorten(start.revision)}, served as `{status.served_name}`",
-        f"vLLM      commit {start.commit or 'unknown'} ({start.commit_level}), version {start.version or 'unknown'}",
+        f"vLLM      commit {start.commit or 'unknown'} ({start.commit_level}), "
+        f"version {start.version or 'unknown'}",
         f"          {start.commit_level}{rests_on}" if rests_on else "",
         f"image     {named}",
         f"          {_describe_digest(start.image_digest, start.image_id)}",
