@@ -1,9 +1,9 @@
 """The wheels that the vLLM project publishes for its commits: from a commit to a wheel's URL.
 
 Source: vllm-project/vllm docs/contributing/ci/nightly_builds.md and
-.buildkite/scripts/generate-nightly-index.py (2026-09): `metadata.json` lists the wheels of one variant; `path`
-is relative to the folder of that file and URL-encoded already; `version` lacks the variant, which only the
-file name has. No hash is published beside them.
+.buildkite/scripts/generate-nightly-index.py (2026-09): `metadata.json` lists the wheels of one variant;
+`path` is relative to the folder of that file and URL-encoded already; `version` lacks the variant, which only
+the file name has. No hash is published beside them.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ def fetch_commit_wheel(
     if response.status_code in _MISSING_STATUSES:
         raise MissingWheelError(
             f"{name} has no {device} wheel of commit {commit} (HTTP {response.status_code} for {url})",
-            hint="upstream builds CUDA wheels for every commit of main, CPU wheels for nightlies and releases; "
+            hint="upstream builds CUDA wheels for every commit of main, CPU wheels for some only; "
             + _OTHER_WAYS,
         )
     if not response.is_success:
