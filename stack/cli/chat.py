@@ -27,7 +27,7 @@ def command(
     max_tokens: int | None,
     temperature: float | None,
 ) -> None:
-    """Ask the model. With a PROMPT (or one on standard input) it prints the answer; without, it keeps asking."""
+    """Ask the model: one PROMPT (or standard input) gives one answer, no prompt a conversation."""
     from stack.operations.chat import Conversation, connect_chat, run_repl
 
     session = open_session(console, config_path, {"project": project})

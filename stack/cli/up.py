@@ -35,7 +35,10 @@ def command(
     no_smoke: bool | None,
     **flags: Any,
 ) -> None:
-    """Bring the stack up: serve, watch and test a model. Run it again at any time: it does only what is missing."""
+    """Bring the stack up: serve, watch and test a model.
+
+    Run it again at any time: it does only what is missing.
+    """
     from stack.operations.plan import render_plan
     from stack.operations.up import run_up
 

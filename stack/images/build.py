@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import tempfile
@@ -86,8 +87,8 @@ def ensure_base_image(
     with tempfile.TemporaryDirectory(prefix="stack-base-") as folder:
         archive = Path(folder, "base.tar")
         argv = ["mmdebstrap", "--variant=minbase", f"--include={','.join(recipe.include)}"]
-        # Without root mmdebstrap takes user namespaces where they are open, else fakechroot, which cannot enter a
-        # suite whose libc is older than this machine's.
+        # Without root mmdebstrap takes user namespaces where they are open, else fakechroot, which cannot
+        # enter a suite whose libc is older than this machine's.
         argv += [recipe.suite, str(archive), recipe.mirror]
         _run_logged(argv, task, report, dict(environ))
         report(ProgressEvent(task, "importing the root filesystem"))
@@ -104,25 +105,41 @@ def build_image(recipe: ImageRecipe, settings: BuildSettings, report: Report) ->
         CommandError: The build failed; the last lines of its output are the detail.
     """
     task = f"build {recipe.tag.rpartition(':')[0]}"
-    arguments = dict(recipe.arguments) | {"BASE": recipe.base.tag}
-    for name in ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL"):
-        value = (
-            settings.pip_index_url
-            if name == "PIP_INDEX_URL" and settings.pip_index_url
-            else settings.environ.get(name)
-        )
-        if value and recipe.service == "engine" and not value.startswith("file:"):
-            arguments[name] = value
-    arguments |= {name: settings.environ[name] for name in _PROXIES if settings.environ.get(name)}
     with _build_context(recipe, settings) as context:
-        argv = ["docker", "buildx", "build", "--progress", "plain", "--load", "--tag", recipe.tag]
-        for name, value in sorted(arguments.items()):
-            argv += ["--build-arg", f"{name}={value}"]
-        argv += ["--secret", f"id=ca_bundle,src={settings.ca_bundle or context / 'empty'}"]
-        argv += ["--secret", f"id=apt_conf,src={context / 'apt.conf'}", str(context)]
-        _run_logged(argv, task, report, {**settings.environ, "DOCKER_BUILDKIT": "1"})
+        argv, environ = build_command(recipe, settings, context)
+        _run_logged(argv, task, report, environ)
     report(ProgressEvent(task, recipe.tag, state="done"))
     return recipe.tag
+
+
+def build_command(
+    recipe: ImageRecipe, settings: BuildSettings, context: Path
+) -> tuple[list[str], dict[str, str]]:
+    """Give the command that builds a context, and its environment.
+
+    What comes from the caller's machine (proxies, package indexes) may hold a password: docker takes it from the
+    environment, so that neither the process list nor our log shows it.
+    """
+    own = {name: settings.environ[name] for name in _PROXIES if settings.environ.get(name)}
+    if recipe.service == "engine":
+        own |= _read_indexes(settings)
+    argv = ["docker", "buildx", "build", "--progress", "plain", "--load", "--tag", recipe.tag]
+    for name, value in sorted((dict(recipe.arguments) | {"BASE": recipe.base.tag}).items()):
+        argv += ["--build-arg", f"{name}={value}"]
+    for name in sorted(own):
+        argv += ["--build-arg", name]
+    argv += ["--secret", f"id=ca_bundle,src={settings.ca_bundle or context / 'empty'}"]
+    argv += ["--secret", f"id=apt_conf,src={context / 'apt.conf'}", str(context)]
+    return argv, {**settings.environ, **own, "DOCKER_BUILDKIT": "1"}
+
+
+def _read_indexes(settings: BuildSettings) -> dict[str, str]:
+    names = ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL")
+    found = {name: settings.environ.get(name, "") for name in names}
+    if settings.pip_index_url:
+        found["PIP_INDEX_URL"] = settings.pip_index_url
+    # A folder of this machine is not there in the build.
+    return {name: value for name, value in found.items() if value and not value.startswith("file:")}
 
 
 @contextmanager
@@ -179,7 +196,7 @@ def parse_build_line(line: str) -> str | None:
 
 def _run_logged(argv: list[str], task: str, report: Report, environ: dict[str, str]) -> None:
     started = time.monotonic()
-    logger.debug("run %s", " ".join(argv))
+    logger.debug("run %s", shlex.join(argv))
     tail: list[str] = []
     report(ProgressEvent(task, f"{argv[0]} started"))
     process = subprocess.Popen(
@@ -204,5 +221,6 @@ def _run_logged(argv: list[str], task: str, report: Report, environ: dict[str, s
             stderr="\n".join(tail),
             duration_seconds=time.monotonic() - started,
             message=f"{task} failed",
-            hint="check that the package registries answer from a container (proxy, CA bundle: `[images]`), then run it again",
+            hint="check that the package registries answer from a container (proxy, CA bundle: `[images]`), "
+            "then run it again",
         )

@@ -16,7 +16,7 @@ from stack.assets import asset_path
 from stack.errors import ImageError
 
 BUILT_BY = "stack (packages)"
-# A name that no public registry answers for: an image of ours that is missing must never be looked up elsewhere.
+# No public registry answers for this name: an image of ours that is missing is never looked up elsewhere.
 REPOSITORY = "localhost/stack"
 
 
@@ -62,7 +62,8 @@ class ImageRecipe:
     def tag(self) -> str:
         """Give the image's name: it changes when a file, an argument or the base changes."""
         files = [path.read_bytes().hex() for path in sorted(self.folder.iterdir()) if path.is_file()]
-        return f"{REPOSITORY}/{self.service}:{self.variant}-{_hash(self.base.tag, json.dumps(self.arguments), *files)}"
+        digest = _hash(self.base.tag, json.dumps(self.arguments), *files)
+        return f"{REPOSITORY}/{self.service}:{self.variant}-{digest}"
 
 
 def load_packages() -> dict:
@@ -89,7 +90,8 @@ def build_engine_recipe(
         device: `cpu` or `cuda`.
         base: What it starts from.
         version: A release on PyPI; None takes the shipped one.
-        commit: The commit that the wheel was built from, where its publisher says so; it becomes the image's label.
+        commit: The commit that the wheel was built from, where its publisher says so; it becomes the
+            image's label.
         wheel: The URL of a per-commit wheel, instead of a release.
     """
     table = load_packages()["engine"][device]

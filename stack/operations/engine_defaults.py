@@ -89,7 +89,8 @@ def _choose_utilization(gpus: Sequence[Gpu]) -> EngineDefault:
     ratio = (tightest.free_bytes - _DESKTOP_MARGIN_BYTES) / tightest.total_bytes
     value = max(0.05, min(_MAX_UTILIZATION, int(ratio * 100) / 100))
     reason = (
-        f"{tightest.name} has {tightest.free_bytes / _GIB:.1f} of {tightest.total_bytes / _GIB:.1f} GiB free, "
+        f"{tightest.name} has {tightest.free_bytes / _GIB:.1f} of "
+        f"{tightest.total_bytes / _GIB:.1f} GiB free, "
         f"less {_DESKTOP_MARGIN_BYTES / _GIB:.1f} GiB for the desktop"
     )
     return EngineDefault("gpu-memory-utilization", value, reason)

@@ -1,8 +1,10 @@
-"""Have the images here: pulls by digest, builds from packages, and what was learnt on the way for the lock."""
+"""Have the images here: pulls by digest, builds from packages, and what the lock learns from them."""
 
 from __future__ import annotations
 
+import re
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +22,11 @@ from stack.operations.resolve import Resolved, machine_platform
 from stack.operations.session import Session
 from stack.progress import ProgressEvent
 
-_BUILD_ATTEMPTS = 3
+_LONGEST_PAUSE_SECONDS = 30.0
+_NETWORK_FAILURE = re.compile(
+    r"Temporary failure|Connection (?:refused|reset|timed out|aborted|broken)|[Tt]imed out|Could not resolve|"
+    r"reset by peer|(?:HTTP|status|error:?|returned) 50[0-4]\b|50[234] (?:Bad|Service|Gateway)"
+)
 
 
 @dataclass(frozen=True)
@@ -47,14 +53,24 @@ class ImageFetcher:
         session: The run.
         client: The daemon.
         resolved: The decisions.
+        sleep: Waits for seconds before a failed build is tried again.
     """
 
-    def __init__(self, session: Session, client: docker.DockerClient, resolved: Resolved) -> None:
+    def __init__(
+        self,
+        session: Session,
+        client: docker.DockerClient,
+        resolved: Resolved,
+        *,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
         self._session = session
+        self._sleep = sleep
         self._client = client
         self._resolved = resolved
         self._fetched: dict[str, FetchedImage] = {}
-        # BuildKit shares the cores and the network between builds anyway: one at a time shows an honest progress.
+        # BuildKit shares the cores and the network between builds anyway: one at a time shows an honest
+        # progress.
         self._building = threading.Lock()
         for service, need in resolved.needs.items():
             if need.action == "none" and need.image_id is not None:
@@ -128,30 +144,20 @@ class ImageFetcher:
         return FetchedImage(need, recipe.tag, str(image.id), None)
 
     def _retry(self, task: str, build: Callable[[], object]) -> None:
-        for attempt in range(1, _BUILD_ATTEMPTS + 1):
+        retries = self._session.config.images.retries
+        for attempt in range(1, retries + 2):
             try:
                 build()
                 return
             except CommandError as err:
-                if attempt == _BUILD_ATTEMPTS or not is_worth_retrying(err):
+                if attempt > retries or not is_worth_retrying(err):
                     raise ImageError(err.message, hint=err.hint, detail=err.detail) from err
-                self._session.report(
-                    ProgressEvent(
-                        f"build {task}", f"failed, trying again ({attempt} of {_BUILD_ATTEMPTS - 1})"
-                    )
-                )
+                pause_seconds = min(_LONGEST_PAUSE_SECONDS, 2.0**attempt)
+                text = f"failed, trying again in {pause_seconds:.0f} s ({attempt} of {retries})"
+                self._session.report(ProgressEvent(f"build {task}", text))
+                self._sleep(pause_seconds)
 
 
 def is_worth_retrying(err: CommandError) -> bool:
     """Tell whether a build failed for want of the network rather than for what it was told to do."""
-    marks = (
-        "Temporary failure",
-        "Connection",
-        "timed out",
-        "Read timed out",
-        "Could not resolve",
-        "502",
-        "503",
-        "reset by peer",
-    )
-    return any(mark in err.stderr for mark in marks)
+    return bool(_NETWORK_FAILURE.search(err.stderr))
