@@ -117,8 +117,8 @@ def build_command(
 ) -> tuple[list[str], dict[str, str]]:
     """Give the command that builds a context, and its environment.
 
-    What comes from the caller's machine (proxies, package indexes) may hold a password: docker takes it from the
-    environment, so that neither the process list nor our log shows it.
+    What comes from the caller's machine (proxies, package indexes) may hold a password: docker takes it from
+    the environment, so that neither the process list nor our log shows it.
     """
     own = {name: settings.environ[name] for name in _PROXIES if settings.environ.get(name)}
     if recipe.service == "engine":
