@@ -10,7 +10,7 @@ from stack.checks.smoke.scoring import is_refused, render_turn, score_tokens
 from stack.checks.smoke.target import Engine
 from stack.errors import ServiceApiError
 
-# After a complete answer the demo model gives the end of its own template -0.3 nats; the templates of other
+# After a complete answer the demo model gives its full stop and the end of its own template -0.3 nats; the templates of other
 # families (Llama 2, Llama 3, Gemma, Vicuna, Alpaca) get -5.1 at best. The best of three answers counts, as a
 # talkative model goes on after some.
 TURN_END_NATS = -4.0
@@ -36,7 +36,9 @@ def run(context: SmokeContext) -> Outcome:
         return Outcome("skip", "the template marks no end of a turn")
     shown = _count_shown(engine, turns[0][-length:])
     prompts = [turn[: len(turn) - length + shown] for turn in turns]
-    best = max(sum(scores[-shown:]) for scores in score_tokens(engine, prompts))
+    # One token more than what all turns share: a tokenizer may merge the answer's full stop with the first sign of a
+    # template's end (`.<`), and what follows is only copied from the turn before.
+    best = max(sum(scores[-shown - 1 :]) for scores in score_tokens(engine, prompts))
     data = {"turn_end_nats": round(best, 3), "bound_nats": TURN_END_NATS}
     if not best >= TURN_END_NATS:
         said = f"the model does not expect the template's end of a turn: {best:.1f} nats"
