@@ -13,7 +13,8 @@ from stack.images.identity import Identity, Origin, build_identity, check_identi
 from stack.images.manifests import parse_image_config
 from stack.images.reference import parse_reference
 from stack.operations.needs import ImageNeed
-from stack.operations.resolve import Resolved, build_lock_key
+from stack.operations.resolve import Resolved
+from stack.operations.resolve_images import build_lock_key
 from stack.operations.session import Session
 
 

@@ -1,4 +1,4 @@
-"""Which image each service is to run, where it comes from, and what must be done to have it here."""
+"""What must be done to have each service's image here, and why. Pure but for asking the daemon."""
 
 from __future__ import annotations
 
@@ -6,19 +6,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from stack.config.schema import StackConfig
 from stack.errors import ImageError
-from stack.images.recipe import (
-    BaseRecipe,
-    ImageRecipe,
-    build_base_recipe,
-    build_engine_recipe,
-    build_service_recipe,
-    is_buildable,
-    load_packages,
-)
-from stack.images.reference import ImageReference, parse_reference
-from stack.images.references import PublishedImage, WantedImage, build_reference
+from stack.images.recipe import ImageRecipe
+from stack.images.reference import ImageReference
+from stack.images.references import WantedImage
+from stack.operations.wanted_images import LockedImage
 
 Action = Literal["none", "pull", "build"]
 
@@ -30,7 +22,8 @@ class ImageNeed:
     Attributes:
         service: The Compose service.
         action: What must be done.
-        name: What Compose is told; for a pull without a known digest it becomes exact once the digest is known.
+        name: What Compose is told; for a pull without a known digest it becomes exact once the digest is
+            known.
         cause: Why that must be done, or why nothing must.
         source: `registry` or `packages`.
         wanted: What is pulled, or None.
@@ -48,41 +41,6 @@ class ImageNeed:
     recipe: ImageRecipe | None = None
     image_id: str | None = None
     is_locked: bool = False
-
-
-@dataclass(frozen=True)
-class LockedImage:
-    """What stack.lock says of a service's image on a device."""
-
-    reference: ImageReference
-    source: Literal["registry", "packages"]
-
-
-def list_services(config: StackConfig, device: str) -> list[str]:
-    """List the services that the configuration asks for."""
-    services = config.services
-    wanted = {
-        "engine": True,
-        "prometheus": services.prometheus.enabled,
-        "grafana": services.grafana.enabled,
-        "node-exporter": services.node_exporter.enabled,
-        "dcgm-exporter": services.dcgm_exporter.enabled and device == "cuda",
-        "gateway": services.gateway.expose,
-    }
-    return [name for name, is_wanted in wanted.items() if is_wanted]
-
-
-def read_overrides(config: StackConfig) -> dict[str, str | None]:
-    """Give the images that the configuration names, by service."""
-    services = config.services
-    return {
-        "engine": config.engine.image,
-        "prometheus": services.prometheus.image,
-        "grafana": services.grafana.image,
-        "node-exporter": services.node_exporter.image,
-        "dcgm-exporter": services.dcgm_exporter.image,
-        "gateway": services.gateway.image,
-    }
 
 
 def resolve_registry_need(
@@ -158,76 +116,6 @@ def resolve_packages_need(
     return ImageNeed(
         service, "build", recipe.tag, "no image of that recipe is here", "packages", recipe=recipe
     )
-
-
-def build_recipes(
-    config: StackConfig, services: list[str], device: str, published: Mapping[str, PublishedImage]
-) -> tuple[dict[str, ImageRecipe], dict[str, str]]:
-    """Give the recipe of each service that packages can build, and the reason for each that they cannot."""
-    base = build_base_recipe(config.images.debian_suite, config.images.debian_mirror)
-    recipes: dict[str, ImageRecipe] = {}
-    left_out: dict[str, str] = {}
-    for service in services:
-        if service == "engine":
-            recipes[service] = _build_engine_recipe(config, device, base, published)
-        elif is_buildable(service):
-            recipes[service] = build_service_recipe(service, base)
-        else:
-            left_out[service] = "its image comes from a container registry only, and none is used"
-    return recipes, left_out
-
-
-def build_wanted(
-    config: StackConfig, services: list[str], device: str, published: Mapping[str, PublishedImage]
-) -> dict[str, WantedImage]:
-    """Give the published image of each service, as the configuration and the shipped table name it."""
-    overrides = {
-        name: text for name, text in read_overrides(config).items() if text and not is_image_id(text)
-    }
-    wanted = {service: build_reference(service, device, overrides, published) for service in services}
-    engine = wanted.get("engine")
-    version = config.engine.version
-    if (
-        engine is not None
-        and engine.published is not None
-        and version is not None
-        and version != engine.published.version
-    ):
-        reference = parse_reference(f"{engine.published.repository}:v{version}")
-        wanted["engine"] = WantedImage("engine", reference, None)
-    return wanted
-
-
-def is_image_id(text: str) -> bool:
-    """Tell whether a configured image is named by its local ID."""
-    return text.startswith("sha256:")
-
-
-def find_release_commit(version: str, published: Mapping[str, PublishedImage]) -> str | None:
-    """Give the commit of a release, where the shipped table knows it."""
-    entries = (entry for name, entry in published.items() if name.startswith("engine."))
-    return next((entry.commit for entry in entries if entry.version == version and entry.commit), None)
-
-
-def find_commit_release(commit: str, published: Mapping[str, PublishedImage]) -> str | None:
-    """Give the release that a commit is, where the shipped table knows it."""
-    entries = (entry for name, entry in published.items() if name.startswith("engine."))
-    return next((entry.version for entry in entries if entry.commit == commit), None)
-
-
-def _build_engine_recipe(
-    config: StackConfig, device: str, base: BaseRecipe, published: Mapping[str, PublishedImage]
-) -> ImageRecipe:
-    version = config.engine.version or load_packages()["engine"][device]["version"]
-    if config.engine.commit is not None:
-        release = find_commit_release(config.engine.commit, published)
-        if release is None:
-            raise ImageError(
-                f"commit {config.engine.commit} is no release that packages can be built from",
-                hint="name the image that has it with `engine.image`, or give `engine.version` instead of a commit",
-            )
-        version = release
-    return build_engine_recipe(device, base, version=version, commit=find_release_commit(version, published))
 
 
 def _names_same(locked: ImageReference, wanted: ImageReference) -> bool:

@@ -12,7 +12,8 @@ from stack.images.reference import parse_reference
 from stack.models.snapshot import Snapshot
 from stack.operations.fetch_images import FetchedImage, ImageFetcher
 from stack.operations.identify import EngineIdentity
-from stack.operations.resolve import Resolved, build_lock_key
+from stack.operations.resolve import Resolved
+from stack.operations.resolve_images import build_lock_key
 from stack.operations.session import Session
 from stack.telemetry.run_metrics import (
     FAILED,

@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 
 import docker
-import httpx2
 
 from stack.checks.gpus import read_gpus
 from stack.config.lock import Lock
 from stack.config.places import resolve_home
 from stack.config.schema import StackConfig
 from stack.containers.daemon import ServiceState, read_image, read_services
-from stack.images.reference import apply_mirror, parse_reference
 from stack.images.references import PublishedImage, load_published_images
-from stack.images.registry import is_registry_reachable
-from stack.images.source import SourceChoice, choose_source, probe_registries
+from stack.images.source import SourceChoice
 from stack.models.ensure import find_snapshot
 from stack.models.facts import ModelFacts, build_model_facts
 from stack.models.hub import is_commit
@@ -26,20 +22,10 @@ from stack.models.hub_access import is_hub_reachable
 from stack.models.reference import ModelReference, parse_model_reference
 from stack.models.snapshot import Snapshot
 from stack.operations.choices import Choice, DeviceChoice, choose_device, choose_model, narrow_to_one_gpu
-from stack.operations.needs import (
-    ImageNeed,
-    LockedImage,
-    build_recipes,
-    build_wanted,
-    is_image_id,
-    list_services,
-    read_overrides,
-    resolve_image_id,
-    resolve_packages_need,
-    resolve_registry_need,
-)
+from stack.operations.needs import ImageNeed
 from stack.operations.ports import choose_ports
 from stack.operations.project import ProjectFacts, load_facts
+from stack.operations.resolve_images import resolve_images
 from stack.operations.session import Session, has_gpu_runtime, load_project_lock
 
 
@@ -98,7 +84,9 @@ def resolve(session: Session, client: docker.DockerClient) -> Resolved:
     running = read_services(client, session.project)
     device = choose_device(config, read_gpus(), lambda: has_gpu_runtime(client))
     published = load_published_images()
-    source, needs, left_out = _resolve_images(session, client, device.device, lock, facts, published)
+    images = resolve_images(
+        config, device.device, lock, published, facts.image_ids, lambda name: read_image(client, name)
+    )
     model = choose_model(config, _locked_model(lock), device, lambda: _ask_hub(config))
     base = session.loaded.path.parent if session.loaded.path else None
     reference = parse_model_reference(model.value, home=resolve_home(session.environ), base=base)
@@ -111,81 +99,11 @@ def resolve(session: Session, client: docker.DockerClient) -> Resolved:
     model_facts = build_model_facts(snapshot.path) if snapshot else None
     if model_facts is not None:
         device = narrow_to_one_gpu(device, model_facts.attention_heads, config)
-    ports = choose_ports(config, list(needs), facts.ports, running)
+    ports = choose_ports(config, list(images.needs), facts.ports, running)
     return Resolved(
-        device, source, model, reference, locked_revision, snapshot, model_facts, needs, left_out, ports,
-        published, lock, facts, running,
+        device, images.source, model, reference, locked_revision, snapshot, model_facts, images.needs,
+        images.left_out, ports, published, lock, facts, running,
     )  # fmt: skip
-
-
-def build_lock_key(service: str, device: str) -> str:
-    """Give the lock's key of a service's image: the engine has one for each device."""
-    return f"engine/{device}" if service == "engine" else service
-
-
-def _resolve_images(
-    session: Session,
-    client: docker.DockerClient,
-    device: str,
-    lock: Lock,
-    facts: ProjectFacts,
-    published: Mapping[str, PublishedImage],
-) -> tuple[SourceChoice, dict[str, ImageNeed], dict[str, str]]:
-    config = session.config
-    services = list_services(config, device)
-    wanted = build_wanted(config, services, device, published)
-    overrides = read_overrides(config)
-    named = {service for service, image in overrides.items() if image}
-    open_services = [service for service in services if service not in named]
-    source = _choose_source(
-        session, device, lock, {name: wanted[name].reference.registry for name in open_services}
-    )
-    recipes, left_out = (
-        build_recipes(config, services, device, published) if source.source == "packages" else ({}, {})
-    )
-
-    def find_image(name: str) -> Mapping[str, Any] | None:
-        return read_image(client, name)
-
-    needs: dict[str, ImageNeed] = {}
-    for service in services:
-        override = overrides.get(service) or ""
-        if is_image_id(override):
-            left_out.pop(service, None)
-            needs[service] = resolve_image_id(service, override, find_image)
-        elif service in recipes and service not in named:
-            needs[service] = resolve_packages_need(service, recipes[service], find_image)
-        elif service not in left_out or service in named:
-            left_out.pop(service, None)
-            entry = lock.images.get(build_lock_key(service, device))
-            locked = LockedImage(parse_reference(entry.reference), entry.source) if entry else None
-            if locked is not None and entry is not None and entry.digest:
-                locked = replace(locked, reference=locked.reference.with_digest(entry.digest))
-            needs[service] = resolve_registry_need(
-                service, wanted[service], find_image, locked, facts.image_ids
-            )
-    return source, needs, left_out
-
-
-def _choose_source(session: Session, device: str, lock: Lock, registries: Mapping[str, str]) -> SourceChoice:
-    """Choose where images come from that the configuration does not name, given their registries."""
-    config = session.config.images
-    if config.source != "auto":
-        return choose_source(config.source, {})
-    entries = [lock.images.get(build_lock_key(service, device)) for service in registries]
-    locked = next((entry for entry in entries if entry is not None), None)
-    if locked is not None:
-        return SourceChoice(locked.source, "as stack.lock has it from an earlier `up`")
-    hosts = [
-        apply_mirror(parse_reference(f"{host}/any/any"), config.mirror).registry
-        for host in registries.values()
-    ]
-    timeout = config.timeout_seconds
-    with httpx2.Client() as http:
-        answers = probe_registries(
-            hosts, lambda host: is_registry_reachable(host, timeout, client=http), timeout_seconds=timeout
-        )
-    return choose_source("auto", answers)
 
 
 def _locked_model(lock: Lock) -> str | None:

@@ -1,0 +1,176 @@
+"""Which image each service runs, and where it comes from: by configuration and lock, then by asking."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from stack.config.lock import Lock
+from stack.config.schema import ImagesConfig, StackConfig
+from stack.images.reference import apply_mirror, parse_reference
+from stack.images.references import Device, PublishedImage, WantedImage
+from stack.images.registry import is_registry_reachable
+from stack.images.source import SourceChoice, choose_source, probe_registries
+from stack.images.wheels import CommitWheel
+from stack.operations.needs import (
+    ImageNeed,
+    resolve_image_id,
+    resolve_packages_need,
+    resolve_registry_need,
+)
+from stack.operations.pinned_engine import (
+    NoCommitImageError,
+    find_commit_image,
+    find_commit_wheel,
+    open_http,
+    read_wheel,
+)
+from stack.operations.wanted_images import (
+    LockedImage,
+    build_recipes,
+    build_wanted,
+    is_image_id,
+    is_open,
+    list_services,
+    read_overrides,
+)
+
+FindImage = Callable[[str], Mapping[str, Any] | None]
+FindCommitImage = Callable[[str, Device, ImagesConfig], WantedImage]
+FindCommitWheel = Callable[[str, Device, ImagesConfig, Mapping[str, Any] | None], CommitWheel]
+
+
+@dataclass(frozen=True)
+class ResolvedImages:
+    """What the services' images need.
+
+    Attributes:
+        source: Where images come from that the configuration does not name.
+        needs: What each service's image needs.
+        left_out: Services whose images cannot be had from there, with the reason.
+    """
+
+    source: SourceChoice
+    needs: dict[str, ImageNeed]
+    left_out: dict[str, str]
+
+
+def build_lock_key(service: str, device: str) -> str:
+    """Give the lock's key of a service's image: the engine has one for each device."""
+    return f"engine/{device}" if service == "engine" else service
+
+
+def read_locked(lock: Lock, services: list[str], device: str) -> dict[str, LockedImage]:
+    """Give what the lock says of each service's image, with its digest where it has one."""
+    found = {}
+    for service in services:
+        entry = lock.images.get(build_lock_key(service, device))
+        if entry is not None:
+            reference = parse_reference(entry.reference)
+            found[service] = LockedImage(
+                reference.with_digest(entry.digest) if entry.digest else reference, entry.source
+            )
+    return found
+
+
+def resolve_images(
+    config: StackConfig,
+    device: Device,
+    lock: Lock,
+    published: Mapping[str, PublishedImage],
+    image_ids: Mapping[str, str],
+    find_image: FindImage,
+    *,
+    find_pinned: FindCommitImage = find_commit_image,
+    find_wheel: FindCommitWheel = find_commit_wheel,
+) -> ResolvedImages:
+    """Say what every service's image needs; asks the network only where nothing here tells.
+
+    Args:
+        config: The configuration.
+        device: What the engine computes on; never `auto` any more.
+        lock: The lock as it is.
+        published: The shipped table of images.
+        image_ids: The image ID behind each reference when it was accepted.
+        find_image: Gives the daemon's inspect document of a name, or None.
+        find_pinned: Asks registries for the engine image of a commit.
+        find_wheel: Asks upstream for the wheel of a commit.
+
+    Raises:
+        ImageError: What was asked for cannot be had.
+    """
+    services = list_services(config, device)
+    locked = read_locked(lock, services, device)
+    overrides = read_overrides(config)
+    unnamed = [service for service in services if not overrides.get(service)]
+    wanted = build_wanted(config, services, device, published, locked.get("engine"))
+    here = _find_locked(locked.get("engine"), find_image)
+    source = _choose_source(config.images, locked, {name: wanted[name] for name in unnamed})
+    built: list[str] = unnamed if source.source == "packages" else []
+    if not built and is_open(config, wanted["engine"]):
+        pinned = _pin_engine(config, device, here, find_pinned)
+        if isinstance(pinned, WantedImage):
+            wanted["engine"] = pinned
+        else:
+            built = ["engine"]
+            source = replace(source, reason=f"{source.reason}; {pinned}")
+    recipes, left_out = build_recipes(
+        config, built, device, published, lambda commit: find_wheel(commit, device, config.images, here)
+    )
+    needs: dict[str, ImageNeed] = {}
+    for service in services:
+        override = overrides.get(service) or ""
+        if is_image_id(override):
+            needs[service] = resolve_image_id(service, override, find_image)
+        elif service in recipes:
+            needs[service] = resolve_packages_need(service, recipes[service], find_image)
+        elif service not in left_out:
+            needs[service] = resolve_registry_need(
+                service, wanted[service], find_image, locked.get(service), image_ids
+            )
+    return ResolvedImages(source, needs, left_out)
+
+
+def _pin_engine(
+    config: StackConfig, device: Device, here: Mapping[str, Any] | None, find_pinned: FindCommitImage
+) -> WantedImage | str:
+    """Give the image of the pinned commit, or why the engine is built from upstream's wheel instead."""
+    commit = str(config.engine.commit)
+    is_auto = config.images.source == "auto"
+    if is_auto and read_wheel(here, commit) is not None:
+        return "the engine was built from upstream's wheel by an earlier `up`"
+    try:
+        return find_pinned(commit, device, config.images)
+    except NoCommitImageError:
+        # Only `auto` chooses, and only what will not be refused for being a claim.
+        if not is_auto or config.engine.accept != "claimed":
+            raise
+        return f"the engine is built from upstream's wheel, because no registry has an image of {commit}"
+
+
+def _find_locked(locked: LockedImage | None, find_image: FindImage) -> Mapping[str, Any] | None:
+    """Give the engine image that an earlier `up` built here."""
+    if locked is None or locked.source != "packages":
+        return None
+    return find_image(str(locked.reference))
+
+
+def _choose_source(
+    config: ImagesConfig, locked: Mapping[str, LockedImage], wanted: Mapping[str, WantedImage]
+) -> SourceChoice:
+    """Choose where images come from that the configuration does not name."""
+    if config.source != "auto":
+        return choose_source(config.source, {})
+    # The engine last: of a pinned commit it may be built while everything else is pulled.
+    order = sorted(wanted, key=lambda service: service == "engine")
+    first = next((locked[service] for service in order if service in locked), None)
+    if first is not None:
+        return SourceChoice(first.source, "as stack.lock has it from an earlier `up`")
+    hosts = [apply_mirror(image.reference, config.mirror).registry for image in wanted.values()]
+    timeout = config.timeout_seconds
+    with open_http(config) as http:
+        answers = probe_registries(
+            hosts, lambda host: is_registry_reachable(host, timeout, client=http), timeout_seconds=timeout
+        )
+    return choose_source("auto", answers)
