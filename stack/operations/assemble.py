@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from stack.assets import asset_path
 from stack.config.schema import StackConfig
@@ -117,14 +117,14 @@ def write_files(paths: ProjectPaths, files: Mapping[str, str]) -> None:
             path.chmod(0o755)
 
 
-def write_secrets(config: StackConfig, layout: Layout, paths: ProjectPaths) -> None:
-    """Make the secret files that the layout names, readable for the user that each container runs as."""
+def write_secrets(config: StackConfig, services: Collection[str], paths: ProjectPaths) -> None:
+    """Make the secret files of these services, readable for the user that each container runs as."""
     root = os.geteuid() == 0
     if demands_key(config):
         ensure_secret(paths, API_KEY, owner=engine_uid() if root else None)
-    if "grafana" in layout.services:
+    if "grafana" in services:
         ensure_secret(paths, GRAFANA_PASSWORD, owner=GRAFANA_UID if root else None)
-    if "gateway" in layout.services:
+    if "gateway" in services:
         key = read_secret(paths.secrets / API_KEY)
         owner = NOBODY if root else None
         write_whole(paths.secrets / GATEWAY_KEY, render_gateway_key(key), mode=0o600, owner=owner)

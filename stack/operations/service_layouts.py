@@ -15,7 +15,7 @@ from stack.config.schema import StackConfig
 from stack.containers.gateway import build_nginx_argv
 from stack.containers.layout import Limits, Mount, Service
 from stack.models.snapshot import Snapshot
-from stack.operations.access import API_KEY, GATEWAY_KEY, GRAFANA_PASSWORD, demands_key
+from stack.operations.access import API_KEY, GATEWAY_KEY, GRAFANA_PASSWORD, demands_key, read_api_key
 from stack.operations.project import ProjectPaths
 
 # Upstream's image has this user, and /home/vllm belongs to its group (docker/Dockerfile, since 2026-05-25).
@@ -123,7 +123,7 @@ def build_engine(decided: Decided, choice: EngineChoice, snapshot: Snapshot, mem
         user=f"{engine_uid()}:0",
         # A tenth of the memory stays with the host: an engine that grows must not take the desktop down.
         limits=Limits(limits.cpus, limits.memory or f"{memory_bytes * 9 // 10 // 1024**2}m"),
-        stamp=_hash(asset_path("compose", "engine", "serve.sh").read_text()),
+        stamp=_hash(asset_path("compose", "engine", "serve.sh").read_text(), read_api_key(config, paths) or ""),
     )
 
 
@@ -198,8 +198,7 @@ def build_gateway(decided: Decided) -> Service:
         port=decided.ports["gateway"],
         user=f"{NOBODY}:{NOBODY}" if os.geteuid() == 0 else f"{os.geteuid()}:0",
         limits=Limits(None, "256m"),
-        # Not the key: it is made after this is decided, and the second `up` would see another stamp.
-        stamp=_hash(decided.files["gateway/nginx.conf"]),
+        stamp=_hash(decided.files["gateway/nginx.conf"], read_api_key(decided.config, paths) or ""),
     )
 
 

@@ -101,6 +101,8 @@ class _Up:
         result = self.result
         result.snapshot = self._require_snapshot()
         check_readable(result.snapshot)
+        # Before the layout: what reads a key is started anew when the key is another one.
+        write_secrets(self.session.config, list(self.images), self.session.paths)
         result.layout, result.defaults = decide_layout(
             self.session, self.resolved, result.snapshot, self.images
         )
@@ -155,7 +157,6 @@ class _Up:
     def _start_services(self, layout: Layout) -> None:
         session = self.session
         write_files(session.paths, render_files(session.config, list(layout.services)))
-        write_secrets(session.config, layout, session.paths)
         write_whole(session.paths.override, render_json(render_override(layout)))
         project = build_project(session, layout)
         gone = [name for name in self.resolved.running if name not in layout.services]
