@@ -67,13 +67,9 @@ def test_a_shared_gpu_gives_what_is_free_less_a_margin(total, free, value):
 def test_the_utilization_is_told_with_its_numbers():
     gpus = [build_gpu("NVIDIA GeForce RTX 4090", 24564 * MIB, 23028 * MIB)]
     (default,) = [
-        item
-        for item in choose_engine_defaults("cuda", {}, gpus=gpus)
-        if item.name == "gpu-memory-utilization"
+        item for item in choose_engine_defaults("cuda", {}, gpus=gpus) if item.name == "gpu-memory-utilization"
     ]
-    assert default.reason == (
-        "NVIDIA GeForce RTX 4090 has 22.5 of 24.0 GiB free, less 0.5 GiB for the desktop"
-    )
+    assert default.reason == ("NVIDIA GeForce RTX 4090 has 22.5 of 24.0 GiB free, less 0.5 GiB for the desktop")
 
 
 def test_of_several_gpus_the_tightest_decides():
@@ -81,13 +77,9 @@ def test_of_several_gpus_the_tightest_decides():
     assert names(choose_engine_defaults("cuda", {}, gpus=gpus, heads=64))["gpu-memory-utilization"] == 0.49
 
 
-@pytest.mark.parametrize(
-    "name", ["gpu-memory-utilization", "device-memory-utilization", "kv-cache-memory-bytes"]
-)
+@pytest.mark.parametrize("name", ["gpu-memory-utilization", "device-memory-utilization", "kv-cache-memory-bytes"])
 def test_a_size_that_the_user_set_in_any_way_stays(name):
-    assert "gpu-memory-utilization" not in names(
-        choose_engine_defaults("cuda", {name: 0.5}, gpus=[build_gpu()])
-    )
+    assert "gpu-memory-utilization" not in names(choose_engine_defaults("cuda", {name: 0.5}, gpus=[build_gpu()]))
 
 
 def test_gpus_of_one_kind_share_a_model_whose_heads_they_divide():

@@ -15,7 +15,7 @@ PLAN = Plan(
         Step("image engine", "build stack/engine:cpu-02", "no image of that recipe is here", ("image base",)),
         Step("model", "fetch acme/tiny", "its files are not on the shared volume"),
         Step("page cache", "read the weights into memory", "the engine is about to load them", ("model",)),
-        Step("services", "start engine", "engine is not running", ("image base", "image engine", "page cache")),
+        Step("services", "start engine", "engine is not running", ("image engine", "page cache")),
         Step("boot", "wait for the first token", "the engine is started", ("services", "not planned")),
     )
 )  # fmt: skip
@@ -24,7 +24,7 @@ TEXT = """\
 #2 image engine: build stack/engine:cpu-02 after #1, because no image of that recipe is here
 #3 model: fetch acme/tiny, because its files are not on the shared volume
 #4 page cache: read the weights into memory after #3, because the engine is about to load them
-#5 services: start engine after #1, #2, #4, because engine is not running
+#5 services: start engine after #2, #4, because engine is not running
 #6 boot: wait for the first token after #5, because the engine is started"""
 WAIT_SECONDS = 30
 

@@ -18,9 +18,7 @@ def choose(make_session):
 
     def call(toml="", *, services=ALL, remembered=None, running=None, taken=()):
         config = make_session(toml).config
-        return choose_ports(
-            config, services, remembered or {}, running or {}, lambda address, port: port not in taken
-        )
+        return choose_ports(config, services, remembered or {}, running or {}, lambda address, port: port not in taken)
 
     return call
 

@@ -24,9 +24,7 @@ def configure(**engine):
     """A configuration whose only service is the engine."""
     images = {"source": engine.pop("source", "auto")}
     off = {name: {"enabled": False} for name in ("prometheus", "grafana", "node-exporter", "dcgm-exporter")}
-    return StackConfig.model_validate(
-        {"engine": {"device": "cpu"} | engine, "images": images, "services": off}
-    )
+    return StackConfig.model_validate({"engine": {"device": "cpu"} | engine, "images": images, "services": off})
 
 
 def lock_engine(reference, source, digest=None):
@@ -149,11 +147,7 @@ def test_an_engine_that_was_built_from_the_wheel_is_found_again_without_asking_a
     # Everything else comes from a registry, as the lock has it.
     lock = Lock(
         images=lock.images
-        | {
-            "prometheus": LockedImage(
-                reference="docker.io/prom/prometheus:v3", digest=DIGEST, source="registry"
-            )
-        }
+        | {"prometheus": LockedImage(reference="docker.io/prom/prometheus:v3", digest=DIGEST, source="registry")}
     )
     config = configure(commit=COMMIT, accept="claimed")
     config = config.model_copy(
@@ -182,9 +176,7 @@ def test_a_named_engine_is_not_built_where_the_others_are():
     services = config.services.model_copy(
         update={"prometheus": config.services.prometheus.model_copy(update={"enabled": True})}
     )
-    lock = Lock(
-        images={"prometheus": LockedImage(reference="localhost/stack/prometheus:x", source="packages")}
-    )
+    lock = Lock(images={"prometheus": LockedImage(reference="localhost/stack/prometheus:x", source="packages")})
     world = World()
     needs = world.resolve(config.model_copy(update={"services": services}), lock).needs
     assert {name: need.action for name, need in needs.items()} == {"engine": "pull", "prometheus": "build"}
