@@ -225,3 +225,9 @@ def _translated(doing: str) -> Iterator[None]:
             message=known.cause if known else f"{doing} failed",
             hint=known.hint if known else None,
         ) from err
+
+
+def read_mounted_folders(client: docker.DockerClient, label: str) -> set[str]:
+    """Give the host's folders that containers with a label mount, whether they run or not."""
+    containers = client.containers.list(all=True, filters={"label": label}, ignore_removed=True)
+    return {mount["Source"] for item in containers for mount in item.attrs.get("Mounts", []) if "Source" in mount}

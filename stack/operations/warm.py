@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from stack.checks.gpus import read_gpus
+from stack.config.lock import LOCK_NAME, load_lock
+from stack.containers.daemon import read_mounted_folders
+from stack.containers.render import LABEL_PROJECT
 from stack.errors import ModelError
 from stack.models.ensure import ensure_snapshot
 from stack.models.hub import is_commit
 from stack.models.hub_access import is_hub_reachable, load_token
 from stack.models.reference import parse_model_reference
-from stack.models.snapshot import Snapshot
+from stack.models.snapshot import Snapshot, SnapshotKey
 from stack.models.verify import check_snapshot
-from stack.models.warm import PrunedFolder, prune, read_into_page_cache
+from stack.models.warm import PrunedFolder, list_snapshots, prune, read_into_page_cache
 from stack.operations.choices import Choice, choose_device, choose_model
 from stack.operations.session import Session, load_project_lock
 
@@ -71,8 +75,22 @@ def run_warm(session: Session, *, verify: bool, prune_others: bool) -> WarmResul
     if verify:
         _verify(session, snapshot)
     read = read_into_page_cache(snapshot, session.report)
-    pruned = tuple(prune(config.model.volume, {snapshot.key})) if prune_others else ()
+    pruned = tuple(prune(config.model.volume, _find_kept(session, snapshot))) if prune_others else ()
     return WarmResult(choice, snapshot, read, len(snapshot.files) if verify else 0, pruned)
+
+
+def _find_kept(session: Session, snapshot: Snapshot) -> set[SnapshotKey]:
+    """Give the snapshots that must stay: this one, those of any project's container, and those that a lock names."""
+    volume = session.config.model.volume
+    mounted = {Path(source) for source in read_mounted_folders(session.connect(), LABEL_PROJECT)}
+    locked = set()
+    for path in session.paths.state.parent.glob(f"*/{LOCK_NAME}"):
+        model = load_lock(path).model
+        if model is not None:
+            locked.add(model.revision)
+    return {snapshot.key} | {
+        item.key for item in list_snapshots(volume) if item.mount_root in mounted or item.revision in locked
+    }
 
 
 def _verify(session: Session, snapshot: Snapshot) -> None:

@@ -10,7 +10,7 @@ from stack.checks.smoke.scoring import is_refused, render_turn, score_tokens
 from stack.checks.smoke.target import Engine
 from stack.errors import ServiceApiError
 
-# After a complete answer the demo model gives its full stop and the end of its own template -0.3 nats; the templates of other
+# The demo model gives its own full stop and end of turn -0.6 nats after a complete answer; the templates of other
 # families (Llama 2, Llama 3, Gemma, Vicuna, Alpaca) get -5.1 at best. The best of three answers counts, as a
 # talkative model goes on after some.
 TURN_END_NATS = -4.0
