@@ -10,7 +10,7 @@ from pathlib import Path
 from stack.config.schema import StackConfig
 from stack.errors import CommandError, ServiceApiError
 from stack.operations.project import ProjectPaths
-from stack.telemetry.grafana_api import GrafanaApi
+from stack.telemetry.grafana_api import GrafanaApi, GrafanaLoginError
 
 API_KEY = "api_key"
 GATEWAY_KEY = "gateway_key"
@@ -61,6 +61,9 @@ def restore_grafana_login(
     Returns:
         What was done: `accepted`, `reset`, or a reason why neither.
 
+    Raises:
+        CommandError: The password could not be reset.
+
     Source:
         https://grafana.com/docs/grafana/latest/cli/#reset-admin-password (`--password-from-stdin`).
     """
@@ -72,17 +75,25 @@ def restore_grafana_login(
     try:
         api.fetch_dashboards()
         return "accepted"
+    except GrafanaLoginError:
+        _reset_grafana_password(container_id, password, run or _run)
     except ServiceApiError as err:
-        if "401" not in err.message:
-            return err.message
+        return err.message
+    try:
+        api.fetch_dashboards()
+    except ServiceApiError as err:
+        return f"after its password was reset: {err.message}"
+    return "reset"
+
+
+def _reset_grafana_password(container_id: str, password: str, run: Run) -> None:
     argv = ["docker", "exec", "-i", container_id, "grafana", "cli", "--homepath", "/usr/share/grafana"]
     argv += ["admin", "reset-admin-password", "--password-from-stdin"]
-    done = (run or _run)(argv, password + "\n")
+    done = run(argv, password + "\n")
     if done.returncode:
         raise CommandError(
             argv, done.returncode, done.stdout, done.stderr, message="resetting Grafana's password failed"
         )
-    return "reset"
 
 
 def _run(argv: Sequence[str], text: str) -> subprocess.CompletedProcess[str]:

@@ -20,6 +20,10 @@ _PASSWORD_HINT = "run `stack up`, which sets this project's password in Grafana"
 _Read = TypeVar("_Read")
 
 
+class GrafanaLoginError(ServiceApiError):
+    """Grafana answers, and refuses our user or password."""
+
+
 @dataclass(frozen=True)
 class GrafanaHealth:
     """What `/api/health` says: the state of its `database` (`ok`), its `version` and `commit`."""
@@ -168,7 +172,7 @@ class GrafanaApi:
         url = f"{self._base_url}{path}"
         response = self._ask(method, url, **request)
         if response.status_code == httpx2.codes.UNAUTHORIZED:
-            raise ServiceApiError(SERVICE, url, "Grafana refuses our password", hint=_PASSWORD_HINT)
+            raise GrafanaLoginError(SERVICE, url, "Grafana refuses our password", hint=_PASSWORD_HINT)
         check_status(response, SERVICE, url)
         return read_answer(parse_json(response, SERVICE, url), read, SERVICE, url)
 

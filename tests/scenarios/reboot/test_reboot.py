@@ -162,9 +162,7 @@ def test_an_engine_that_crashed_now_and_then_comes_back_all_the_same(
     eventually(lambda: answers(stack), 60, "an answer without any `stack up`")
 
 
-def test_an_engine_that_cannot_read_its_key_ends_its_loop_too(
-    make_private_stack: Make, fake_engine: str
-) -> None:
+def test_an_engine_that_cannot_read_its_key_ends_its_loop_too(make_private_stack: Make, fake_engine: str) -> None:
     config = render_config(fake_engine).replace("[engine]", "[engine]\napi-key = true")
     stack = make_private_stack("key", config)
     stack.run("up", "--no-smoke").demand()
