@@ -46,11 +46,13 @@ class GpuReport:
         gpus: The GPUs, empty where there are none or they cannot be asked.
         driver: The driver's version, or None.
         reason: Why `gpus` is empty, for a person.
+        has_device: Whether a GPU is on this machine at all, so that a driver would help.
     """
 
     gpus: tuple[Gpu, ...] = ()
     driver: str | None = None
     reason: str = ""
+    has_device: bool = True
 
 
 def read_gpus(nvml: Any = None, pci: Path = Path("/sys/bus/pci/devices")) -> GpuReport:
@@ -67,7 +69,7 @@ def read_gpus(nvml: Any = None, pci: Path = Path("/sys/bus/pci/devices")) -> Gpu
     except nvml.NVMLError as err:
         if has_nvidia_device(pci):
             return GpuReport(reason=f"an NVIDIA GPU is here, but its driver does not answer ({err})")
-        return GpuReport(reason="no NVIDIA GPU on this machine")
+        return GpuReport(reason="no NVIDIA GPU on this machine", has_device=False)
     try:
         driver = _text(nvml.nvmlSystemGetDriverVersion())
         gpus = tuple(_read_gpu(nvml, index) for index in range(nvml.nvmlDeviceGetCount()))

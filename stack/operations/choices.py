@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from stack.checks.gpus import Gpu, GpuReport, describe_unfit, find_unfit_reason, is_fit
+from stack.checks.gpus import MIN_DRIVER_MAJOR, Gpu, GpuReport, describe_unfit, find_unfit_reason, is_fit
 from stack.config.schema import StackConfig
 from stack.errors import HostError
 from stack.models.defaults import choose_default_model
@@ -57,9 +57,7 @@ class DeviceChoice:
         return self.choice.value
 
 
-def choose_device(
-    config: StackConfig, report: GpuReport, has_gpu_runtime: Callable[[], bool]
-) -> DeviceChoice:
+def choose_device(config: StackConfig, report: GpuReport, has_gpu_runtime: Callable[[], bool]) -> DeviceChoice:
     """Choose the device.
 
     Args:
@@ -75,17 +73,27 @@ def choose_device(
         return DeviceChoice(Choice("engine.device", "cpu", '`engine.device = "cpu"` asks for it', False))
     problem = find_unfit_reason(report)
     if problem is None and not has_gpu_runtime():
-        problem = (
-            "the Docker daemon has no NVIDIA runtime and no CDI device (install the NVIDIA container toolkit)"
-        )
+        problem = "the Docker daemon has no NVIDIA runtime and no CDI device (install the NVIDIA container toolkit)"
     if problem is None:
         return _take_gpus(config, report, is_automatic=asked == "auto")
     if asked == "cuda":
         raise HostError(
             f'`engine.device = "cuda"` cannot be had: {problem}',
-            hint="`./scripts/up` installs the NVIDIA container toolkit; `--device cpu` serves without a GPU",
+            hint=_hint_at_cuda(report),
         )
     return DeviceChoice(Choice("engine.device", "cpu", problem))
+
+
+def _hint_at_cuda(report: GpuReport) -> str:
+    """Give what helps: the toolkit only where nothing but the toolkit is missing, a driver only beside a GPU."""
+    if find_unfit_reason(report) is None:
+        return "`./scripts/up` installs the NVIDIA container toolkit; `--device cpu` serves without a GPU"
+    if report.has_device and (not report.gpus or any(is_fit(gpu) for gpu in report.gpus)):
+        return (
+            f"install NVIDIA's driver {MIN_DRIVER_MAJOR} or newer and see that `nvidia-smi` lists the GPU; "
+            "`--device cpu` serves without it"
+        )
+    return "`--device cpu` serves on this machine"
 
 
 def _take_gpus(config: StackConfig, report: GpuReport, *, is_automatic: bool) -> DeviceChoice:
@@ -96,9 +104,7 @@ def _take_gpus(config: StackConfig, report: GpuReport, *, is_automatic: bool) ->
         return DeviceChoice(_cuda(gpus, report, is_automatic), gpus, tuple(str(name) for name in asked))
     if isinstance(asked, int):
         if asked > len(fit):
-            raise HostError(
-                f"`engine.devices = {asked}`, but {len(fit)} GPUs of this machine are fit for vLLM"
-            )
+            raise HostError(f"`engine.devices = {asked}`, but {len(fit)} GPUs of this machine are fit for vLLM")
         return _take(fit[:asked], report, is_automatic)
     problem = find_parallel_problem(fit, 0) if len(fit) > 1 else None
     if problem and "tensor-parallel-size" not in config.engine.args:
@@ -108,9 +114,7 @@ def _take_gpus(config: StackConfig, report: GpuReport, *, is_automatic: bool) ->
     return _take(fit, report, is_automatic)
 
 
-def _take(
-    gpus: tuple[Gpu, ...], report: GpuReport, is_automatic: bool, warnings: tuple[str, ...] = ()
-) -> DeviceChoice:
+def _take(gpus: tuple[Gpu, ...], report: GpuReport, is_automatic: bool, warnings: tuple[str, ...] = ()) -> DeviceChoice:
     devices = tuple(str(gpu.index) for gpu in gpus)
     return DeviceChoice(_cuda(gpus, report, is_automatic), gpus, devices, warnings)
 
@@ -127,9 +131,7 @@ def _find_gpu(report: GpuReport, name: str) -> Gpu:
 
 def _cuda(gpus: tuple[Gpu, ...], report: GpuReport, is_automatic: bool) -> Choice:
     names = ", ".join(gpu.name for gpu in gpus)
-    reason = (
-        f"{names} with driver {report.driver}" if is_automatic else '`engine.device = "cuda"` asks for it'
-    )
+    reason = f"{names} with driver {report.driver}" if is_automatic else '`engine.device = "cuda"` asks for it'
     return Choice("engine.device", "cuda", reason, is_automatic)
 
 

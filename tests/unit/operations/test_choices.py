@@ -68,6 +68,29 @@ def test_cuda_that_was_asked_for_is_had_or_refused_and_never_replaced(choose, bo
     assert "--device cpu" in caught.value.hint
 
 
+@pytest.mark.parametrize(
+    ("boards", "options", "helps"),
+    [
+        ((), {"init_error": "NVML Shared Library Not Found"}, set()),
+        ((GTX_1080,), {}, set()),
+        ((RTX_4090,), {"has_runtime": False}, {"toolkit"}),
+        ((RTX_4090,), {"driver": "535.1"}, {"driver"}),
+    ],
+)
+def test_the_hint_names_only_what_would_help(choose, boards, options, helps):
+    with pytest.raises(HostError) as caught:
+        choose('[engine]\ndevice = "cuda"\n', *boards, **options)
+    assert {word for word in ("toolkit", "driver") if word in caught.value.hint} == helps
+
+
+def test_beside_a_gpu_without_a_driver_the_hint_names_the_driver(make_session):
+    config = make_session('[engine]\ndevice = "cuda"\n').config
+    report = GpuReport(reason="an NVIDIA GPU is here, but its driver does not answer (Driver Not Loaded)")
+    with pytest.raises(HostError) as caught:
+        choose_device(config, report, lambda: False)
+    assert "driver 580 or newer" in caught.value.hint
+
+
 def test_cuda_that_was_asked_for_says_so(choose):
     found = choose('[engine]\ndevice = "cuda"\n', H100)
     assert str(found.choice) == 'engine.device = cuda: `engine.device = "cuda"` asks for it'
