@@ -78,7 +78,7 @@ def test_a_volume_that_was_copied_is_hashed_once_and_then_trusted(hub, ensure, t
     assert any("files hashed, 0 changed" in event.text for event in events)
     events.clear()
     assert ensure(**settings) == snapshot
-    assert [event.state for event in events] == ["done"]
+    assert [event.state for event in events] == ["skipped"]
     assert hub.requests == []
 
 
