@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import logging
 import os
@@ -14,6 +15,8 @@ import click
 
 from stack import __version__
 from stack.errors import EXIT_INTERRUPTED, StackError
+
+EXIT_USAGE = 2
 
 _COMMANDS = {
     "up": "Bring the stack up: serve, watch and test a model",
@@ -49,15 +52,22 @@ class _LazyGroup(click.Group):
             return None
         return importlib.import_module(f"stack.cli.{cmd_name}").command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        nearest = difflib.get_close_matches(args[0], _COMMANDS, n=1)
+        if args[0] not in _COMMANDS and not ctx.resilient_parsing:
+            near = f"; the nearest is `{nearest[0]}`" if nearest else ""
+            raise click.UsageError(f"`{args[0]}` is no command{near}", ctx)
+        return super().resolve_command(ctx, args)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         # The help must not import every command to learn its first sentence.
         with formatter.section("Commands"):
             formatter.write_dl(list(_COMMANDS.items()))
 
 
-@click.group(
-    cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
-)
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="stack")
 @click.option("-v", "--verbose", count=True, help="Say more; twice shows every process that is run")
 @click.option("-q", "--quiet", count=True, help="Say less; twice only errors")
@@ -69,9 +79,7 @@ class _LazyGroup(click.Group):
     help="stack.toml to use; also behind a command",
 )
 @click.pass_context
-def cli(
-    context: click.Context, verbose: int, quiet: int, root_project: str | None, root_config: Path | None
-) -> None:
+def cli(context: click.Context, verbose: int, quiet: int, root_project: str | None, root_config: Path | None) -> None:
     """Turn this workstation into a local vLLM inference service that can be trusted."""
     from stack.console import Console
 
@@ -89,9 +97,12 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         # Without its standalone mode click gives the code of an `Exit` back instead of raising it.
         code = cli.main(args=arguments, prog_name="stack", standalone_mode=False)
-    except click.ClickException as err:
+    except click.exceptions.NoArgsIsHelpError as err:
         err.show()
-        sys.exit(2)
+        sys.exit(EXIT_USAGE)
+    except click.ClickException as err:
+        _show(_translate(err))
+        sys.exit(EXIT_USAGE)
     except (KeyboardInterrupt, click.exceptions.Abort):
         sys.stderr.write("interrupted; `stack up` continues from here\n")
         _leave(EXIT_INTERRUPTED)
@@ -100,6 +111,12 @@ def main(arguments: list[str] | None = None) -> None:
         _leave(err.exit_code)
     if isinstance(code, int) and code:
         _leave(code)
+
+
+def _translate(err: click.ClickException) -> StackError:
+    context = err.ctx if isinstance(err, click.UsageError) else None
+    hint = f"`{context.command_path} --help` shows what can be said" if context is not None else None
+    return StackError(err.format_message().rstrip("."), hint=hint)
 
 
 def _show(err: StackError) -> None:
