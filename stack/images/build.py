@@ -5,72 +5,61 @@ Both are no-ops when the image is already here under the tag that its recipe giv
 
 from __future__ import annotations
 
-import logging
-import os
 import re
 import shlex
 import shutil
-import subprocess
-import tempfile
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 
 import docker
-from docker.errors import ImageNotFound
+import requests
+from docker.errors import DockerException, ImageNotFound
 
-from stack.errors import CommandError, HostError
+from stack.errors import HostError, ImageError
+from stack.images.build_context import BuildSettings, write_context
+from stack.images.build_runs import BuildRuns
 from stack.images.recipe import BaseRecipe, ImageRecipe
 from stack.progress import ProgressEvent, Report
 
-logger = logging.getLogger(__name__)
-
 _STEP = re.compile(r"^#\d+ \[(?:[^\]]*?)(\d+/\d+)\] (.*)")
 _OUTPUT = re.compile(r"^#\d+ \d+\.\d+ +(\S.*)")
+_WORTH_TELLING = ("Downloading", "Installing", "Collecting", "Get:", "Setting up", "Unpacking")
 _PROXIES = ("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
 
 
-@dataclass(frozen=True)
-class BuildSettings:
-    """What of this machine a build needs, and must not leave a trace of in the image.
-
-    Attributes:
-        ca_bundle: A file of certificates to trust (a corporate proxy's), or None.
-        find_links: A folder of wheels that pip may take instead of asking an index, or None.
-        pip_index_url: A package mirror, or None for PyPI.
-        environ: The caller's environment, for proxy settings.
-    """
-
-    ca_bundle: Path | None
-    find_links: Path | None
-    pip_index_url: str | None
-    environ: Mapping[str, str]
-
-
-def find_ca_bundle(environ: Mapping[str, str]) -> Path | None:
-    """Give the certificate file that this user's tools trust, by the usual variables, else the system's."""
-    names = ("PIP_CERT", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
-    candidates = [environ[name] for name in names if environ.get(name)] + [
-        "/etc/ssl/certs/ca-certificates.crt"
-    ]
-    return next((Path(name) for name in candidates if Path(name).is_file()), None)
-
-
 def is_image_here(client: docker.DockerClient, tag: str) -> bool:
-    """Tell whether the daemon has an image of that name."""
+    """Tell whether the daemon has an image of that name.
+
+    Raises:
+        ImageError: The daemon does not answer.
+    """
     try:
         client.images.get(tag)
     except ImageNotFound:
         return False
+    except (DockerException, requests.RequestException) as err:
+        raise ImageError(f"the Docker engine cannot be asked for `{tag}`: {err}") from err
     return True
 
 
 def ensure_base_image(
-    client: docker.DockerClient, recipe: BaseRecipe, environ: Mapping[str, str], report: Report
+    client: docker.DockerClient,
+    recipe: BaseRecipe,
+    environ: Mapping[str, str],
+    report: Report,
+    *,
+    ca_bundle: Path | None = None,
+    runs: BuildRuns | None = None,
 ) -> str:
     """Make the Debian base if it is not here, and give its tag.
+
+    Args:
+        client: The daemon.
+        recipe: What the base is made of.
+        environ: The caller's environment.
+        report: Told what is done.
+        ca_bundle: Certificates to trust for a mirror that is asked by https; None leaves that to apt.
+        runs: What the build is a part of.
 
     Raises:
         HostError: mmdebstrap is missing.
@@ -79,106 +68,71 @@ def ensure_base_image(
     task = f"build {recipe.tag.rpartition(':')[0]}"
     if is_image_here(client, recipe.tag):
         return recipe.tag
-    if shutil.which("mmdebstrap") is None:
+    if shutil.which("mmdebstrap", path=environ.get("PATH")) is None:
         raise HostError(
             "building images from packages needs `mmdebstrap`, which is not installed",
             hint="sudo apt-get install mmdebstrap uidmap fakechroot fakeroot",
         )
-    with tempfile.TemporaryDirectory(prefix="stack-base-") as folder:
-        archive = Path(folder, "base.tar")
-        argv = ["mmdebstrap", "--variant=minbase", f"--include={','.join(recipe.include)}"]
-        # Without root mmdebstrap takes user namespaces where they are open, else fakechroot, which cannot
-        # enter a suite whose libc is older than this machine's.
-        argv += [recipe.suite, str(archive), recipe.mirror]
-        _run_logged(argv, task, report, dict(environ))
+    runs = runs or BuildRuns()
+    with runs.folder() as folder:
+        archive = folder / "base.tar"
+        # The user that mmdebstrap becomes in its own name space must be let through to the archive's folder.
+        folder.chmod(0o755)
+        runs.run(build_base_command(recipe, archive, ca_bundle), task, report, environ, _shorten)
         report(ProgressEvent(task, "importing the root filesystem"))
-        repository, _, tag = recipe.tag.partition(":")
-        client.api.import_image_from_file(str(archive), repository=repository, tag=tag)
+        runs.run(["docker", "import", str(archive), recipe.tag], task, report, environ, lambda line: None)
     report(ProgressEvent(task, recipe.tag, state="done"))
     return recipe.tag
 
 
-def build_image(recipe: ImageRecipe, settings: BuildSettings, report: Report) -> str:
+def build_base_command(recipe: BaseRecipe, archive: Path, ca_bundle: Path | None) -> list[str]:
+    """Give the command that makes the base's root filesystem.
+
+    Without root mmdebstrap takes user namespaces where they are open, else fakechroot, which cannot enter a suite
+    whose libc is older than this machine's.
+    """
+    argv = ["mmdebstrap", "--variant=minbase", f"--include={','.join(recipe.include)}"]
+    if ca_bundle is not None and recipe.mirror.startswith("https:"):
+        # Only for the time of the build: in the image that path means nothing.
+        setting = f'Acquire::https::CAInfo "{ca_bundle}";'
+        name = '"$1/etc/apt/apt.conf.d/98stack"'
+        argv += [f"--setup-hook=echo {shlex.quote(setting)} > {name}", f"--customize-hook=rm {name}"]
+    return [*argv, recipe.suite, str(archive), recipe.mirror]
+
+
+def build_image(recipe: ImageRecipe, settings: BuildSettings, report: Report, *, runs: BuildRuns | None = None) -> str:
     """Build an image on a base that is already here, and give its tag.
 
     Raises:
         CommandError: The build failed; the last lines of its output are the detail.
     """
     task = f"build {recipe.tag.rpartition(':')[0]}"
-    with _build_context(recipe, settings) as context:
-        argv, environ = build_command(recipe, settings, context)
-        _run_logged(argv, task, report, environ)
+    runs = runs or BuildRuns()
+    with runs.folder() as context:
+        secrets = write_context(context, recipe, settings)
+        argv, environ = build_command(recipe, settings, context, secrets)
+        runs.run(argv, task, report, environ, parse_build_line)
     report(ProgressEvent(task, recipe.tag, state="done"))
     return recipe.tag
 
 
 def build_command(
-    recipe: ImageRecipe, settings: BuildSettings, context: Path
+    recipe: ImageRecipe, settings: BuildSettings, context: Path, secrets: Mapping[str, Path]
 ) -> tuple[list[str], dict[str, str]]:
     """Give the command that builds a context, and its environment.
 
-    What comes from the caller's machine (proxies, package indexes) may hold a password: docker takes it from
-    the environment, so that neither the process list nor our log shows it.
+    A proxy of the caller may hold a password: docker takes it from the environment, so that neither the process
+    list nor our log shows it, and BuildKit keeps these names out of the image's history.
     """
-    own = {name: settings.environ[name] for name in _PROXIES if settings.environ.get(name)}
-    if recipe.service == "engine":
-        own |= _read_indexes(settings)
+    proxies = {name: settings.environ[name] for name in _PROXIES if settings.environ.get(name)}
     argv = ["docker", "buildx", "build", "--progress", "plain", "--load", "--tag", recipe.tag]
     for name, value in sorted((dict(recipe.arguments) | {"BASE": recipe.base.tag}).items()):
         argv += ["--build-arg", f"{name}={value}"]
-    for name in sorted(own):
+    for name in sorted(proxies):
         argv += ["--build-arg", name]
-    argv += ["--secret", f"id=ca_bundle,src={settings.ca_bundle or context / 'empty'}"]
-    argv += ["--secret", f"id=apt_conf,src={context / 'apt.conf'}", str(context)]
-    return argv, {**settings.environ, **own, "DOCKER_BUILDKIT": "1"}
-
-
-def _read_indexes(settings: BuildSettings) -> dict[str, str]:
-    names = ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL")
-    found = {name: settings.environ.get(name, "") for name in names}
-    if settings.pip_index_url:
-        found["PIP_INDEX_URL"] = settings.pip_index_url
-    # A folder of this machine is not there in the build.
-    return {name: value for name, value in found.items() if value and not value.startswith("file:")}
-
-
-@contextmanager
-def _build_context(recipe: ImageRecipe, settings: BuildSettings) -> Iterator[Path]:
-    # Wheels go in by hard link where the file system allows it: named build contexts would be neater, but
-    # Engine 20.10's BuildKit front end refuses them ("unsupported frontend capability").
-    with tempfile.TemporaryDirectory(prefix="stack-build-") as folder:
-        context = Path(folder)
-        for path in recipe.folder.iterdir():
-            if path.is_file():
-                shutil.copy2(path, context / path.name)
-        (context / "empty").touch()
-        (context / "apt.conf").write_text(render_apt_conf(settings.environ))
-        links = context / "find-links"
-        links.mkdir()
-        wheels = (
-            settings.find_links.glob("*.whl") if settings.find_links and recipe.service == "engine" else ()
-        )
-        for wheel in wheels:
-            try:
-                os.link(wheel, links / wheel.name)
-            except OSError:
-                shutil.copy2(wheel, links / wheel.name)
-        (context / ".dockerignore").write_text("empty\napt.conf\n.dockerignore\n")
-        yield context
-
-
-def render_apt_conf(environ: Mapping[str, str]) -> str:
-    """Give apt's settings for a build: retries, the certificates to trust, and the proxies of the caller."""
-    lines = [
-        'Acquire::Retries "4";',
-        'Acquire::https::CAInfo "/run/secrets/ca_bundle";',
-        'Dpkg::Use-Pty "0";',
-    ]
-    for scheme in ("http", "https"):
-        proxy = environ.get(f"{scheme}_proxy") or environ.get(f"{scheme.upper()}_PROXY")
-        if proxy:
-            lines.append(f'Acquire::{scheme}::Proxy "{proxy}";')
-    return "\n".join(lines) + "\n"
+    for name, path in secrets.items():
+        argv += ["--secret", f"id={name},src={path}"]
+    return [*argv, str(context)], {**settings.environ, "DOCKER_BUILDKIT": "1"}
 
 
 def parse_build_line(line: str) -> str | None:
@@ -187,40 +141,8 @@ def parse_build_line(line: str) -> str | None:
     if step:
         return f"step {step[1]}: {step[2][:60]}"
     output = _OUTPUT.match(line)
-    if output and output[1].startswith(
-        ("Downloading", "Installing", "Collecting", "Get:", "Setting up", "Unpacking")
-    ):
-        return output[1][:72]
-    return None
+    return output[1][:72] if output and output[1].startswith(_WORTH_TELLING) else None
 
 
-def _run_logged(argv: list[str], task: str, report: Report, environ: dict[str, str]) -> None:
-    started = time.monotonic()
-    logger.debug("run %s", shlex.join(argv))
-    tail: list[str] = []
-    report(ProgressEvent(task, f"{argv[0]} started"))
-    process = subprocess.Popen(
-        argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", env=environ
-    )
-    try:
-        assert process.stdout is not None
-        for line in process.stdout:
-            tail = [*tail[-60:], line.rstrip()]
-            said = parse_build_line(line) if argv[0] == "docker" else line.strip()[:72]
-            if said:
-                report(ProgressEvent(task, said))
-        returncode = process.wait()
-    except BaseException:
-        process.terminate()
-        process.wait()
-        raise
-    if returncode:
-        raise CommandError(
-            argv[:3],
-            returncode,
-            stderr="\n".join(tail),
-            duration_seconds=time.monotonic() - started,
-            message=f"{task} failed",
-            hint="check that the package registries answer from a container (proxy, CA bundle: `[images]`), "
-            "then run it again",
-        )
+def _shorten(line: str) -> str:
+    return line.strip()[:72]

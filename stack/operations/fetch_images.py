@@ -7,17 +7,18 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import docker
-import httpx2
 
 from stack.errors import CommandError, ImageError
-from stack.images.build import BuildSettings, build_image, ensure_base_image, find_ca_bundle
+from stack.images.build import build_image, ensure_base_image
+from stack.images.build_context import BuildSettings, build_settings
+from stack.images.build_runs import BuildRuns
 from stack.images.pull import MovedTag, PulledImage, Puller
 from stack.images.recipe import build_base_recipe
 from stack.images.registry import Registry
 from stack.operations.needs import ImageNeed
+from stack.operations.pinned_engine import open_http
 from stack.operations.resolve import Resolved, machine_platform
 from stack.operations.session import Session
 from stack.progress import ProgressEvent
@@ -69,6 +70,7 @@ class ImageFetcher:
         self._client = client
         self._resolved = resolved
         self._fetched: dict[str, FetchedImage] = {}
+        self._runs = BuildRuns()
         # BuildKit shares the cores and the network between builds anyway: one at a time shows an honest
         # progress.
         self._building = threading.Lock()
@@ -89,12 +91,23 @@ class ImageFetcher:
 
     def build_base(self) -> None:
         """Make the Debian base that builds start from."""
-        config = self._session.config.images
+        session, config = self._session, self._session.config.images
         recipe = build_base_recipe(config.debian_suite, config.debian_mirror)
         self._retry(
-            "image base",
-            lambda: ensure_base_image(self._client, recipe, self._session.environ, self._session.report),
+            "base",
+            lambda: ensure_base_image(
+                self._client,
+                recipe,
+                session.environ,
+                session.report,
+                ca_bundle=config.ca_bundle,
+                runs=self._runs,
+            ),
         )
+
+    def stop(self) -> None:
+        """End the builds that run, for whoever is interrupted; pulls end with our process."""
+        self._runs.stop()
 
     def fetched(self, service: str) -> FetchedImage:
         """Give what is known of a service's image."""
@@ -112,11 +125,8 @@ class ImageFetcher:
     def _pull(self, need: ImageNeed) -> FetchedImage:
         assert need.wanted is not None
         config = self._session.config.images
-        verify = str(config.ca_bundle) if config.ca_bundle else True
-        with httpx2.Client(verify=verify) as http:
-            registry = Registry(
-                http, timeout_seconds=max(30.0, config.timeout_seconds), retries=config.retries
-            )
+        with open_http(config) as http:
+            registry = Registry(http, timeout_seconds=config.timeout_seconds, retries=config.retries)
             puller = Puller(self._client, registry, config.mirror, machine_platform(), config.retries)
             moved_tag: MovedTag = "tell" if need.is_locked else "stop"
             pulled = puller.pull(
@@ -130,18 +140,21 @@ class ImageFetcher:
 
     def _build(self, need: ImageNeed) -> FetchedImage:
         assert need.recipe is not None
-        recipe, config = need.recipe, self._session.config.images
-        find_links = config.pip_find_links or self._session.environ.get("PIP_FIND_LINKS")
-        settings = BuildSettings(
-            ca_bundle=config.ca_bundle or find_ca_bundle(self._session.environ),
-            find_links=Path(find_links) if find_links and "://" not in str(find_links) else None,
-            pip_index_url=config.pip_index_url,
-            environ=self._session.environ,
-        )
+        recipe, settings = need.recipe, self._settings()
         with self._building:
-            self._retry(need.service, lambda: build_image(recipe, settings, self._session.report))
+            self._retry(need.service, lambda: build_image(recipe, settings, self._session.report, runs=self._runs))
         image = self._client.images.get(recipe.tag)
         return FetchedImage(need, recipe.tag, str(image.id), None)
+
+    def _settings(self) -> BuildSettings:
+        config = self._session.config.images
+        return build_settings(
+            self._session.environ,
+            ca_bundle=config.ca_bundle,
+            index_url=config.pip_index_url,
+            find_links=config.pip_find_links,
+            retries=config.retries,
+        )
 
     def _retry(self, task: str, build: Callable[[], object]) -> None:
         retries = self._session.config.images.retries

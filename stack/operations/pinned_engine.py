@@ -38,10 +38,12 @@ class NoCommitImageError(ImageError):
 
 
 def open_http(config: ImagesConfig) -> httpx2.Client:
-    """Open a client that trusts what the configuration says."""
+    """Open a client that trusts `images.ca-bundle` beside what this machine trusts."""
     if config.ca_bundle is None:
         return httpx2.Client()
-    return httpx2.Client(verify=ssl.create_default_context(cafile=str(config.ca_bundle)))
+    trusted = ssl.create_default_context()
+    trusted.load_verify_locations(cafile=str(config.ca_bundle))
+    return httpx2.Client(verify=trusted)
 
 
 def find_commit_image(commit: str, device: Device, config: ImagesConfig) -> WantedImage:
@@ -99,9 +101,7 @@ def ask_references(
     return {reference: found.get(reference, silent) for reference in references}
 
 
-def select_image(
-    commit: str, device: Device, answers: Mapping[ImageReference, str | ImageError]
-) -> WantedImage:
+def select_image(commit: str, device: Device, answers: Mapping[ImageReference, str | ImageError]) -> WantedImage:
     """Take the first reference that has a digest.
 
     Raises:
@@ -119,13 +119,9 @@ def select_image(
         "`--images packages --accept claimed`"
     )
     if any(isinstance(answer, MissingImageError) for answer in answers.values()):
-        hint += (
-            "\nupstream has images of releases and nightlies only, and deletes nightly tags after two weeks"
-        )
+        hint += "\nupstream has images of releases and nightlies only, and deletes nightly tags after two weeks"
     else:
-        hint += (
-            "\nwhere a registry could not be asked, check the network, or name a mirror in `images.mirror`"
-        )
+        hint += "\nwhere a registry could not be asked, check the network, or name a mirror in `images.mirror`"
     raise NoCommitImageError("\n".join(lines), hint=hint)
 
 

@@ -97,7 +97,12 @@ class _Up:
     def run(self) -> UpResult:
         fetches = [step for step in self.plan.steps if step.name not in ("services", "boot")]
         actions = {step.name: self._build_action(step.name) for step in fetches}
-        run_plan(fetches, actions)
+        try:
+            run_plan(fetches, actions)
+        except KeyboardInterrupt:
+            # The threads that wait for builds do not hear of it.
+            self.fetcher.stop()
+            raise
         result = self.result
         result.snapshot = self._require_snapshot()
         check_readable(result.snapshot)

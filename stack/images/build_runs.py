@@ -1,0 +1,220 @@
+"""The programs that build images: heard line by line, and stopped with everything that they started and left.
+
+An interrupt ends our process while threads still wait for a build; what they run and where they work is kept
+here, so that whoever is interrupted can end it (`BuildRuns.stop`). Folders that a killed process left behind are
+found by the next build: nobody holds the lock on them any more.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import tempfile
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from stack.errors import CommandError
+from stack.progress import ProgressEvent, Report
+
+logger = logging.getLogger(__name__)
+
+PREFIX = "stack-build-"
+
+_TAIL_LINES = 60
+# mmdebstrap takes its root filesystem away when it is told to end.
+_GRACE_SECONDS = 10.0
+# A folder is not locked in the moment in which it is made.
+_NEW_SECONDS = 60.0
+
+_HINTS = (
+    (
+        r"[Nn]o space left on device",
+        "make room: `docker system df` shows what takes it, `docker builder prune` frees old builds' leavings",
+    ),
+    (
+        r"CERTIFICATE_VERIFY_FAILED|certificate verif\w+ failed|certificate is NOT trusted|unknown authority|"
+        r"Could not load certificates",
+        "behind a proxy that inspects TLS, name its certificates in `images.ca-bundle`",
+    ),
+    (
+        r"'buildx' is not a docker command|unknown (?:command|flag): .*(?:buildx|--progress)",
+        "building needs Docker's buildx: `./scripts/up` installs it, or see https://docs.docker.com/go/buildx/",
+    ),
+    (
+        r"No matching distribution found for",
+        "no package index has that version for this Python and processor: check `engine.version`, "
+        "`images.pip-index-url` and `images.pip-find-links`",
+    ),
+    (
+        r"newuidmap|newgidmap|unable to pick chroot mode|E: .*(?:fakechroot|unshare)",
+        "this user cannot make a root filesystem: `sudo apt-get install uidmap fakechroot fakeroot`",
+    ),
+)
+_OTHERWISE = (
+    "check that the package registries answer from a container (proxy, CA bundle, mirrors: `[images]`), "
+    "then run it again"
+)
+
+
+class BuildRuns:
+    """What builds of this process are doing; its methods may run side by side.
+
+    Args:
+        clock: Seconds that only grow.
+    """
+
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._processes: set[subprocess.Popen[str]] = set()
+        self._folders: set[Path] = set()
+        self._is_stopped = False
+
+    def run(
+        self,
+        argv: Sequence[str],
+        task: str,
+        report: Report,
+        environ: Mapping[str, str],
+        parse_line: Callable[[str], str | None],
+    ) -> None:
+        """Run a program to its end and report what it says.
+
+        Args:
+            argv: The program and its arguments; never a secret.
+            task: The task's name in reports.
+            report: Told every line that `parse_line` makes something of.
+            environ: The program's whole environment.
+            parse_line: Gives what a line is worth telling, or None.
+
+        Raises:
+            CommandError: It failed, or was stopped; the last lines of its output are the detail.
+        """
+        started = self._clock()
+        report(ProgressEvent(task, f"{argv[0]} started"))
+        process = self._start(argv, environ)
+        tail: deque[str] = deque(maxlen=_TAIL_LINES)
+        assert process.stdout is not None
+        try:
+            for line in process.stdout:
+                tail.append(line.rstrip())
+                said = parse_line(line)
+                if said:
+                    report(ProgressEvent(task, said))
+            returncode = process.wait()
+        except BaseException:
+            _end([process], self._clock)
+            raise
+        finally:
+            process.stdout.close()
+            with self._lock:
+                self._processes.discard(process)
+        seconds = self._clock() - started
+        logger.debug("run %s: status %d after %.1f s", shlex.join(argv), returncode, seconds)
+        if returncode:
+            output = "\n".join(tail)
+            raise CommandError(
+                argv[:3],
+                returncode,
+                stderr=output,
+                duration_seconds=seconds,
+                message=f"{task} failed",
+                hint=explain_failure(output),
+            )
+
+    @contextmanager
+    def folder(self) -> Iterator[Path]:
+        """Give an empty folder of this user, gone when the block ends or the builds are stopped."""
+        sweep_folders(Path(tempfile.gettempdir()))
+        path = Path(tempfile.mkdtemp(prefix=PREFIX))
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        with self._lock:
+            self._folders.add(path)
+        try:
+            yield path
+        finally:
+            shutil.rmtree(path, ignore_errors=True)
+            os.close(descriptor)
+            with self._lock:
+                self._folders.discard(path)
+
+    def stop(self) -> None:
+        """End every program with all that it started, and take its folder away; nothing starts after that."""
+        with self._lock:
+            self._is_stopped = True
+            processes, folders = list(self._processes), list(self._folders)
+        _end(processes, self._clock)
+        for folder in folders:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _start(self, argv: Sequence[str], environ: Mapping[str, str]) -> subprocess.Popen[str]:
+        with self._lock:
+            if self._is_stopped:
+                raise CommandError(argv[:3], -signal.SIGTERM, message="stopped before it began")
+            # A process group of its own: its children end with it, and a Ctrl-C reaches it through `stop` only.
+            process = subprocess.Popen(
+                list(argv),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                errors="replace",
+                env=dict(environ),
+                process_group=0,
+            )
+            self._processes.add(process)
+        return process
+
+
+def explain_failure(output: str) -> str:
+    """Give what to do about a failed build, by what it said last."""
+    return next((hint for pattern, hint in _HINTS if re.search(pattern, output)), _OTHERWISE)
+
+
+def sweep_folders(parent: Path) -> None:
+    """Take away what builds left that were killed: folders of this user that nobody holds."""
+    for path in parent.glob(f"{PREFIX}*"):
+        try:
+            status = path.lstat()
+            if status.st_uid != os.geteuid() or time.time() - status.st_ctime < _NEW_SECONDS:
+                continue
+            descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        except OSError:
+            continue
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(path, ignore_errors=True)
+        except BlockingIOError:
+            continue
+        finally:
+            os.close(descriptor)
+
+
+def _end(processes: Sequence[subprocess.Popen[str]], clock: Callable[[], float]) -> None:
+    for process in processes:
+        _signal(process, signal.SIGTERM)
+    deadline = clock() + _GRACE_SECONDS
+    for process in processes:
+        try:
+            process.wait(max(0.0, deadline - clock()))
+        except subprocess.TimeoutExpired:
+            _signal(process, signal.SIGKILL)
+            process.wait()
+
+
+def _signal(process: subprocess.Popen[str], number: int) -> None:
+    try:
+        os.killpg(process.pid, number)
+    except (ProcessLookupError, PermissionError):
+        logger.debug("process group %d has ended already", process.pid)
