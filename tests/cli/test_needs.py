@@ -63,9 +63,7 @@ def test_a_grafana_test_is_skipped_unless_an_image_is_named(run_session):
 
 
 def test_a_test_that_needs_nothing_runs_whatever_is_demanded(run_session):
-    code, said = run_session(
-        "def test_it(): pass\n", DOCKER_HOST="unix:///nonexistent", STACK_REQUIRE="docker"
-    )
+    code, said = run_session("def test_it(): pass\n", DOCKER_HOST="unix:///nonexistent", STACK_REQUIRE="docker")
     assert code == 0
     assert "1 passed" in said
 
