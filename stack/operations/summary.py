@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 
 from stack.checks.finding import Report
-from stack.console import format_duration, render_table
+from stack.console_lines import format_duration, render_table
 from stack.operations.access import API_KEY, demands_key
 from stack.operations.outcome import UpResult
 from stack.operations.plan_up import container_stamp
