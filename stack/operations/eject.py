@@ -74,7 +74,7 @@ def _write(session: Session, layout: Layout, snapshot: Snapshot, folder: Path) -
     ejected = relocate(layout, session.paths)
     write_whole(folder / "compose.override.json", render_json(render_override(ejected, may_pull=True)))
     files = ":".join([*layout.compose_files, "compose.override.json"])
-    write_whole(folder / ".env", f"COMPOSE_PROJECT_NAME={layout.project}\nCOMPOSE_FILE={files}\n")
+    write_whole(folder / ".env", f"COMPOSE_PROJECT_NAME={ejected.project}\nCOMPOSE_FILE={files}\n")
     write_whole(folder / "README.md", render_readme(layout, snapshot))
 
 
@@ -95,9 +95,9 @@ def relocate(layout: Layout, paths: ProjectPaths) -> Layout:
         paths.cache: Path("cache"),
         paths.metrics: Path("metrics"),
     }
-    return replace(
-        layout, services={name: _relocate(service, relative) for name, service in layout.services.items()}
-    )
+    services = {name: _relocate(service, relative) for name, service in layout.services.items()}
+    # A name of its own: volumes and containers of the project that it came from are not its own.
+    return replace(layout, project=f"{layout.project}-ejected", services=services)
 
 
 def _relocate(service: Service, relative: dict[Path, Path]) -> Service:
@@ -117,7 +117,8 @@ def render_readme(layout: Layout, snapshot: Snapshot) -> str:
     """Give the directory's README: what it runs, and what its user has to bring."""
     blocks = [
         f"# {layout.project}",
-        "A Compose directory that needs nothing but Docker: `docker compose up -d`.",
+        "A Compose directory that needs nothing but Docker: `docker compose up -d`. It publishes the ports of the "
+        f"project that it was ejected from: stop that one first (`stack down --project {layout.project}`).",
         "\n".join(
             [
                 f"- model: {snapshot.id} @ {snapshot.revision}, read from {snapshot.mount_root}",

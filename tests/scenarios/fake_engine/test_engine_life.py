@@ -91,9 +91,7 @@ def test_a_crash_at_start_is_told_with_its_cause_and_ends_by_itself(
 
     def has_given_up() -> bool:
         state = stack.containers()["engine"]
-        return (
-            not state["State"]["Running"] and not state["State"]["Restarting"] and state["RestartCount"] <= 3
-        )
+        return not state["State"]["Running"] and not state["State"]["Restarting"] and state["RestartCount"] <= 3
 
     eventually(has_given_up, 60, "the end of the crash loop")
 
@@ -106,9 +104,7 @@ def test_an_engine_that_never_opens_its_port_is_given_up_after_the_time_set(
     assert "is not ready after 12 s" in done.err
 
 
-def test_smoke_fails_up_when_the_engine_answers_wrongly(
-    make_stack: Callable[..., Stack], fake_engine: str
-) -> None:
+def test_smoke_fails_up_when_the_engine_answers_wrongly(make_stack: Callable[..., Stack], fake_engine: str) -> None:
     stack = make_stack("wrong", render_config(fake_engine, "--misbehave wrong-answers"))
     done = stack.run("up").demand(1)
     assert "smoke     FAILED" in done.out

@@ -70,7 +70,7 @@ def test_the_directory_has_everything_and_nothing_else(run):
         ".env", "README.md", "cache", "compose.override.json", "compose.yaml", "files", "metrics", "secrets",
     ]  # fmt: skip
     env = (folder / ".env").read_text()
-    assert env == "COMPOSE_PROJECT_NAME=stack\nCOMPOSE_FILE=compose.yaml:compose.override.json\n"
+    assert env == "COMPOSE_PROJECT_NAME=stack-ejected\nCOMPOSE_FILE=compose.yaml:compose.override.json\n"
 
 
 def test_an_exposed_stack_brings_the_gateways_file_in_the_order_of_merging(run):

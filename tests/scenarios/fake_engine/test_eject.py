@@ -1,0 +1,48 @@
+"""An ejected directory serves with nothing but Docker."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.scenarios.fake_engine.test_engine_life import render_config
+from tests.scenarios.harness import Stack, eventually
+
+
+@pytest.fixture
+def ejected(make_stack: Callable[..., Stack], fake_engine: str, tmp_path: Path) -> Iterator[Path]:
+    stack = make_stack("eject", render_config(fake_engine))
+    stack.run("warm").demand()
+    folder = tmp_path / "plain"
+    stack.run("eject", str(folder)).demand()
+    yield folder
+    subprocess.run(["docker", "compose", "down", "--volumes"], cwd=folder, capture_output=True, check=True)
+
+
+def run_compose(folder: Path, *arguments: str) -> str:
+    done = subprocess.run(["docker", "compose", *arguments], cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_an_ejected_directory_serves_with_nothing_but_docker(ejected: Path) -> None:
+    run_compose(ejected, "up", "--detach")
+    port = run_compose(ejected, "port", "engine", "8000").strip()
+    body = {
+        "model": "smollm2-135m-instruct",
+        "messages": [{"role": "user", "content": "What is the capital of Japan?"}],
+    }
+    request = urllib.request.Request(
+        f"http://{port}/v1/chat/completions", json.dumps(body).encode(), {"Content-Type": "application/json"}
+    )
+
+    def answers() -> bool:
+        with urllib.request.urlopen(request, timeout=5) as answer:
+            return "Tokyo" in json.load(answer)["choices"][0]["message"]["content"]
+
+    eventually(answers, 60, "a right answer from the ejected stack")
