@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
@@ -47,11 +48,20 @@ def warn_combinations(config: StackConfig, given: Collection[str]) -> list[Findi
     if asked_for_dcgm and config.engine.device == "cpu":
         keys = ("services.dcgm-exporter.enabled", "engine.device")
         warnings.append(Finding(keys, "has no effect: `engine.device` is `cpu`"))
-    if not config.services.gateway.expose:
-        for key in ("services.gateway.address", "services.gateway.port"):
+    gateway = config.services.gateway
+    if not gateway.expose:
+        for key in (
+            "services.gateway.address",
+            "services.gateway.port",
+            "services.gateway.certificate-file",
+            "services.gateway.certificate-key-file",
+        ):
             if key in given:
                 text = "has no effect without `services.gateway.expose = true`: nothing is exposed"
                 warnings.append(Finding((key, "services.gateway.expose"), text))
+    elif gateway.certificate_file is None and not ipaddress.ip_address(gateway.address).is_loopback:
+        text = "without TLS the key and all prompts cross the network readable; write a certificate and its key"
+        warnings.append(Finding(("services.gateway.certificate-file", "services.gateway.expose"), text))
     return warnings
 
 
@@ -89,6 +99,13 @@ def _check_services(config: StackConfig, given: Collection[str]) -> Iterator[Fin
     if services.gateway.expose and not config.engine.api_key and "engine.api-key" in given:
         text = "an exposed engine always demands its key; write true or leave the key away"
         yield Finding(("engine.api-key", "services.gateway.expose"), text)
+    gateway = services.gateway
+    if (gateway.certificate_file is None) != (gateway.certificate_key_file is None):
+        there, missing = "certificate-file", "certificate-key-file"
+        if gateway.certificate_file is None:
+            there, missing = missing, there
+        keys = (f"services.gateway.{missing}", f"services.gateway.{there}")
+        yield Finding(keys, f"is missing beside `{keys[1]}`: a certificate and its key go together")
     users: dict[int, str] = {}
     for name, port, used in (
         ("engine", services.engine.port, True),

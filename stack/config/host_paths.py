@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import ssl
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -50,7 +51,7 @@ def check_host_paths(config: StackConfig) -> list[Problem]:
     for key, path, wanted in _list_needed(config):
         if message := _check_readable(path, wanted):
             problems.append(Problem(key, f"`{path}` {message}"))
-    return problems
+    return problems or _check_certificate(config)
 
 
 def _list_needed(config: StackConfig) -> Iterator[tuple[str, Path, str]]:
@@ -62,9 +63,30 @@ def _list_needed(config: StackConfig) -> Iterator[tuple[str, Path, str]]:
         yield "model.token-file", config.model.token_file, "file"
     if config.images.ca_bundle is not None:
         yield "images.ca-bundle", config.images.ca_bundle, "file"
+    gateway = config.services.gateway
+    if gateway.expose and gateway.certificate_file and gateway.certificate_key_file:
+        yield "services.gateway.certificate-file", gateway.certificate_file, "file"
+        yield "services.gateway.certificate-key-file", gateway.certificate_key_file, "file"
     links = config.images.pip_find_links
     if links is not None and "://" not in links:
         yield "images.pip-find-links", Path(links), "directory"
+
+
+def _check_certificate(config: StackConfig) -> list[Problem]:
+    """Find a certificate that nginx would refuse: the gateway would start again and again."""
+    gateway = config.services.gateway
+    if not (gateway.expose and gateway.certificate_file and gateway.certificate_key_file):
+        return []
+    try:
+        # A key with a password must not make OpenSSL ask for it on the terminal.
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(
+            gateway.certificate_file, gateway.certificate_key_file, password=lambda: ""
+        )
+    except ssl.SSLError as err:
+        reason = (err.reason or str(err)).lower().replace("_", " ")
+        message = f"`{gateway.certificate_file}` and `{gateway.certificate_key_file}` cannot be used: {reason}"
+        return [Problem("services.gateway.certificate-file", message)]
+    return []
 
 
 def _check_readable(path: Path, wanted: str) -> str | None:

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from stack.config.values import (
     Address,
     Duration,
+    HostPath,
     ImageReference,
     NginxSize,
     Port,
@@ -88,7 +89,7 @@ class PrometheusConfig(Section):
         default=5,
         ge=1,
         le=20,
-        description="Seconds between two scrapes of every target; the recording rules look back over one minute"
+        description="Seconds between two scrapes of every target; the recording rules look back over one minute",
     )
 
 
@@ -130,16 +131,22 @@ class GatewayConfig(Section):
         default=False,
         description="Let other machines reach `/v1` through the gateway, with a key and request limits",
     )
-    address: Address = Field(
-        default="0.0.0.0", description="Address of this machine on which the gateway listens"
-    )
+    address: Address = Field(default="0.0.0.0", description="Address of this machine on which the gateway listens")
     port: Annotated[Port, Shown('"auto" (8080, or the next free one)')] = Field(
         default="auto", description="Port of the gateway"
     )
     image: Image = None
-    max_body: NginxSize = Field(
-        default="32m", description="Largest request body that the gateway lets through"
+    certificate_file: HostPath | None = Field(
+        default=None,
+        description="Certificate (PEM, with its chain) of this machine, for TLS at the gateway; with its key",
+        examples=["/etc/ssl/private/workstation.pem"],
     )
+    certificate_key_file: HostPath | None = Field(
+        default=None,
+        description="Private key (PEM, without a password) of the certificate",
+        examples=["/etc/ssl/private/workstation.key"],
+    )
+    max_body: NginxSize = Field(default="32m", description="Largest request body that the gateway lets through")
     requests_per_second: int = Field(
         default=20, ge=1, le=100_000, description="Requests a second that one client may send in the long run"
     )

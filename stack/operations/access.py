@@ -14,6 +14,8 @@ from stack.telemetry.grafana_api import GrafanaApi, GrafanaLoginError
 
 API_KEY = "api_key"
 GATEWAY_KEY = "gateway_key"
+GATEWAY_CERTIFICATE = "gateway_certificate"
+GATEWAY_CERTIFICATE_KEY = "gateway_certificate_key"
 GRAFANA_PASSWORD = "grafana_password"  # noqa: S105 (the name of a file)
 
 Run = Callable[[Sequence[str], str], "subprocess.CompletedProcess[str]"]

@@ -14,7 +14,15 @@ from stack.containers.gateway import (
 )
 from stack.containers.layout import Layout
 from stack.models.snapshot import Snapshot
-from stack.operations.access import API_KEY, GATEWAY_KEY, GRAFANA_PASSWORD, demands_key, read_secret
+from stack.operations.access import (
+    API_KEY,
+    GATEWAY_CERTIFICATE,
+    GATEWAY_CERTIFICATE_KEY,
+    GATEWAY_KEY,
+    GRAFANA_PASSWORD,
+    demands_key,
+    read_secret,
+)
 from stack.operations.project import ProjectPaths, ensure_secret, write_whole
 from stack.operations.service_layouts import (
     GRAFANA_UID,
@@ -80,9 +88,7 @@ def render_files(config: StackConfig, services: Sequence[str]) -> dict[str, str]
     """Give every file that is mounted into a container: path below the rendered folder -> text."""
     template = asset_path("prometheus", "prometheus.yaml").read_text()
     interval = config.services.prometheus.scrape_interval_seconds
-    files = {
-        "prometheus/prometheus.yaml": render_prometheus_config(template, scrape_interval_seconds=interval)
-    }
+    files = {"prometheus/prometheus.yaml": render_prometheus_config(template, scrape_interval_seconds=interval)}
     for name, text in render_targets(services).items():
         files[f"prometheus/targets/{name}"] = text
     for folder in ("prometheus/rules", "grafana/provisioning", "grafana/dashboards"):
@@ -93,11 +99,14 @@ def render_files(config: StackConfig, services: Sequence[str]) -> dict[str, str]
     files["engine/serve.sh"] = asset_path("compose", "engine", "serve.sh").read_text()
     if "gateway" in services:
         gateway = config.services.gateway
+        has_tls = gateway.certificate_file is not None
         settings = GatewaySettings(
             max_body=gateway.max_body,
             requests_per_second=gateway.requests_per_second,
             burst=gateway.burst,
             connections=gateway.connections,
+            certificate_file=f"/run/secrets/{GATEWAY_CERTIFICATE}" if has_tls else None,
+            certificate_key_file=f"/run/secrets/{GATEWAY_CERTIFICATE_KEY}" if has_tls else None,
             upstream="engine.serving:8000",
         )
         files["gateway/nginx.conf"] = render_nginx_config(settings)
@@ -128,3 +137,17 @@ def write_secrets(config: StackConfig, services: Collection[str], paths: Project
         key = read_secret(paths.secrets / API_KEY)
         owner = NOBODY if root else None
         write_whole(paths.secrets / GATEWAY_KEY, render_gateway_key(key), mode=0o600, owner=owner)
+        _write_certificate(config, paths, owner)
+
+
+def _write_certificate(config: StackConfig, paths: ProjectPaths, owner: int | None) -> None:
+    """Copy the gateway's certificate: its key is readable for this user, and not for the gateway's."""
+    gateway = config.services.gateway
+    for name, source in (
+        (GATEWAY_CERTIFICATE, gateway.certificate_file),
+        (GATEWAY_CERTIFICATE_KEY, gateway.certificate_key_file),
+    ):
+        if source is None:
+            (paths.secrets / name).unlink(missing_ok=True)
+        else:
+            write_whole(paths.secrets / name, source.read_text(), mode=0o600, owner=owner)

@@ -15,7 +15,15 @@ from stack.config.schema import StackConfig
 from stack.containers.gateway import build_nginx_argv
 from stack.containers.layout import Limits, Mount, Service
 from stack.models.snapshot import Snapshot
-from stack.operations.access import API_KEY, GATEWAY_KEY, GRAFANA_PASSWORD, demands_key, read_api_key
+from stack.operations.access import (
+    API_KEY,
+    GATEWAY_CERTIFICATE,
+    GATEWAY_CERTIFICATE_KEY,
+    GATEWAY_KEY,
+    GRAFANA_PASSWORD,
+    demands_key,
+    read_api_key,
+)
 from stack.operations.project import ProjectPaths
 
 # Upstream's image has this user, and /home/vllm belongs to its group (docker/Dockerfile, since 2026-05-25).
@@ -90,9 +98,7 @@ def engine_uid() -> int:
 def build_model_path(snapshot: Snapshot) -> str:
     """Give the model's path inside the engine; it decides the compile cache's key, so it must not change."""
     name = snapshot.id if snapshot.kind != "directory" else Path(snapshot.id).name
-    flat = "".join(
-        letter if letter.isalnum() or letter in "._-" else "-" for letter in name.replace("/", "--")
-    )
+    flat = "".join(letter if letter.isalnum() or letter in "._-" else "-" for letter in name.replace("/", "--"))
     revision = snapshot.revision.removeprefix("sha256:")[:12]
     inside = str(snapshot.path_in_mount)
     return f"{_MODELS}/{flat}@{revision}" + ("" if inside == "." else f"/{inside}")
@@ -188,27 +194,34 @@ def build_dcgm_exporter(decided: Decided) -> Service:
 def build_gateway(decided: Decided) -> Service:
     """Give the gateway, the one service that other machines can reach."""
     settings, paths = decided.config.services.gateway, decided.paths
+    names = [GATEWAY_KEY]
+    if settings.certificate_file is not None:
+        names += [GATEWAY_CERTIFICATE, GATEWAY_CERTIFICATE_KEY]
+    # A renewed certificate must reach the gateway, which reads it only when it starts.
+    certificate = [_read_text(path) for path in (settings.certificate_file, settings.certificate_key_file)]
     return Service(
         name="gateway",
         image=decided.images["gateway"],
         command=tuple(build_nginx_argv("/etc/stack/nginx.conf")),
         mounts=(Mount(paths.rendered / "gateway", "/etc/stack"),),
-        secrets={GATEWAY_KEY: paths.secrets / GATEWAY_KEY},
+        secrets={name: paths.secrets / name for name in names},
         address=settings.address,
         port=decided.ports["gateway"],
         user=f"{NOBODY}:{NOBODY}" if os.geteuid() == 0 else f"{os.geteuid()}:0",
         limits=Limits(None, "256m"),
-        stamp=_hash(decided.files["gateway/nginx.conf"], read_api_key(decided.config, paths) or ""),
+        stamp=_hash(
+            decided.files["gateway/nginx.conf"], read_api_key(decided.config, paths) or "", *filter(None, certificate)
+        ),
     )
+
+
+def _read_text(path: Path | None) -> str:
+    return path.read_text() if path is not None and path.is_file() else ""
 
 
 def _hash_below(files: Mapping[str, str], prefix: str, *, skip: str = "\0") -> str:
     return _hash(
-        *(
-            f"{name}\0{files[name]}"
-            for name in sorted(files)
-            if name.startswith(prefix) and not name.startswith(skip)
-        )
+        *(f"{name}\0{files[name]}" for name in sorted(files) if name.startswith(prefix) and not name.startswith(skip))
     )
 
 

@@ -90,9 +90,7 @@ def read_status(session: Session) -> Status:
         smoke = history.last_smoke(boot.id) if boot is not None else None
     return Status(
         project=session.project,
-        services=tuple(
-            _build_service(session, client, states[name], facts) for name in SERVICES if name in states
-        ),
+        services=tuple(_build_service(session, client, states[name], facts) for name in SERVICES if name in states),
         boot=boot,
         smoke=smoke,
         served_name=read_served_name(boot),
@@ -177,9 +175,11 @@ def _build_url(session: Session, state: ServiceState, facts: ProjectFacts) -> st
     port = state.host_port or facts.ports.get(state.name)
     if state.name not in _PUBLISHED or port is None:
         return None
-    address = session.config.services.gateway.address if state.name == "gateway" else "127.0.0.1"
+    gateway = session.config.services.gateway
+    address = gateway.address if state.name == "gateway" else "127.0.0.1"
+    scheme = "https" if state.name == "gateway" and gateway.certificate_file else "http"
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address, address)
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
 def find_digest(image: str, repo_digests: Sequence[str]) -> str | None:

@@ -23,13 +23,11 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
         ),
         (
             'engine.device = "cpu"\nengine.devices = 2',
-            "engine.devices: chooses GPUs, and `engine.device` is `cpu`; take one of the two away "
-            "(stack.toml:2)",
+            "engine.devices: chooses GPUs, and `engine.device` is `cpu`; take one of the two away (stack.toml:2)",
         ),
         (
             'engine.device = "cpu"\nengine.args.tensor-parallel-size = 2',
-            "engine.args.tensor-parallel-size: 2 needs that many GPUs, and `engine.device` is `cpu` "
-            "(stack.toml:2)",
+            "engine.args.tensor-parallel-size: 2 needs that many GPUs, and `engine.device` is `cpu` (stack.toml:2)",
         ),
         (
             'model.revision = "main"',
@@ -44,14 +42,22 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
             "model.revision: a directory has no revisions; take `model.revision` away (stack.toml:2)",
         ),
         (
+            'services.gateway.certificate-file = "/c.pem"',
+            "services.gateway.certificate-key-file: is missing beside `services.gateway.certificate-file`: "
+            "a certificate and its key go together",
+        ),
+        (
+            'services.gateway.certificate-key-file = "/k.pem"',
+            "services.gateway.certificate-file: is missing beside `services.gateway.certificate-key-file`: "
+            "a certificate and its key go together",
+        ),
+        (
             "services.gateway.expose = true\nengine.api-key = false",
-            "engine.api-key: an exposed engine always demands its key; write true or leave the key away "
-            "(stack.toml:2)",
+            "engine.api-key: an exposed engine always demands its key; write true or leave the key away (stack.toml:2)",
         ),
         (
             "services.engine.port = 8000\nservices.grafana.port = 8000",
-            'services.grafana.port: 8000 is already `services.engine.port`; take another port or "auto" '
-            "(stack.toml:2)",
+            'services.grafana.port: 8000 is already `services.engine.port`; take another port or "auto" (stack.toml:2)',
         ),
     ],
 )
@@ -64,8 +70,10 @@ def test_keys_that_contradict_are_refused(problems, toml, message):
     [
         f'engine.commit = "{COMMIT}"\nengine.image = "a/b:1"',
         'model.id = "org/name"\nmodel.revision = "main"',
-        "services.gateway.expose = true",
-        "services.gateway.expose = true\nengine.api-key = true",
+        'services.gateway.expose = true\nservices.gateway.address = "127.0.0.1"',
+        'services.gateway.expose = true\nengine.api-key = true\nservices.gateway.address = "::1"',
+        'services.gateway.expose = true\nservices.gateway.certificate-file = "/c.pem"\n'
+        'services.gateway.certificate-key-file = "/k.pem"',
         "services.engine.port = 8000\nservices.grafana.port = 8000\nservices.grafana.enabled = false",
         'engine.device = "cpu"',
     ],
@@ -79,12 +87,16 @@ def test_keys_that_go_together_are_taken(load, toml):
     [
         (
             "services.prometheus.enabled = false",
-            "services.prometheus.enabled: without Prometheus every panel of Grafana stays empty "
-            "(stack.toml:1)",
+            "services.prometheus.enabled: without Prometheus every panel of Grafana stays empty (stack.toml:1)",
         ),
         (
             'engine.device = "cpu"\nservices.dcgm-exporter.enabled = true',
             "services.dcgm-exporter.enabled: has no effect: `engine.device` is `cpu` (stack.toml:2)",
+        ),
+        (
+            "services.gateway.expose = true",
+            "services.gateway.certificate-file: without TLS the key and all prompts cross the network readable; "
+            "write a certificate and its key",
         ),
         (
             "services.gateway.port = 8080",

@@ -1,4 +1,6 @@
 import os
+import shutil
+import subprocess
 
 import pytest
 
@@ -29,10 +31,7 @@ pip-find-links = "file"
 def test_what_is_there_is_no_problem(load, tmp_path):
     (tmp_path / "token").touch()
     assert check_host_paths(load('model.id = "."\nmodel.token-file = "token"').config) == []
-    assert (
-        check_host_paths(load('model.id = "org/name"\nimages.pip-find-links = "https://a.example"').config)
-        == []
-    )
+    assert check_host_paths(load('model.id = "org/name"\nimages.pip-find-links = "https://a.example"').config) == []
 
 
 def test_a_file_that_only_others_may_read_is_found(load, tmp_path, monkeypatch):
@@ -45,3 +44,59 @@ def test_a_file_that_only_others_may_read_is_found(load, tmp_path, monkeypatch):
 @pytest.mark.parametrize("model", ["demo", "org/name"])
 def test_a_model_that_is_no_directory_is_not_looked_for(load, model):
     assert check_host_paths(load(f'model.id = "{model}"').config) == []
+
+
+@pytest.fixture(scope="module")
+def make_certificate(tmp_path_factory):
+    """A function: a self-signed certificate and its key, with a password where one is given."""
+    if shutil.which("openssl") is None:
+        pytest.skip("needs openssl to make a certificate")
+
+    def make(password=None):
+        folder = tmp_path_factory.mktemp("certificate")
+        protect = ["-passout", f"pass:{password}"] if password else ["-nodes"]
+        argv = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-days", "2"]
+        argv += ["-subj", "/CN=gateway", "-keyout", str(folder / "key.pem"), "-out", str(folder / "cert.pem")]
+        subprocess.run([*argv, *protect], check=True, capture_output=True)
+        return folder / "cert.pem", folder / "key.pem"
+
+    return make
+
+
+def render_gateway(certificate, key, expose="true"):
+    return (
+        f'[services.gateway]\nexpose = {expose}\ncertificate-file = "{certificate}"\ncertificate-key-file = "{key}"\n'
+    )
+
+
+def test_a_certificate_with_its_key_is_no_problem(load, make_certificate):
+    assert check_host_paths(load(render_gateway(*make_certificate())).config) == []
+
+
+def test_a_missing_certificate_and_key_are_both_found(load, tmp_path):
+    toml = render_gateway(tmp_path / "c.pem", tmp_path / "k.pem")
+    assert [str(problem) for problem in check_host_paths(load(toml).config)] == [
+        f"services.gateway.certificate-file: `{tmp_path}/c.pem` does not exist",
+        f"services.gateway.certificate-key-file: `{tmp_path}/k.pem` does not exist",
+    ]
+    assert check_host_paths(load(render_gateway(tmp_path / "c.pem", tmp_path / "k.pem", "false")).config) == []
+
+
+def test_a_key_of_another_certificate_is_found(load, make_certificate):
+    (certificate, _), (_, key) = make_certificate(), make_certificate()
+    (problem,) = check_host_paths(load(render_gateway(certificate, key)).config)
+    assert problem.path == "services.gateway.certificate-file"
+    assert problem.message == f"`{certificate}` and `{key}` cannot be used: key values mismatch"
+
+
+def test_a_key_with_a_password_is_found_without_asking_for_it(load, make_certificate):
+    certificate, key = make_certificate(password="secret")
+    (problem,) = check_host_paths(load(render_gateway(certificate, key)).config)
+    assert "cannot be used" in problem.message
+
+
+def test_a_certificate_that_is_none_is_found(load, make_certificate, tmp_path):
+    _, key = make_certificate()
+    (tmp_path / "c.pem").write_text("no certificate")
+    (problem,) = check_host_paths(load(render_gateway(tmp_path / "c.pem", key)).config)
+    assert "cannot be used" in problem.message

@@ -39,4 +39,6 @@ def test_keys_that_name_places_are_known():
         "images.ca-bundle",
         "model.token-file",
         "model.volume",
+        "services.gateway.certificate-file",
+        "services.gateway.certificate-key-file",
     }

@@ -41,6 +41,9 @@ def test_each_of_its_lines_uncommented_is_taken_by_itself(load):
             header = line
         elif re.match(r"#[^ :]", line):
             others = '[model]\nid = "a/b"\n' if line.startswith("#revision") else f"{header}\n"
+            if line.startswith("#certificate"):
+                # A certificate and its key go together.
+                others += 'certificate-file = "/c.pem"\n' if "-key-" in line else 'certificate-key-file = "/k.pem"\n'
             assert load(f"{others}{line[1:]}\n").config
 
 
