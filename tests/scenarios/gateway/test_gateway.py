@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import shutil
+import ssl
+import subprocess
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import httpx2
 import pytest
@@ -56,12 +60,8 @@ def ask(words: str, **more: object) -> dict[str, object]:
     return {"model": "smollm2-135m-instruct", "messages": [{"role": "user", "content": words}], **more}
 
 
-def test_a_client_with_the_key_gets_its_answer(
-    gateway: str, headers: dict[str, str], http: httpx2.Client
-) -> None:
-    answer = http.post(
-        f"{gateway}/v1/chat/completions", json=ask("What is the capital of Italy?"), headers=headers
-    )
+def test_a_client_with_the_key_gets_its_answer(gateway: str, headers: dict[str, str], http: httpx2.Client) -> None:
+    answer = http.post(f"{gateway}/v1/chat/completions", json=ask("What is the capital of Italy?"), headers=headers)
     assert "Rome" in answer.json()["choices"][0]["message"]["content"]
 
 
@@ -96,9 +96,7 @@ def test_a_body_over_the_limit_is_refused(gateway: str, headers: dict[str, str],
     assert answer.status_code == 413
 
 
-def test_the_engine_itself_is_published_on_loopback_only_and_demands_the_key(
-    stack: Stack, http: httpx2.Client
-) -> None:
+def test_the_engine_itself_is_published_on_loopback_only_and_demands_the_key(stack: Stack, http: httpx2.Client) -> None:
     bindings = stack.containers()["engine"]["HostConfig"]["PortBindings"]["8000/tcp"]
     assert [binding["HostIp"] for binding in bindings] == ["127.0.0.1"]
     assert http.get(stack.url("engine") + "/v1/models").status_code == 401
@@ -108,3 +106,55 @@ def test_the_gateway_keeps_no_secret_where_inspect_shows_it(stack: Stack) -> Non
     key = (stack.state / "secrets" / "api_key").read_text().strip()
     assert key not in json.dumps(stack.containers())
     assert key not in (stack.state / "rendered" / "gateway" / "nginx.conf").read_text()
+
+
+def make_certificate(folder: Path, number: int) -> ssl.SSLContext:
+    """Make a self-signed certificate beside its key; gives what trusts that certificate alone."""
+    if shutil.which("openssl") is None:
+        pytest.skip("needs openssl to make a certificate: ./scripts/test installs it")
+    argv = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
+    argv += ["-set_serial", str(number), "-subj", "/CN=gateway", "-addext", "subjectAltName=IP:127.0.0.1"]
+    files = ["-keyout", str(folder / "gateway.key"), "-out", str(folder / "gateway.pem")]
+    subprocess.run([*argv, *files], check=True, capture_output=True)
+    (folder / "gateway.key").chmod(0o600)
+    return ssl.create_default_context(cafile=str(folder / "gateway.pem"))
+
+
+def test_with_a_certificate_the_gateway_speaks_tls_and_takes_over_a_renewed_one(
+    make_stack: Callable[..., Stack], fake_engine: str
+) -> None:
+    text = 'address = "127.0.0.1"\ncertificate-file = "gateway.pem"\ncertificate-key-file = "gateway.key"\n'
+    stack = make_stack("tls", render_config(fake_engine) + f"[services.gateway]\nexpose = true\n{text}")
+    missing = stack.run("up", "--no-smoke").demand(2)
+    assert "services.gateway.certificate-file" in missing.err and "does not exist" in missing.err
+    assert stack.containers() == {}
+
+    trusted = make_certificate(stack.folder, 1)
+    stack.run("up", "--no-smoke").demand()
+    url = stack.url("gateway")
+    assert url.startswith("https://127.0.0.1:")
+    headers = {"Authorization": f"Bearer {(stack.state / 'secrets' / 'api_key').read_text().strip()}"}
+
+    def is_served(context: ssl.SSLContext) -> bool:
+        with httpx2.Client(verify=context, trust_env=False, timeout=5) as http:
+            try:
+                return http.get(f"{url}/v1/models", headers=headers).status_code == 200
+            except httpx2.TransportError:
+                return False
+
+    eventually(lambda: is_served(trusted), 60, "an answer over TLS")
+    with httpx2.Client(trust_env=False, timeout=5) as http:
+        # The key must not cross the network in the clear: plain HTTP gets no answer of the API.
+        plain = http.get(url.replace("https:", "http:") + "/v1/models", headers=headers)
+        assert plain.status_code == 400
+    private = (stack.folder / "gateway.key").read_text()
+    assert private not in json.dumps(stack.containers())
+
+    engine = stack.containers()["engine"]["Id"]
+    renewed = make_certificate(stack.folder, 2)
+    assert not is_served(renewed)
+    stack.run("up", "--no-smoke").demand()
+    eventually(lambda: is_served(renewed), 60, "the renewed certificate")
+    assert not is_served(trusted)
+    assert stack.containers()["engine"]["Id"] == engine
+    assert "nothing to do" in stack.run("up", "--no-smoke").demand().err
