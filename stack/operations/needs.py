@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from stack.errors import ImageError
 from stack.images.recipe import ImageRecipe
-from stack.images.reference import ImageReference
+from stack.images.reference import ImageReference, apply_mirror
 from stack.images.references import WantedImage
 from stack.operations.wanted_images import LockedImage
 
@@ -49,6 +49,7 @@ def resolve_registry_need(
     find_image: Callable[[str], Mapping[str, Any] | None],
     locked: LockedImage | None,
     remembered_ids: Mapping[str, str],
+    mirror: Mapping[str, str] | None = None,
 ) -> ImageNeed:
     """Say what a published image needs.
 
@@ -58,40 +59,52 @@ def resolve_registry_need(
         find_image: Gives the daemon's inspect document of a name, or None.
         locked: What the lock says, or None.
         remembered_ids: The image ID behind each reference when it was accepted.
+        mirror: `images.mirror`.
     """
     reference = wanted.reference
-    is_locked = (
-        locked is not None and locked.source == "registry" and _names_same(locked.reference, reference)
-    )
+    is_locked = locked is not None and locked.source == "registry" and _names_same(locked.reference, reference)
     if locked is not None and is_locked:
         reference = locked.reference
         wanted = WantedImage(service, reference, wanted.published)
-    exact = f"{reference.name}@{reference.digest}" if reference.digest else str(reference)
-    here = find_image(exact) if reference.digest else None
-    if here is not None:
-        return ImageNeed(
-            service, "none", exact, "it is here by its digest", "registry", wanted, image_id=here["Id"]
-        )
-    if (
-        reference.digest is None
-        and (here := find_image(str(reference))) is not None
-        and not here.get("RepoDigests")
-    ):
+    found = _find_exact(reference, mirror or {}, find_image, remembered_ids)
+    if found is not None:
+        name, image_id, cause = found
+        return ImageNeed(service, "none", name, cause, "registry", wanted, image_id=image_id)
+    if reference.digest is not None:
+        exact, cause = f"{reference.name}@{reference.digest}", "it is not here by its digest"
+        return ImageNeed(service, "pull", exact, cause, "registry", wanted, is_locked=is_locked)
+    here = find_image(str(reference))
+    if here is not None and not here.get("RepoDigests"):
         # Never pushed and never pulled: it was built or loaded on this machine under that name.
         cause = "it was made on this machine under that name"
         return ImageNeed(service, "none", here["Id"], cause, "registry", wanted, image_id=here["Id"])
-    remembered = remembered_ids.get(exact) if reference.digest else None
-    if remembered is not None and find_image(remembered) is not None:
+    return ImageNeed(service, "pull", str(reference), "its digest is not known yet", "registry", wanted)
+
+
+def _find_exact(
+    reference: ImageReference,
+    mirror: Mapping[str, str],
+    find_image: Callable[[str], Mapping[str, Any] | None],
+    remembered_ids: Mapping[str, str],
+) -> tuple[str, str, str] | None:
+    """Find the image of a digest that is here: its name, its ID, and how it was recognised."""
+    if reference.digest is None:
+        return None
+    # A mirror's copy goes by the mirror's name.
+    places = dict.fromkeys((reference.name, apply_mirror(reference, mirror).name))
+    names = [f"{place}@{reference.digest}" for place in places]
+    for name in names:
+        here = find_image(name)
+        if here is not None:
+            return name, here["Id"], "it is here by its digest"
+    for image_id in (remembered_ids[name] for name in names if name in remembered_ids):
         # `docker load` on the classic store loses the digest; the ID that we saw it under does not change.
-        cause = "it is here by its recorded ID"
-        return ImageNeed(service, "none", remembered, cause, "registry", wanted, image_id=remembered)
-    cause = "it is not here by its digest" if reference.digest else "its digest is not known yet"
-    return ImageNeed(service, "pull", exact, cause, "registry", wanted, is_locked=is_locked)
+        if find_image(image_id) is not None:
+            return image_id, image_id, "it is here by its recorded ID"
+    return None
 
 
-def resolve_image_id(
-    service: str, image_id: str, find_image: Callable[[str], Mapping[str, Any] | None]
-) -> ImageNeed:
+def resolve_image_id(service: str, image_id: str, find_image: Callable[[str], Mapping[str, Any] | None]) -> ImageNeed:
     """Say what an image named by its ID needs: it is here, or it cannot be had.
 
     Raises:
@@ -113,9 +126,7 @@ def resolve_packages_need(
     if here is not None:
         cause = "it is here under the tag of its recipe"
         return ImageNeed(service, "none", recipe.tag, cause, "packages", recipe=recipe, image_id=here["Id"])
-    return ImageNeed(
-        service, "build", recipe.tag, "no image of that recipe is here", "packages", recipe=recipe
-    )
+    return ImageNeed(service, "build", recipe.tag, "no image of that recipe is here", "packages", recipe=recipe)
 
 
 def _names_same(locked: ImageReference, wanted: ImageReference) -> bool:

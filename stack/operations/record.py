@@ -34,7 +34,9 @@ def write_lock_entries(
     device = resolved.device.device
     images = {
         build_lock_key(service, device): _lock_image(
-            fetcher.fetched(service), device if service == "engine" else None
+            fetcher.fetched(service),
+            device if service == "engine" else None,
+            resolved.lock.images.get(build_lock_key(service, device)),
         )
         for service in fetcher.services()
         # An image named by its local ID is true on this machine only.
@@ -82,7 +84,7 @@ def _boot_run(boot: BootRecord) -> BootRun:
     return BootRun(boot.start.started_at.timestamp(), boot.total_seconds or 0.0, boot.phases, warm)
 
 
-def _lock_image(fetched: FetchedImage, device: str | None) -> LockedImage:
+def _lock_image(fetched: FetchedImage, device: str | None, old: LockedImage | None) -> LockedImage:
     need = fetched.need
     if need.source == "packages" or need.wanted is None:
         return LockedImage(reference=need.name, device=device, source="packages")
@@ -92,8 +94,12 @@ def _lock_image(fetched: FetchedImage, device: str | None) -> LockedImage:
     recorded = "public records" if published is not None and published.digest == digest else None
     if recorded is None and is_upstream(reference):
         recorded = "upstream"
+    name = str(need.wanted.reference.with_digest(None))
+    if recorded is None and old is not None and (old.reference, old.digest) == (name, digest):
+        # Who said so once is not forgotten because a mirror serves the same bytes today.
+        recorded = old.recorded_from
     return LockedImage(
-        reference=str(need.wanted.reference.with_digest(None)),
+        reference=name,
         tag=need.wanted.reference.tag,
         digest=digest,
         device=device,
@@ -106,10 +112,5 @@ def _lock_model(snapshot: Snapshot) -> LockedModel | None:
     # A directory's path is true on this machine only.
     if snapshot.kind == "directory":
         return None
-    files = {
-        record.name: LockedFile(size_bytes=record.size_bytes, sha256=record.sha256)
-        for record in snapshot.files
-    }
-    return LockedModel(
-        id="demo" if snapshot.kind == "demo" else snapshot.id, revision=snapshot.revision, files=files
-    )
+    files = {record.name: LockedFile(size_bytes=record.size_bytes, sha256=record.sha256) for record in snapshot.files}
+    return LockedModel(id="demo" if snapshot.kind == "demo" else snapshot.id, revision=snapshot.revision, files=files)

@@ -127,7 +127,7 @@ def resolve_images(
             needs[service] = resolve_packages_need(service, recipes[service], find_image)
         elif service not in left_out:
             needs[service] = resolve_registry_need(
-                service, wanted[service], find_image, locked.get(service), image_ids
+                service, wanted[service], find_image, locked.get(service), image_ids, config.images.mirror
             )
     return ResolvedImages(source, needs, left_out)
 

@@ -108,3 +108,20 @@ def test_an_image_of_packages_is_built_once(here, action):
     recipe = SimpleNamespace(tag="localhost/stack/engine:x")
     need = resolve_packages_need("engine", recipe, here.get)
     assert (need.action, need.name, need.source) == (action, "localhost/stack/engine:x", "packages")
+
+
+MIRROR = {"docker.io": "mirror.example:5000/hub"}
+MIRRORED = f"mirror.example:5000/hub/prom/prometheus@{DIGEST}"
+
+
+def test_a_mirrors_copy_is_found_under_the_mirrors_name():
+    here = {MIRRORED: {"Id": IMAGE_ID}}
+    need = resolve_registry_need("prometheus", want(f"{NAME}:v3@{DIGEST}"), here.get, None, {}, MIRROR)
+    assert (need.action, need.name, need.image_id) == ("none", MIRRORED, IMAGE_ID)
+
+
+def test_a_mirrors_copy_is_found_by_its_recorded_id():
+    here = {IMAGE_ID: {"Id": IMAGE_ID}}
+    want_locked = lock(f"{NAME}:v3@{DIGEST}")
+    need = resolve_registry_need("prometheus", want(f"{NAME}:v3"), here.get, want_locked, {MIRRORED: IMAGE_ID}, MIRROR)
+    assert (need.action, need.name, need.cause) == ("none", IMAGE_ID, "it is here by its recorded ID")
