@@ -51,6 +51,7 @@ _CACHE_MISS = re.compile(
 _KV_CACHE_SIZE = re.compile(r"(?:GPU|CPU) KV cache size")
 _PROGRESS = re.compile(r"Loading safetensors checkpoint shards:\s+(\d+)%|Capturing CUDA graphs[^%]*?(\d+)%")
 _NAMES_FAILURE = re.compile(r"(?:[A-Za-z_][\w.]*(?:Error|Exception)|usage error)\b.*:|vllm.*error: ")
+_SERVING = re.compile(r"Application startup complete|Uvicorn running on")
 _VALIDATION = re.compile(r"\d+ validation errors? for ")
 _EAGER = re.compile(r"[Cc]udagraph is disabled under eager mode|Enforce eager set|enforce_eager=True")
 
@@ -83,11 +84,14 @@ class BootLog:
     saw_cache_miss: bool = False
     is_eager: bool = False
     knows_kv_cache_size: bool = False
+    serving_at_seconds: float | None = None
 
     def add(self, line: str, at_seconds: float) -> bool:
         """Take one line; tell whether it opened a new phase."""
         text = parse_message(line)
         self._read_facts(text)
+        if self.serving_at_seconds is None and _SERVING.search(text):
+            self.serving_at_seconds = at_seconds
         name = self._name_phase(text)
         if name is None or self._is_past(name):
             return False

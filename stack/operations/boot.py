@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -14,11 +15,14 @@ import docker
 
 from stack.containers.boot_log import BootLog, Phase, find_first_cause, parse_message, parse_progress
 from stack.containers.daemon import ExitWatch, ServiceState, read_log, read_services, stream_logs
-from stack.errors import NotReadyError, ServiceApiError, ServiceExitedError
+from stack.errors import NotReadyError, ServiceApiError, ServiceExitedError, StackError
 from stack.progress import ProgressEvent, Report
 from stack.traffic.engine_client import EngineClient
 
+logger = logging.getLogger(__name__)
+
 _PROBE_INTERVAL_SECONDS = 0.25
+_CATCH_UP_SECONDS = 2.0
 _TAIL_LINES = 30
 
 
@@ -42,6 +46,8 @@ class Boot:
 class BootWatch:
     """Follows the engine's log in a thread, and keeps it in a file that outlives the container.
 
+    Close it when the boot is over.
+
     Args:
         connect: Makes a daemon connection; the follower and the exit watch need one each.
         state: The engine's container, just started.
@@ -58,11 +64,20 @@ class BootWatch:
         self._report = report
         self._state = state
         self._started_at = state.started_at or datetime.datetime.now(datetime.UTC)
-        self._exit = ExitWatch(connect(), state.container_id)
-        report(ProgressEvent("boot", "the container is started"))
+        self._watched_from_seconds = self.elapsed_seconds()
+        self._is_serving = threading.Event()
         log_path.parent.mkdir(parents=True, exist_ok=True)
-        self._thread = threading.Thread(target=self._follow, args=(connect(), log_path), daemon=True)
+        self._clients = (connect(), connect())
+        self._exit = ExitWatch(self._clients[0], state.container_id)
+        report(ProgressEvent("boot", "the container is started"))
+        self._thread = threading.Thread(target=self._follow, args=(self._clients[1], log_path), daemon=True)
         self._thread.start()
+
+    def close(self) -> None:
+        """Let go of the daemon; what still waits for it ends with the process."""
+        self.is_over = True
+        for client in self._clients:
+            client.close()
 
     @property
     def exit_status(self) -> int | None:
@@ -77,6 +92,15 @@ class BootWatch:
         """Give the seconds since the container was started, by the daemon's clock where it is ours."""
         return (datetime.datetime.now(datetime.UTC) - self._started_at).total_seconds()
 
+    def find_earlier_start(self) -> float | None:
+        """Give when the engine began to serve, where that was before anybody watched, as after a reboot.
+
+        In seconds since the container's start, as the log tells; the follower gets a moment to catch up with it.
+        """
+        self._is_serving.wait(_CATCH_UP_SECONDS)
+        served_at = self.log.serving_at_seconds
+        return served_at if served_at is not None and served_at < self._watched_from_seconds else None
+
     def tail(self) -> str:
         """Give the log's last lines."""
         return "\n".join(self.lines[-_TAIL_LINES:])
@@ -86,25 +110,31 @@ class BootWatch:
         return find_first_cause(self.lines)
 
     def _follow(self, client: docker.DockerClient, log_path: Path) -> None:
-        with log_path.open("a", buffering=1) as file:
-            for moment, line in stream_logs(client, self._state.container_id, since=self._started_at):
-                self._take(moment, line, file)
-                if self.is_over:
-                    return
+        # Anew and not at the end: the daemon gives the log of this start from its beginning, also to the `up`
+        # that goes on where an interrupted one stopped.
+        try:
+            with log_path.open("w", buffering=1) as file:
+                for moment, line in stream_logs(client, self._state.container_id, since=self._started_at):
+                    self._take(moment, line, file)
+                    if self.is_over:
+                        return
+        except (StackError, OSError) as err:
+            # Readiness does not depend on the log: the boot goes on without it.
+            logger.info("the engine's log cannot be followed: %s", err)
 
     def _take(self, moment: datetime.datetime, line: str, file: TextIO) -> None:
         file.write(line + "\n")
         self.lines.append(line)
         at_seconds = (moment - self._started_at).total_seconds()
         opened = self.log.add(line, at_seconds)
+        if self.log.serving_at_seconds is not None:
+            self._is_serving.set()
         percent = parse_progress(line)
         if self.is_over:
             return
         if opened:
             before = self.log.phases[-1]
-            self._report(
-                ProgressEvent("boot", f"{self.log.current} ({before.name} took {before.seconds:.1f} s)")
-            )
+            self._report(ProgressEvent("boot", f"{self.log.current} ({before.name} took {before.seconds:.1f} s)"))
         elif percent is not None:
             self._report(ProgressEvent("boot", f"{self.log.current} {percent} %"))
         elif self.log.current == "start" and (said := find_milestone(line)):
@@ -171,6 +201,9 @@ def _is_listening(engine: EngineClient) -> bool:
 
 def _finish(watch: BootWatch, server_ready_seconds: float, first_token_seconds: float) -> Boot:
     total = watch.elapsed_seconds()
+    served_at = watch.find_earlier_start()
+    if served_at is not None:
+        server_ready_seconds, total = served_at, served_at + first_token_seconds
     watch.is_over = True
     phases = watch.log.finish(server_ready_seconds, total)
     return Boot(phases, total, watch.log.cache_state, first_token_seconds)
@@ -179,7 +212,9 @@ def _finish(watch: BootWatch, server_ready_seconds: float, first_token_seconds: 
 def _describe_exit(watch: BootWatch) -> ServiceExitedError:
     # The follower may still be reading the last lines when the daemon already tells the exit.
     watch._thread.join(timeout=2)
-    cause = watch.first_cause() or f"exit status {watch.exit_status}"
+    status = watch.exit_status
+    ended = "its container was removed, or Docker ended" if status is None else f"exit status {status}"
+    cause = watch.first_cause() or ended
     return ServiceExitedError(
         "engine",
         watch.elapsed_seconds(),
