@@ -144,9 +144,7 @@ def stream_logs(
     Ends when the container ends.
     """
     with _translated("following a container's log"):
-        chunks = client.containers.get(container_id).logs(
-            stream=True, follow=True, timestamps=True, since=since
-        )
+        chunks = client.containers.get(container_id).logs(stream=True, follow=True, timestamps=True, since=since)
         for line in split_lines(chunks):
             stamp, _, text = line.partition(" ")
             moment = parse_time(stamp)
@@ -170,9 +168,10 @@ def read_log(
     """Give a container's output so far, or its last lines; nothing of a container that is gone."""
     with _translated("reading a container's log"):
         try:
-            return client.containers.get(container_id).logs(tail=lines, since=since).decode(errors="replace")
+            output = client.containers.get(container_id).logs(tail=lines, since=since)
         except NotFound:
             return ""
+    return "".join(f"{line}\n" for line in split_lines(iter([output])))
 
 
 class ExitWatch:

@@ -46,20 +46,18 @@ class Conversation:
         self.messages: list[dict[str, str]] = [{"role": "system", "content": system}] if system else []
 
     def ask(self, prompt: str) -> Iterator[str]:
-        """Give the answer piece by piece; it becomes part of the conversation when it is complete."""
-        self.messages.append({"role": "user", "content": prompt})
+        """Give the answer piece by piece; both become part of the conversation when it is complete."""
+        asked = [*self.messages, {"role": "user", "content": prompt}]
         options = {name: value for name, value in self._options.items() if value is not None}
         pieces = []
-        for chunk in self._engine.stream_chat(self.messages, **options):
+        for chunk in self._engine.stream_chat(asked, **options):
             if chunk.text:
                 pieces.append(chunk.text)
                 yield chunk.text
-        self.messages.append({"role": "assistant", "content": "".join(pieces)})
+        self.messages = [*asked, {"role": "assistant", "content": "".join(pieces)}]
 
 
-def run_repl(
-    conversation: Conversation, read: Callable[[], str | None], write: Callable[[str], None]
-) -> None:
+def run_repl(conversation: Conversation, read: Callable[[], str | None], write: Callable[[str], None]) -> None:
     """Ask and answer until the input ends or the user says `/exit`; `/new` forgets what was said.
 
     Args:

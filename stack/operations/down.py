@@ -5,12 +5,18 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, replace
 
+import docker
+
 from stack.assets import asset_path
 from stack.containers.compose import ComposeProject
-from stack.containers.daemon import read_log, read_services
-from stack.operations.project import load_facts, write_facts
+from stack.containers.daemon import ServiceState, read_log, read_services
+from stack.errors import CommandError
+from stack.operations.project import load_facts, write_facts, write_whole
 from stack.operations.session import Session, check_tools, hold_project
 from stack.progress import ProgressEvent
+
+KEPT_LOGS = 20
+_LOG_PREFIX = "engine-"
 
 
 @dataclass(frozen=True)
@@ -35,11 +41,7 @@ def run_down(session: Session, *, volumes: bool) -> DownResult:
         states = read_services(client, session.project)
         engine = states.get("engine")
         if engine is not None:
-            # The follower of `up` kept the boot's part; what came later would go with the container.
-            path = session.paths.boots / f"engine-{engine.container_id[:12]}.log"
-            text = read_log(client, engine.container_id)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text)
+            _keep_log(session, client, engine)
         session.report(ProgressEvent("down", "stopping " + (", ".join(states) or "what is left")))
         build_minimal_project(session).down(volumes=volumes)
         if session.paths.facts.is_file():
@@ -47,6 +49,19 @@ def run_down(session: Session, *, volumes: bool) -> DownResult:
             write_facts(session.paths.facts, replace(facts, ready_container=None))
         session.report(ProgressEvent("down", "stopped", state="done"))
     return DownResult(tuple(states), volumes)
+
+
+def _keep_log(session: Session, client: docker.DockerClient, engine: ServiceState) -> None:
+    """Keep what goes with the container: the follower of `up` kept the boot's part only."""
+    try:
+        text = read_log(client, engine.container_id)
+    except CommandError as err:
+        session.say(f"the engine's log is not kept: {err.message}")
+        return
+    write_whole(session.paths.boots / f"{_LOG_PREFIX}{engine.container_id[:12]}.log", text, mode=0o600)
+    kept = sorted(session.paths.boots.glob(f"{_LOG_PREFIX}*.log"), key=lambda path: path.stat().st_mtime)
+    for path in kept[:-KEPT_LOGS]:
+        path.unlink(missing_ok=True)
 
 
 def build_minimal_project(session: Session) -> ComposeProject:

@@ -7,9 +7,10 @@ from pathlib import Path
 
 from stack.checks.gpus import read_gpus
 from stack.config.lock import LOCK_NAME, load_lock
+from stack.config.places import resolve_home
 from stack.containers.daemon import read_mounted_folders
 from stack.containers.render import LABEL_PROJECT
-from stack.errors import ModelError
+from stack.errors import HostError, ModelError
 from stack.models.ensure import ensure_snapshot
 from stack.models.hub import is_commit
 from stack.models.hub_access import is_hub_reachable, load_token
@@ -18,7 +19,7 @@ from stack.models.snapshot import Snapshot, SnapshotKey
 from stack.models.verify import check_snapshot
 from stack.models.warm import PrunedFolder, list_snapshots, prune, read_into_page_cache
 from stack.operations.choices import Choice, choose_device, choose_model
-from stack.operations.session import Session, load_project_lock
+from stack.operations.session import Session, has_gpu_runtime, load_project_lock
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ def run_warm(session: Session, *, verify: bool, prune_others: bool) -> WarmResul
     config = session.config
     lock = load_project_lock(session)
     locked = lock.model
-    device = choose_device(config, read_gpus(), lambda: True)
+    device = choose_device(config, read_gpus(), lambda: _can_give_gpu(session))
     choice = choose_model(
         config,
         locked.id if locked else None,
@@ -58,7 +59,7 @@ def run_warm(session: Session, *, verify: bool, prune_others: bool) -> WarmResul
     )
     session.say(str(choice))
     base = session.loaded.path.parent if session.loaded.path else None
-    reference = parse_model_reference(choice.value, base=base)
+    reference = parse_model_reference(choice.value, home=resolve_home(session.environ), base=base)
     locked_revision = locked.revision if locked is not None and locked.id == choice.value else None
     if config.model.revision is not None and is_commit(config.model.revision):
         locked_revision = config.model.revision
@@ -77,6 +78,14 @@ def run_warm(session: Session, *, verify: bool, prune_others: bool) -> WarmResul
     read = read_into_page_cache(snapshot, session.report)
     pruned = tuple(prune(config.model.volume, _find_kept(session, snapshot))) if prune_others else ()
     return WarmResult(choice, snapshot, read, len(snapshot.files) if verify else 0, pruned)
+
+
+def _can_give_gpu(session: Session) -> bool:
+    # The model must be the one that `up` will choose; without a daemon nothing speaks against the GPU.
+    try:
+        return has_gpu_runtime(session.connect())
+    except HostError:
+        return True
 
 
 def _find_kept(session: Session, snapshot: Snapshot) -> set[SnapshotKey]:
