@@ -1,172 +1,164 @@
-"""A watched boot: phases, readiness, the end; on a daemon and an engine that answer from a script."""
+"""Waiting for a first token: a watch and an engine that follow a script stand for the real ones."""
 
 from __future__ import annotations
 
 import datetime
 import threading
-from pathlib import Path
+from types import SimpleNamespace
 
-import docker.errors
 import pytest
 
-from stack.containers.daemon import ServiceState
 from stack.errors import NotReadyError, ServiceApiError, ServiceExitedError
-from stack.operations.boot import BootWatch, wait_first_token
-from stack.traffic.engine_client import FirstToken
-from stack.traffic.engine_http import RawAnswer
+from stack.operations import boot as module
+from stack.operations.boot import BootWatch, find_milestone, wait_first_token
 
-WAIT_SECONDS = 10
-NEVER = 10**12
-LINES = (
-    (1.0, "(EngineCore pid=7) INFO 11-21 20:33:21 [x.py:1] Starting to load model demo..."),
-    (4.0, "(EngineCore pid=7) INFO 11-21 20:33:24 [x.py:2] CPU KV cache size: 1,024 tokens"),
-    (5.0, "(APIServer pid=1) INFO 11-21 20:33:25 [x.py:3] Starting vLLM server on http://0.0.0.0:8000"),
-    (6.0, "INFO:     Application startup complete."),
-)
+WAIT_SECONDS = 30
+STARTED = datetime.datetime(2026, 11, 21, 22, 0, tzinfo=datetime.UTC)
 
 
-class Daemon:
-    """A daemon with one container that was started some seconds ago and has said these lines since."""
+class FakeDaemon:
+    """One container: its log comes from a list, and it ends when it is told to."""
 
-    def __init__(self, started_ago: float, lines=LINES, failure: Exception | None = None) -> None:
-        self.started_at = datetime.datetime.now(datetime.UTC) - datetime.timedelta(seconds=started_ago)
-        self.closed = 0
+    def __init__(self, lines=()):
+        self.api = self
+        self._lines = list(lines)
         self.end = threading.Event()
+        self.log_told = threading.Event()
         self.status = 1
-        self._lines = lines
-        self._failure = failure
-        self.containers = self.api = self
 
-    def connect(self) -> Daemon:
-        return self
-
-    def close(self) -> None:
-        self.closed += 1
-
-    def get(self, container_id: str) -> Daemon:
-        return self
-
-    def wait(self, container_id: str, timeout: object) -> dict[str, int]:
-        self.end.wait()
+    def wait(self, container_id, timeout):
+        self.end.wait(WAIT_SECONDS)
         return {"StatusCode": self.status}
 
-    def logs(self, **options: object):
-        for at_seconds, line in self._lines:
-            moment = self.started_at + datetime.timedelta(seconds=at_seconds)
-            yield f"{moment:%Y-%m-%dT%H:%M:%S.%f}Z {line}\n".encode()
-        if self._failure is not None:
-            raise self._failure
-        self.end.wait()
-
-    def state(self) -> ServiceState:
-        return ServiceState(
-            "engine", "abc", "running", None, 0, 0, self.started_at, "sha256:1", "image", "hash", "", False
-        )
+    def stream(self, client, container_id, *, since):
+        for number, line in enumerate(self._lines):
+            yield STARTED + datetime.timedelta(seconds=number), line
+        self.log_told.set()
+        self.end.wait(WAIT_SECONDS)
 
 
-class Engine:
-    """An engine that answers from the nth probe on."""
+class FakeEngine:
+    """Listens after so many asks, gives a token after so many more."""
 
-    def __init__(self, ready_after: int = 0) -> None:
-        self.probes = 0
-        self._ready_after = ready_after
+    def __init__(self, listens_after=0, token_after=0):
+        self._listens_after, self._token_after = listens_after, token_after
 
-    def fetch_raw(self, method: str, path: str, **options: object) -> RawAnswer:
-        self.probes += 1
-        if self.probes <= self._ready_after:
-            raise ServiceApiError("engine", path, "nothing listens there")
-        return RawAnswer(200, "")
+    def fetch_raw(self, method, path, *, timeout_seconds):
+        if self._listens_after > 0:
+            self._listens_after -= 1
+            raise ServiceApiError("engine", "http://x", "connection refused")
+        return SimpleNamespace(status_code=200)
 
-    def probe_first_token(self, **options: object) -> FirstToken:
-        return FirstToken(0.25)
+    def probe_first_token(self, *, is_pooling, timeout_seconds):
+        if self._token_after > 0:
+            self._token_after -= 1
+            return SimpleNamespace(seconds=None, reason="503 loading")
+        return SimpleNamespace(seconds=0.25, reason=None)
+
+
+class Clock:
+    """Time that passes only by sleeping."""
+
+    def __init__(self):
+        self.now = 0.0
+
+    def __call__(self):
+        return self.now
+
+    def sleep(self, seconds):
+        self.now += seconds
 
 
 @pytest.fixture
-def make_watch(tmp_path: Path, events: list):
-    """A function: a daemon gives a watch of its engine; all are closed at the end."""
-    made = []
+def watch(make_state, tmp_path, events, monkeypatch):
+    """A function: a boot whose container says these lines; it gives the watch and the container."""
+    daemons = []
 
-    def make(daemon: Daemon) -> BootWatch:
-        watch = BootWatch(daemon.connect, daemon.state(), tmp_path / "boots" / "boot.log", events.append)
-        made.append((daemon, watch))
-        return watch
+    def start(*lines):
+        daemon = FakeDaemon(lines)
+        daemons.append(daemon)
+        monkeypatch.setattr(module, "stream_logs", daemon.stream)
+        watch = BootWatch(lambda: daemon, make_state(started_at=STARTED), tmp_path / "boots/1.log", events.append)
+        assert daemon.log_told.wait(WAIT_SECONDS)
+        return watch, daemon
 
-    yield make
-    for daemon, watch in made:
-        watch.close()
+    yield start
+    for daemon in daemons:
         daemon.end.set()
-        watch._thread.join(WAIT_SECONDS)
 
 
-def wait(watch: BootWatch, engine: Engine, clock=lambda: 0.0):
-    return wait_first_token(watch, engine, timeout_seconds=100, clock=clock, sleep=lambda _: None)
+def wait(watch, engine, clock=None, timeout_seconds=600):
+    clock = clock or Clock()
+    return wait_first_token(watch, engine, timeout_seconds=timeout_seconds, clock=clock, sleep=clock.sleep)
 
 
-def test_an_engine_that_served_before_anybody_watched_is_timed_by_its_log(make_watch):
-    # As after a reboot: Docker started it three hours ago, and it was ready six seconds later.
-    boot = wait(make_watch(Daemon(started_ago=3 * 3600)), Engine())
-    assert boot.total_seconds == pytest.approx(6.25)
-    phases = {phase.name: phase.seconds for phase in boot.phases}
-    assert phases == pytest.approx({"start": 1.0, "load": 3.0, "kv-cache": 1.0, "server": 1.0, "first-token": 0.25})
-
-
-def test_an_engine_that_becomes_ready_under_our_eyes_is_timed_by_the_clock(make_watch):
-    daemon = Daemon(started_ago=0, lines=((30.0, LINES[3][1]),))
-    boot = wait(make_watch(daemon), Engine(ready_after=3))
-    assert boot.total_seconds < 30
-    assert [phase.name for phase in boot.phases] == ["start", "server", "first-token"]
-
-
-def test_the_log_of_a_boot_is_kept_once_however_often_it_is_watched(make_watch, tmp_path):
-    daemon = Daemon(started_ago=60)
-    for _ in range(2):
-        wait(make_watch(daemon), Engine())
-    kept = (tmp_path / "boots" / "boot.log").read_text().splitlines()
-    assert kept == [line for _, line in LINES]
-
-
-def test_an_engine_that_ends_is_told_with_its_first_cause(make_watch):
-    lines = (*LINES[:1], (2.0, "ValueError: no available memory for the cache blocks"))
-    daemon = Daemon(started_ago=5, lines=lines)
-    watch = make_watch(daemon)
-    daemon.end.set()
-    with pytest.raises(ServiceExitedError, match="no available memory for the cache blocks"):
-        wait(watch, Engine(ready_after=NEVER))
-    assert watch.exit_status == 1
-
-
-def test_an_engine_whose_container_was_removed_is_told_so(make_watch):
-    daemon = Daemon(started_ago=5, lines=LINES[:1])
-
-    def vanish(container_id: str, timeout: object) -> dict[str, int]:
-        raise docker.errors.NotFound("No such container")
-
-    daemon.wait = vanish
-    daemon.end.set()
-    with pytest.raises(ServiceExitedError, match="its container was removed"):
-        wait(make_watch(daemon), Engine(ready_after=NEVER))
-
-
-def test_a_log_that_cannot_be_followed_does_not_hide_a_ready_engine(make_watch):
-    failure = docker.errors.APIError("configured logging driver does not support reading")
-    boot = wait(make_watch(Daemon(started_ago=0, lines=LINES[:1], failure=failure)), Engine())
+def test_readiness_is_a_token_and_not_an_open_port(watch):
+    found, _ = watch("INFO 11-21 22:00:00 [x.py:1] Starting to load model /models/m...")
+    clock = Clock()
+    boot = wait(found, FakeEngine(listens_after=3, token_after=2), clock)
     assert boot.first_token_seconds == 0.25
+    assert [phase.name for phase in boot.phases] == ["start", "load", "server", "first-token"]
+    assert clock.now == pytest.approx(5 * 0.25)
 
 
-def test_time_that_runs_out_is_told_with_the_phase_and_the_last_lines(make_watch):
-    daemon = Daemon(started_ago=60, lines=LINES[:2])
-    watch = make_watch(daemon)
-    ticks = iter(range(1000))
+def test_phases_are_told_as_they_come_and_the_log_is_kept(watch, events, tmp_path):
+    watch(
+        "INFO 11-21 22:00:00 [x.py:1] Resolved architecture: LlamaForCausalLM",
+        "INFO 11-21 22:00:00 [x.py:1] Starting to load model /models/m...",
+        "Loading safetensors checkpoint shards:  50% Completed | 1/2",
+    )
+    texts = [event.text for event in events]
+    assert "start: Resolved architecture: LlamaForCausalLM" in texts
+    assert "load (start took 1.0 s)" in texts
+    assert "load 50 %" in texts
+    kept = (tmp_path / "boots/1.log").read_text()
+    assert len(kept.splitlines()) == 3
+
+
+def test_a_container_that_ended_is_told_with_its_first_cause_and_last_lines(watch):
+    found, daemon = watch("RuntimeError: Insufficient space in /dev/shm", "EngineCore failed to start.")
+    daemon.end.set()
+    assert found._exit.ended.wait(WAIT_SECONDS)
+    with pytest.raises(ServiceExitedError) as caught:
+        wait(found, FakeEngine(listens_after=99))
+    err = caught.value
+    assert "RuntimeError: Insufficient space in /dev/shm" in err.message
+    assert err.log_tail.splitlines()[-1] == "EngineCore failed to start."
+    assert err.exit_code == 5
+    assert err.hint
+
+
+def test_a_container_that_ended_without_a_word_is_told_with_its_status(watch):
+    found, daemon = watch()
+    daemon.status = 137
+    daemon.end.set()
+    assert found._exit.ended.wait(WAIT_SECONDS)
+    with pytest.raises(ServiceExitedError, match="exit status 137"):
+        wait(found, FakeEngine(listens_after=99))
+
+
+@pytest.mark.parametrize(
+    ("engine", "said"),
+    [(FakeEngine(listens_after=10**6), "connection refused"), (FakeEngine(token_after=10**6), "503 loading")],
+)
+def test_an_engine_that_takes_too_long_is_told_with_its_phase_and_last_answer(watch, engine, said):
+    found, _ = watch("INFO 11-21 22:00:00 [x.py:1] Starting to load model /models/m...")
     with pytest.raises(NotReadyError) as caught:
-        wait(watch, Engine(ready_after=NEVER), clock=lambda: float(next(ticks)))
+        wait(found, engine, timeout_seconds=10)
+    assert (caught.value.state, caught.value.last_probe) == ("running, in phase `load`", said)
     assert not isinstance(caught.value, ServiceExitedError)
-    assert "engine.ready-timeout-seconds" in caught.value.hint
-    assert caught.value.last_probe == "connection refused"
+    assert "ready-timeout-seconds" in caught.value.hint
 
 
-def test_both_connections_are_let_go_of(make_watch):
-    daemon = Daemon(started_ago=60)
-    watch = make_watch(daemon)
-    wait(watch, Engine())
-    watch.close()
-    assert daemon.closed == 2
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("(APIServer pid=8) INFO 11-21 22:04:30 [model.py:733] Resolved architecture: LlamaForCausalLM",
+         "Resolved architecture: LlamaForCausalLM"),
+        ("(EngineCore pid=2) INFO 11-21 22:04:43 [core.py:133] Initializing a V1 LLM engine (v0.31.0) with config: m",
+         "Initializing a V1 LLM engine (v0.31.0)"),
+        ("INFO 11-21 22:04:30 [x.py:1] Enabled custom fusions: norm_quant", None),
+    ],
+)  # fmt: skip
+def test_of_the_long_start_only_milestones_are_told(line, said):
+    assert find_milestone(line) == said

@@ -1,0 +1,147 @@
+"""`down` and `logs`: what outlives a container, and what is shown of it."""
+
+from __future__ import annotations
+
+import os
+import stat
+
+import pytest
+
+from stack.errors import CommandError, NotRunningError
+from stack.operations import down, logs
+from stack.operations.down import KEPT_LOGS, build_minimal_project, run_down
+from stack.operations.logs import read_lines
+from stack.operations.project import ProjectFacts, load_facts, make_folders, write_facts
+
+
+class FakeProject:
+    """A Compose project that only notes what it was told."""
+
+    def __init__(self, session, calls):
+        self.calls = calls
+
+    def down(self, *, volumes):
+        self.calls.append(volumes)
+
+
+@pytest.fixture
+def calls():
+    return []
+
+
+@pytest.fixture
+def run_on(monkeypatch, calls):
+    """A function: these containers run, and this is the engine's log."""
+
+    def call(*states, log="line one\nline two\n"):
+        def read_log(client, container_id, *, lines="all"):
+            if isinstance(log, Exception):
+                raise log
+            return log
+
+        found = {state.name: state for state in states}
+        for module in (down, logs):
+            monkeypatch.setattr(module, "check_tools", lambda session: None)
+            monkeypatch.setattr(module, "read_services", lambda client, project: found)
+            monkeypatch.setattr(module, "read_log", read_log)
+        monkeypatch.setattr(logs, "follow_log", lambda client, container_id, *, lines: iter([container_id, str(lines)]))
+        monkeypatch.setattr(down, "build_minimal_project", lambda session: FakeProject(session, calls))
+
+    return call
+
+
+@pytest.fixture
+def session(make_session):
+    session = make_session()
+    make_folders(session.paths, os.geteuid())
+    return session
+
+
+@pytest.mark.parametrize("volumes", [True, False])
+def test_volumes_go_only_when_told(session, make_state, run_on, calls, volumes):
+    run_on(make_state(), make_state("prometheus"))
+    result = run_down(session, volumes=volumes)
+    assert (result.stopped, result.removed_volumes, calls) == (("engine", "prometheus"), volumes, [volumes])
+
+
+def test_the_engines_log_outlives_it_for_its_owner_alone(session, make_state, run_on):
+    run_on(make_state())
+    run_down(session, volumes=False)
+    (path,) = session.paths.boots.iterdir()
+    assert path.name == "engine-engine-01234.log"
+    assert path.read_text() == "line one\nline two\n"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_only_so_many_logs_are_kept_and_those_of_boots_stay(session, make_state, run_on):
+    for number in range(KEPT_LOGS + 5):
+        path = session.paths.boots / f"engine-{number:012d}.log"
+        path.write_text("old")
+        os.utime(path, (number, number))
+    (session.paths.boots / "20260101T000000Z-0123.log").write_text("a boot's own")
+    run_on(make_state())
+    run_down(session, volumes=False)
+    names = sorted(path.name for path in session.paths.boots.iterdir())
+    assert len(names) == KEPT_LOGS + 1
+    assert "20260101T000000Z-0123.log" in names
+    assert "engine-engine-01234.log" in names
+    assert "engine-000000000000.log" not in names
+
+
+def test_a_log_that_cannot_be_read_does_not_keep_the_stack_up(session, make_state, run_on, calls, said):
+    run_on(make_state(), log=CommandError(["docker"], 1, message="reading a container's log failed"))
+    run_down(session, volumes=False)
+    assert calls == [False]
+    assert said == ["the engine's log is not kept: reading a container's log failed (exit status 1)"]
+
+
+def test_the_next_up_knows_that_no_engine_is_ready_and_keeps_its_ports(session, make_state, run_on):
+    write_facts(session.paths.facts, ProjectFacts(ports={"engine": 8001}, last_boot=3, ready_container="x@y"))
+    run_on(make_state())
+    run_down(session, volumes=True)
+    facts = load_facts(session.paths.facts)
+    assert (facts.ports, facts.last_boot, facts.ready_container) == ({"engine": 8001}, 3, None)
+
+
+def test_a_project_that_never_was_leaves_no_trace(make_session, run_on, calls):
+    session = make_session()
+    run_on()
+    assert run_down(session, volumes=True).stopped == ()
+    assert calls == []
+    assert not session.paths.state.exists()
+
+
+def test_a_stack_whose_rendered_files_are_gone_can_be_taken_down(session):
+    project = build_minimal_project(session)
+    assert [path.name for path in project.files] == ["compose.yaml", "compose.gateway.yaml", "down.json"]
+    assert all(path.is_file() for path in project.files)
+
+
+def test_the_log_of_a_service_that_runs(session, make_state, run_on):
+    run_on(make_state())
+    assert list(read_lines(session, "engine", follow=False, lines=None)) == ["line one", "line two"]
+
+
+@pytest.mark.parametrize(("lines", "asked"), [(None, "all"), (5, "5")])
+def test_a_followed_log_begins_with_its_last_lines(session, make_state, run_on, lines, asked):
+    run_on(make_state())
+    assert list(read_lines(session, "engine", follow=True, lines=lines)) == ["engine-0123456789abcdef", asked]
+
+
+@pytest.mark.parametrize(("lines", "shown"), [(None, ["a", "b", "c"]), (2, ["b", "c"])])
+def test_of_an_engine_that_is_gone_its_newest_log_is_shown(session, run_on, lines, shown):
+    for number, name in enumerate(("engine-old.log", "20260101T000000Z-new.log")):
+        path = session.paths.boots / name
+        path.write_text("a\nb\nc\n" if number else "old\n")
+        os.utime(path, (number, number))
+    run_on()
+    assert list(read_lines(session, "engine", follow=False, lines=lines)) == shown
+
+
+@pytest.mark.parametrize("service", ["engine", "grafana"])
+def test_what_does_not_run_and_left_nothing_is_an_error(session, run_on, service):
+    run_on()
+    with pytest.raises(NotRunningError) as caught:
+        list(read_lines(session, service, follow=False, lines=None))
+    assert caught.value.message == f"`{service}` does not run in project `stack`"
+    assert caught.value.exit_code == 5
