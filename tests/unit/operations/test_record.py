@@ -1,0 +1,183 @@
+"""What `up` writes down: the lock, which is true everywhere, and the run metrics."""
+
+from __future__ import annotations
+
+import datetime
+from types import SimpleNamespace
+
+import pytest
+
+from stack.config.lock import Lock, LockedImage, load_lock
+from stack.history.records import BootStart
+from stack.history.store import open_history
+from stack.images.identity import Identity
+from stack.images.reference import parse_reference
+from stack.images.references import PublishedImage, WantedImage
+from stack.operations.choices import Choice, DeviceChoice
+from stack.operations.fetch_images import FetchedImage
+from stack.operations.identify import EngineIdentity
+from stack.operations.needs import ImageNeed
+from stack.operations.record import write_lock_entries, write_metrics
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+DIGEST = "sha256:" + "d" * 64
+IMAGE_ID = "sha256:" + "1" * 64
+STARTED = datetime.datetime(2026, 11, 21, 22, 0, tzinfo=datetime.UTC)
+
+
+class FakeFetcher:
+    def __init__(self, *fetched):
+        self._fetched = {item.need.service: item for item in fetched}
+
+    def services(self):
+        return list(self._fetched)
+
+    def fetched(self, service):
+        return self._fetched[service]
+
+
+def build_fetched(service, reference, *, digest=DIGEST, published=None):
+    parsed = parse_reference(reference)
+    wanted = WantedImage(service, parsed, published)
+    need = ImageNeed(service, "pull", reference, "why", "registry", wanted)
+    name = f"{parsed.name}@{digest}" if digest else IMAGE_ID
+    return FetchedImage(need, name, IMAGE_ID, None)
+
+
+def build_built(service):
+    tag = f"localhost/stack/{service}:cpu-01"
+    need = ImageNeed(service, "build", tag, "why", "packages", recipe=SimpleNamespace(tag=tag))
+    return FetchedImage(need, tag, IMAGE_ID, None)
+
+
+@pytest.fixture
+def write(make_session, make_snapshot):
+    """A function: fetched images and a snapshot give the lock that was written and whether it changed."""
+
+    def call(*fetched, device="cpu", snapshot=None, before=None):
+        session = make_session()
+        resolved = SimpleNamespace(
+            device=DeviceChoice(Choice("engine.device", device, "x")), lock=before or load_lock(session.lock_path)
+        )
+        identity = EngineIdentity(Identity(COMMIT, "claimed", "0.31.0", "a label"), "x", IMAGE_ID, None)
+        changed = write_lock_entries(session, resolved, FakeFetcher(*fetched), identity, snapshot or make_snapshot())
+        return load_lock(session.lock_path), changed
+
+    return call
+
+
+def test_the_engine_is_locked_with_its_commit_and_what_that_is_worth(write):
+    lock, changed = write(build_built("engine"))
+    assert changed
+    assert (lock.engine.commit, lock.engine.commit_level, lock.engine.version) == (COMMIT, "claimed", "0.31.0")
+    assert lock.engine.accepted == "verified"
+
+
+def test_each_device_has_an_engine_of_its_own(write):
+    write(build_built("engine"))
+    lock, _ = write(build_fetched("engine", "docker.io/vllm/vllm-openai:v0.31.0"), device="cuda")
+    assert {name: image.source for name, image in lock.images.items()} == {
+        "engine/cpu": "packages", "engine/cuda": "registry",
+    }  # fmt: skip
+
+
+def test_an_image_of_a_registry_is_locked_by_digest_and_never_by_its_local_id(write):
+    lock, _ = write(build_fetched("prometheus", "docker.io/prom/prometheus:v3.15.0"))
+    image = lock.images["prometheus"]
+    assert (image.reference, image.tag, image.digest) == ("docker.io/prom/prometheus:v3.15.0", "v3.15.0", DIGEST)
+    assert IMAGE_ID not in str(lock)
+
+
+@pytest.mark.parametrize(
+    ("recorded_digest", "reference", "who"),
+    [
+        (DIGEST, "docker.io/prom/prometheus:v3.15.0", "public records"),
+        (None, "docker.io/vllm/vllm-openai:v0.31.0", "upstream"),
+        (None, "registry.example/mine:v1", "registry"),
+    ],
+)
+def test_the_lock_says_who_vouches_for_a_digest(write, recorded_digest, reference, who):
+    published = PublishedImage(reference.rpartition(":")[0], "x", "1", recorded_digest) if recorded_digest else None
+    lock, _ = write(build_fetched("prometheus", reference, published=published))
+    assert lock.images["prometheus"].recorded_from == who
+
+
+def test_what_was_built_here_has_no_digest(write):
+    image = write(build_built("engine"))[0].images["engine/cpu"]
+    assert (image.reference, image.digest, image.source) == ("localhost/stack/engine:cpu-01", None, "packages")
+
+
+def test_an_image_named_by_its_local_id_is_not_locked(write):
+    need = ImageNeed("engine", "none", IMAGE_ID, "it is here", "registry", image_id=IMAGE_ID)
+    lock, _ = write(FetchedImage(need, IMAGE_ID, IMAGE_ID, None))
+    assert lock.images == {}
+
+
+def test_the_model_is_locked_with_every_file(write):
+    model = write(build_built("engine"))[0].model
+    assert (model.id, model.revision) == ("acme/tiny", COMMIT)
+    assert {name: file.sha256 for name, file in model.files.items()} == {
+        "model.safetensors": "a" * 64, "config.json": "b" * 64,
+    }  # fmt: skip
+
+
+def test_the_demo_model_is_locked_by_its_name(write, make_snapshot):
+    snapshot = make_snapshot(kind="demo", id="smollm2", revision="sha256:" + "c" * 64)
+    assert write(build_built("engine"), snapshot=snapshot)[0].model.id == "demo"
+
+
+def test_a_directory_of_this_machine_is_not_locked(write, make_snapshot):
+    snapshot = make_snapshot(kind="directory", id="/data/mine", revision="sha256:" + "c" * 64)
+    assert write(build_built("engine"), snapshot=snapshot)[0].model is None
+
+
+def test_the_same_is_not_written_twice(write):
+    assert write(build_built("engine"))[1]
+    assert not write(build_built("engine"))[1]
+
+
+def test_what_was_locked_for_another_service_stays(write):
+    before = Lock(images={"grafana": LockedImage(reference="docker.io/grafana/grafana", source="registry")})
+    lock, _ = write(build_built("engine"), before=before)
+    assert set(lock.images) == {"engine/cpu", "grafana"}
+
+
+def record_boot(history, *, outcome="ready", seconds=26.0, moment=STARTED):
+    start = BootStart(
+        kind="k", started_at=moment, commit=COMMIT, commit_level="claimed", version="0.31.0", image_digest=None,
+        image_id=IMAGE_ID, model="acme/tiny", revision="abc", device="cpu",
+    )  # fmt: skip
+    boot_id = history.record_boot(start)
+    history.record_phase(boot_id, "load", 2.0)
+    history.finish_boot(boot_id, outcome, total_seconds=seconds)
+    return boot_id
+
+
+def test_the_metrics_tell_of_the_last_boot_and_its_identity(make_session):
+    session = make_session()
+    session.paths.metrics.mkdir(parents=True)
+    history = open_history(session.paths.history)
+    record_boot(history, seconds=30.0, moment=STARTED - datetime.timedelta(hours=1))
+    record_boot(history, seconds=26.0)
+    text = write_metrics(session, history).read_text()
+    assert COMMIT in text and "acme/tiny" in text
+    assert " 26" in text
+
+
+def test_a_boot_that_failed_is_no_boot_to_tell_of(make_session):
+    session = make_session()
+    session.paths.metrics.mkdir(parents=True)
+    history = open_history(session.paths.history)
+    record_boot(history, outcome="failed", seconds=99.5)
+    assert "99.5" not in write_metrics(session, history).read_text()
+
+
+def test_a_smoke_is_told_check_by_check(make_session):
+    session = make_session()
+    session.paths.metrics.mkdir(parents=True)
+    history = open_history(session.paths.history)
+    boot_id = record_boot(history)
+    checks = [{"check": "canaries", "status": "fail"}, {"check": "greedy", "status": "warn"}]
+    history.record_smoke(boot_id, started_at=STARTED, passed=False, report={"checks": checks, "seconds": 6.0})
+    text = write_metrics(session, history).read_text()
+    assert 'check="canaries"' in text and 'check="greedy"' in text
