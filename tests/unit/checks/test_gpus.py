@@ -47,7 +47,7 @@ def test_a_machine_with_a_fit_board_is_fit(boards):
 def test_a_machine_without_a_driver_and_without_a_board_has_no_gpu(pci):
     nvml = build_nvml(init_error="NVML Shared Library Not Found")
     report = read_gpus(nvml, pci(("0x8086", "0x030000"), ("0x10de", "0x040300")))
-    assert report == GpuReport(reason="no NVIDIA GPU on this machine")
+    assert report == GpuReport(reason="no NVIDIA GPU on this machine", has_device=False)
     assert find_unfit_reason(report) == "no NVIDIA GPU on this machine"
     assert nvml.shutdowns == 0
 
