@@ -23,7 +23,7 @@ from stack.checks.smoke.target import (
     TargetState,
 )
 from stack.containers.daemon import ServiceState
-from stack.errors import NotRunningError
+from stack.errors import NotRunningError, StackError
 from stack.history.records import baseline_key
 from stack.history.store import History, open_history
 from stack.models.facts import ModelFacts as FileFacts
@@ -54,16 +54,11 @@ class PrometheusFacts:
 
     def targets(self) -> Sequence[TargetState]:
         """Give every scrape target."""
-        return [
-            TargetState(item.job, item.url, item.health, item.last_error)
-            for item in self._api.fetch_targets()
-        ]
+        return [TargetState(item.job, item.url, item.health, item.last_error) for item in self._api.fetch_targets()]
 
     def rules(self) -> Sequence[RuleState]:
         """Give every rule."""
-        return [
-            RuleState(item.group, item.name, item.health, item.last_error) for item in self._api.fetch_rules()
-        ]
+        return [RuleState(item.group, item.name, item.health, item.last_error) for item in self._api.fetch_rules()]
 
     def query(self, expression: str) -> Sequence[tuple[Mapping[str, str], float]]:
         """Give the series of an instant query."""
@@ -101,8 +96,13 @@ def run(session: Session) -> Report:
         NotRunningError: Nothing runs that could be tested.
     """
     status = read_status(session)
-    if not status.is_serving or status.boot is None:
+    if not status.is_serving:
         raise NotRunningError("engine", session.project)
+    if status.boot is None:
+        raise StackError(
+            "the engine runs, but what it was started with is not known here any more",
+            hint="`stack up` looks at it anew",
+        )
     history = open_history(session.paths.history)
     with httpx2.Client(trust_env=False) as http:
         target = build_target(session, status, history, http)
@@ -111,9 +111,7 @@ def run(session: Session) -> Report:
         report = run_smoke(target, on_finding=lambda finding: session.report(to_event(finding)))
         verdict = "passed" if report.is_passed else "failed"
         session.report(ProgressEvent("smoke", verdict, state="done" if report.is_passed else "failed"))
-    history.record_smoke(
-        status.boot.id, started_at=started, passed=report.is_passed, report=build_document(report)
-    )
+    history.record_smoke(status.boot.id, started_at=started, passed=report.is_passed, report=build_document(report))
     if report.baseline is not None and target.baseline is None:
         history.save_baseline(_baseline_key(status), report.baseline.to_document())
     write_metrics(session, history)
@@ -127,7 +125,6 @@ def build_target(session: Session, status: Status, history: History, http: httpx
     file_facts = _read_file_facts(session, status)
     engine = build_engine(session, status.ports["engine"], status.served_name)
     argv = list(status.boot.start.args.get("argv", []))
-    saved = history.load_baseline(_baseline_key(status))
     prometheus = _build_prometheus(status, http)
     grafana, grafana_skip = _build_grafana(session, status, http)
     return SmokeTarget(
@@ -148,10 +145,8 @@ def build_target(session: Session, status: Status, history: History, http: httpx
         prometheus=prometheus,
         grafana=grafana,
         grafana_skip=grafana_skip,
-        dashboard_uids=tuple(
-            path.stem for path in sorted(asset_path("grafana", "dashboards").glob("*.json"))
-        ),
-        baseline=Baseline.from_document(saved.scores) if saved is not None else _find_known(status),
+        dashboard_uids=tuple(path.stem for path in sorted(asset_path("grafana", "dashboards").glob("*.json"))),
+        baseline=_read_baseline(history, status),
         config=SmokeConfig(
             canaries=tuple(Canary(c.kind, c.prompt, c.right, tuple(c.wrong)) for c in config.smoke.canaries),
             texts=tuple(config.smoke.texts),
@@ -220,13 +215,20 @@ def _build_grafana(session: Session, status: Status, http: httpx2.Client) -> tup
     return GrafanaFacts(GrafanaApi(http, url, user="admin", password=password)), ""
 
 
+def _read_baseline(history: History, status: Status) -> Baseline | None:
+    saved = history.load_baseline(_baseline_key(status))
+    try:
+        return Baseline.from_document(saved.scores) if saved is not None else _find_known(status)
+    except ValueError:
+        # Written by another version: this run makes a new one.
+        return None
+
+
 def _find_known(status: Status) -> Baseline | None:
     """Give the shipped baseline of a model that we know, unless the engine was told to compute otherwise."""
     assert status.boot is not None
     argv = " ".join(status.boot.start.args.get("argv", []))
-    if any(
-        flag in argv for flag in ("--dtype", "--quantization", "--hf-overrides", "--rope", "--kv-cache-dtype")
-    ):
+    if any(flag in argv for flag in ("--dtype", "--quantization", "--hf-overrides", "--rope", "--kv-cache-dtype")):
         return None
     return find_known_baseline(status.boot.start.revision or "")
 
