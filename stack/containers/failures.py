@@ -22,6 +22,10 @@ class Explanation:
     hint: str
 
 
+_PORT_TAKEN = re.compile(r"port is already allocated|address already in use|Ports are not available")
+
+_PORT_TAKEN = re.compile(r"(?:port is already allocated|address already in use|Ports are not available)")
+
 _KNOWN: tuple[tuple[re.Pattern[str], Explanation], ...] = (
     (
         re.compile(r'could not select device driver "?(?:nvidia)?"? with capabilities: \[\[gpu\]\]'),
@@ -32,16 +36,14 @@ _KNOWN: tuple[tuple[re.Pattern[str], Explanation], ...] = (
         ),
     ),
     (
-        re.compile(
-            r"nvidia-container-cli: \w+ error|failed to discover GPU vendor from CDI|unresolvable CDI dev"
-        ),
+        re.compile(r"nvidia-container-cli: \w+ error|failed to discover GPU vendor from CDI|unresolvable CDI dev"),
         Explanation(
             "the NVIDIA container toolkit cannot reach the GPU",
             "see whether `nvidia-smi` works on this machine; after a driver update, restart it",
         ),
     ),
     (
-        re.compile(r"(?:port is already allocated|address already in use|Ports are not available)"),
+        _PORT_TAKEN,
         Explanation(
             "a port that the stack publishes is taken by another program",
             "see who has it: `ss -ltnp`; or choose another: `[services.engine] port = 8001`",
@@ -81,9 +83,7 @@ _KNOWN: tuple[tuple[re.Pattern[str], Explanation], ...] = (
     ),
     (
         re.compile(r"no space left on device"),
-        Explanation(
-            "the disk that Docker or the stack's folders are on is full", "see `docker system df` and `df -h`"
-        ),
+        Explanation("the disk that Docker or the stack's folders are on is full", "see `docker system df` and `df -h`"),
     ),
     (
         re.compile(r"driver failed programming external connectivity"),
@@ -94,9 +94,7 @@ _KNOWN: tuple[tuple[re.Pattern[str], Explanation], ...] = (
     ),
     (
         re.compile(r"error setting rlimit"),
-        Explanation(
-            "this machine does not let Docker raise a resource limit", "see `ulimit -a` of the Docker daemon"
-        ),
+        Explanation("this machine does not let Docker raise a resource limit", "see `ulimit -a` of the Docker daemon"),
     ),
     (
         re.compile(r"No such image: "),
@@ -104,13 +102,21 @@ _KNOWN: tuple[tuple[re.Pattern[str], Explanation], ...] = (
     ),
     (
         re.compile(r"bind source path does not exist"),
-        Explanation(
-            "a folder that is to be mounted does not exist", "check `[engine.mounts]` and `model.id`"
-        ),
+        Explanation("a folder that is to be mounted does not exist", "check `[engine.mounts]` and `model.id`"),
     ),
 )
+
+
+def is_port_taken(text: str) -> bool:
+    """Tell whether a failure that Docker reported in these words is a port that somebody else has."""
+    return bool(_PORT_TAKEN.search(text))
 
 
 def explain(text: str) -> Explanation | None:
     """Give the explanation of a failure that Docker reported in these words, or None for an unknown one."""
     return next((explanation for pattern, explanation in _KNOWN if pattern.search(text)), None)
+
+
+def is_port_taken(text: str) -> bool:
+    """Tell whether Docker failed because another program has a port that was to be published."""
+    return _PORT_TAKEN.search(text) is not None

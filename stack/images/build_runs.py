@@ -30,6 +30,8 @@ logger = logging.getLogger(__name__)
 
 PREFIX = "stack-build-"
 
+# pip and apt write hundreds of lines: enough of them to see that it goes on.
+_REPORT_INTERVAL_SECONDS = 5.0
 _TAIL_LINES = 60
 # mmdebstrap takes its root filesystem away when it is told to end.
 _GRACE_SECONDS = 10.0
@@ -104,13 +106,15 @@ class BuildRuns:
         report(ProgressEvent(task, f"{argv[0]} started"))
         process = self._start(argv, environ)
         tail: deque[str] = deque(maxlen=_TAIL_LINES)
+        told = started - _REPORT_INTERVAL_SECONDS
         assert process.stdout is not None
         try:
             for line in process.stdout:
                 tail.append(line.rstrip())
                 said = parse_line(line)
-                if said:
+                if said and self._clock() - told >= _REPORT_INTERVAL_SECONDS:
                     report(ProgressEvent(task, said))
+                    told = self._clock()
             returncode = process.wait()
         except BaseException:
             _end([process], self._clock)

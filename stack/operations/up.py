@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
+from dataclasses import replace
 
 import docker
 import httpx2
 
 from stack.config.host_paths import check_host_paths
 from stack.containers.daemon import ServiceState, read_services
+from stack.containers.failures import is_port_taken
+from stack.containers.failures import is_port_taken
 from stack.containers.layout import Layout
 from stack.containers.render import render_json, render_override
 from stack.errors import CommandError, ConfigError, ModelError, StackError
@@ -25,13 +29,17 @@ from stack.operations.identify import check_known_identity, identify_engine
 from stack.operations.outcome import UpResult
 from stack.operations.plan import Plan, render_plan, run_plan
 from stack.operations.plan_up import build_plan, container_stamp
+from stack.operations.ports import choose_ports
+from stack.operations.ports import choose_ports
 from stack.operations.project import ProjectFacts, make_folders, write_facts, write_whole
 from stack.operations.record import write_lock_entries
 from stack.operations.resolve import Resolved, resolve
 from stack.operations.run_engine import follow_boot
 from stack.operations.session import Session, build_project, check_tools, hold_project
+from stack.progress import ProgressEvent
 from stack.telemetry.grafana_api import GrafanaApi
 
+_PORT_ATTEMPTS = 3
 # Without these there is nothing to serve or nothing to see; any other service can be missing.
 REQUIRED = ("engine", "prometheus")
 
@@ -108,14 +116,12 @@ class _Up:
         check_readable(result.snapshot)
         # Before the layout: what reads a key is started anew when the key is another one.
         write_secrets(self.session.config, list(self.images), self.session.paths)
-        result.layout, result.defaults = decide_layout(
-            self.session, self.resolved, result.snapshot, self.images
-        )
+        self._decide()
         result.identity = identify_engine(self.session, self.client, self.resolved, self.images["engine"])
         write_lock_entries(self.session, self.resolved, self.fetcher, result.identity, result.snapshot)
         before = self.resolved.running.get("engine")
         if self.plan.has("services"):
-            self._start_services(result.layout)
+            self._start_services()
         after = read_services(self.client, self.session.project)
         if self.plan.has("boot") or _is_other(before, after.get("engine")):
             result.boot = follow_boot(self.session, result, after.get("engine"))
@@ -159,7 +165,30 @@ class _Up:
     def _warm_page_cache(self) -> None:
         read_into_page_cache(self._require_snapshot(), self.session.report)
 
-    def _start_services(self, layout: Layout) -> None:
+    def _decide(self) -> None:
+        """Settle the layout; ports anew, because fetching may have taken minutes in which somebody took one."""
+        config, resolved = self.session.config, self.resolved
+        ports = choose_ports(config, list(self.images), resolved.facts.ports, resolved.running)
+        self.resolved = self.result.resolved = replace(resolved, ports=ports)
+        self.result.layout, self.result.defaults = decide_layout(
+            self.session, self.resolved, self._require_snapshot(), self.images
+        )
+
+    def _start_services(self) -> None:
+        for attempt in range(1, _PORT_ATTEMPTS + 1):
+            try:
+                self._apply(self._require_layout())
+                return
+            except CommandError as err:
+                if attempt == _PORT_ATTEMPTS or not is_port_taken(err.stderr):
+                    raise
+                taken = self.resolved.ports
+                self._decide()
+                if self.resolved.ports == taken:
+                    raise
+                self.session.say("somebody took one of our ports just now; others are used")
+
+    def _apply(self, layout: Layout) -> None:
         session = self.session
         write_files(session.paths, render_files(session.config, list(layout.services)))
         write_whole(session.paths.override, render_json(render_override(layout)))
@@ -173,8 +202,12 @@ class _Up:
 
     def _restore_grafana(self, states: Mapping[str, ServiceState]) -> None:
         grafana = states.get("grafana")
-        if grafana is None or not self.plan.has("services"):
+        if grafana is None or not self.plan.steps:
             return
+        if grafana.state != "running":
+            self.result.warnings.append(f"Grafana: its container is {grafana.state}; see `stack logs grafana`")
+            return
+        self.session.report(ProgressEvent("grafana", "waiting until it takes this project's password"))
         password = read_secret(self.session.paths.secrets / GRAFANA_PASSWORD)
         with httpx2.Client(trust_env=False) as http:
             url = f"http://127.0.0.1:{self.resolved.ports['grafana']}"
@@ -183,7 +216,9 @@ class _Up:
                 said = restore_grafana_login(api, grafana.container_id, password)
             except CommandError as err:
                 said = f"{err.message}: {err.stderr.strip()[-200:]}"
-        if said not in ("accepted", "reset"):
+        is_done = said in ("accepted", "reset")
+        self.session.report(ProgressEvent("grafana", said, state="done" if is_done else "failed"))
+        if not is_done:
             self.result.warnings.append(f"Grafana: {said}")
 
     def _remember(self, result: UpResult) -> None:
@@ -201,6 +236,10 @@ class _Up:
             last_boot=last_boot,
             ready_container=ready_container,
         )
+
+    def _require_layout(self) -> Layout:
+        assert self.result.layout is not None, "it is decided before anything is started"
+        return self.result.layout
 
     def _require_snapshot(self) -> Snapshot:
         assert self.snapshot is not None, "the model step gives a snapshot or raises"
