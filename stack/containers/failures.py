@@ -22,8 +22,6 @@ class Explanation:
     hint: str
 
 
-_PORT_TAKEN = re.compile(r"port is already allocated|address already in use|Ports are not available")
-
 _PORT_TAKEN = re.compile(r"(?:port is already allocated|address already in use|Ports are not available)")
 
 _KNOWN: tuple[tuple[re.Pattern[str], Explanation], ...] = (
@@ -115,8 +113,3 @@ def is_port_taken(text: str) -> bool:
 def explain(text: str) -> Explanation | None:
     """Give the explanation of a failure that Docker reported in these words, or None for an unknown one."""
     return next((explanation for pattern, explanation in _KNOWN if pattern.search(text)), None)
-
-
-def is_port_taken(text: str) -> bool:
-    """Tell whether Docker failed because another program has a port that was to be published."""
-    return _PORT_TAKEN.search(text) is not None

@@ -7,9 +7,14 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import httpx2
+
 from stack.config.schema import StackConfig
+from stack.containers.daemon import ServiceState
 from stack.errors import CommandError, ServiceApiError
 from stack.operations.project import ProjectPaths
+from stack.operations.session import Session
+from stack.progress import ProgressEvent
 from stack.telemetry.grafana_api import GrafanaApi, GrafanaLoginError
 
 API_KEY = "api_key"
@@ -35,6 +40,23 @@ def read_api_key(config: StackConfig, paths: ProjectPaths) -> str | None:
 def read_secret(path: Path) -> str:
     """Give the text of a secret file."""
     return path.read_text().strip()
+
+
+def open_grafana(session: Session, grafana: ServiceState, port: int) -> str | None:
+    """Make a Grafana that was just started take this project's password; give what is wrong, or None."""
+    if grafana.state != "running":
+        return f"its container is {grafana.state}; see `stack logs grafana`"
+    session.report(ProgressEvent("grafana", "waiting until it takes this project's password"))
+    password = read_secret(session.paths.secrets / GRAFANA_PASSWORD)
+    with httpx2.Client(trust_env=False) as http:
+        api = GrafanaApi(http, f"http://127.0.0.1:{port}", user="admin", password=password)
+        try:
+            said = restore_grafana_login(api, grafana.container_id, password)
+        except CommandError as err:
+            said = f"{err.message}: {err.stderr.strip()[-200:]}"
+    is_done = said in ("accepted", "reset")
+    session.report(ProgressEvent("grafana", said, state="done" if is_done else "failed"))
+    return None if is_done else said
 
 
 def restore_grafana_login(

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from dataclasses import replace
 
 import docker
-import httpx2
 
 from stack.config.host_paths import check_host_paths
 from stack.containers.daemon import ServiceState, read_services
-from stack.containers.failures import is_port_taken
 from stack.containers.failures import is_port_taken
 from stack.containers.layout import Layout
 from stack.containers.render import render_json, render_override
@@ -21,7 +18,7 @@ from stack.models.ensure import ensure_snapshot
 from stack.models.hub_access import load_token
 from stack.models.snapshot import Snapshot
 from stack.models.warm import read_into_page_cache
-from stack.operations.access import GRAFANA_PASSWORD, read_secret, restore_grafana_login
+from stack.operations.access import open_grafana
 from stack.operations.assemble import engine_uid, render_files, write_files, write_secrets
 from stack.operations.decide import check_engine, decide_layout
 from stack.operations.fetch_images import ImageFetcher
@@ -30,14 +27,11 @@ from stack.operations.outcome import UpResult
 from stack.operations.plan import Plan, render_plan, run_plan
 from stack.operations.plan_up import build_plan, container_stamp
 from stack.operations.ports import choose_ports
-from stack.operations.ports import choose_ports
 from stack.operations.project import ProjectFacts, make_folders, write_facts, write_whole
 from stack.operations.record import write_lock_entries
 from stack.operations.resolve import Resolved, resolve
 from stack.operations.run_engine import follow_boot
 from stack.operations.session import Session, build_project, check_tools, hold_project
-from stack.progress import ProgressEvent
-from stack.telemetry.grafana_api import GrafanaApi
 
 _PORT_ATTEMPTS = 3
 # Without these there is nothing to serve or nothing to see; any other service can be missing.
@@ -122,6 +116,9 @@ class _Up:
         before = self.resolved.running.get("engine")
         if self.plan.has("services"):
             self._start_services()
+        elif self.plan.steps:
+            # The state may be lost while its containers run on; at a reboot they look for these files.
+            self._write_rendered(self._require_layout())
         after = read_services(self.client, self.session.project)
         if self.plan.has("boot") or _is_other(before, after.get("engine")):
             result.boot = follow_boot(self.session, result, after.get("engine"))
@@ -190,8 +187,7 @@ class _Up:
 
     def _apply(self, layout: Layout) -> None:
         session = self.session
-        write_files(session.paths, render_files(session.config, list(layout.services)))
-        write_whole(session.paths.override, render_json(render_override(layout)))
+        self._write_rendered(layout)
         project = build_project(session, layout)
         gone = [name for name in self.resolved.running if name not in layout.services]
         if gone:
@@ -200,26 +196,18 @@ class _Up:
         write_facts(session.paths.facts, self._build_facts(self.resolved.facts.last_boot, None))
         project.up(list(layout.services))
 
+    def _write_rendered(self, layout: Layout) -> None:
+        paths = self.session.paths
+        write_files(paths, render_files(self.session.config, list(layout.services)))
+        write_whole(paths.override, render_json(render_override(layout)))
+
     def _restore_grafana(self, states: Mapping[str, ServiceState]) -> None:
         grafana = states.get("grafana")
         if grafana is None or not self.plan.steps:
             return
-        if grafana.state != "running":
-            self.result.warnings.append(f"Grafana: its container is {grafana.state}; see `stack logs grafana`")
-            return
-        self.session.report(ProgressEvent("grafana", "waiting until it takes this project's password"))
-        password = read_secret(self.session.paths.secrets / GRAFANA_PASSWORD)
-        with httpx2.Client(trust_env=False) as http:
-            url = f"http://127.0.0.1:{self.resolved.ports['grafana']}"
-            api = GrafanaApi(http, url, user="admin", password=password)
-            try:
-                said = restore_grafana_login(api, grafana.container_id, password)
-            except CommandError as err:
-                said = f"{err.message}: {err.stderr.strip()[-200:]}"
-        is_done = said in ("accepted", "reset")
-        self.session.report(ProgressEvent("grafana", said, state="done" if is_done else "failed"))
-        if not is_done:
-            self.result.warnings.append(f"Grafana: {said}")
+        warning = open_grafana(self.session, grafana, self.resolved.ports["grafana"])
+        if warning:
+            self.result.warnings.append(f"Grafana: {warning}")
 
     def _remember(self, result: UpResult) -> None:
         engine = result.states.get("engine")
