@@ -1,5 +1,7 @@
 """Programs that build: heard, explained, and ended with all that they started and left behind."""
 
+import functools
+import itertools
 import os
 import signal
 import sys
@@ -40,15 +42,16 @@ def wait_until(check):
         time.sleep(0.02)
 
 
-def test_lines_worth_telling_are_reported_with_the_task():
+@pytest.mark.parametrize(("step_seconds", "told"), [(10, ["one", "two", "three"]), (0.1, ["one"])])
+def test_lines_worth_telling_are_reported_now_and_then(step_seconds, told):
     events = []
-    code = "print('one'); print('noise'); import sys; print('two', file=sys.stderr)"
-    BuildRuns().run(
+    code = "import sys; [print(word, flush=True, file=sys.stderr) for word in ('one', 'noise', 'two', 'three')]"
+    BuildRuns(clock=functools.partial(next, itertools.count(0, step_seconds))).run(
         [sys.executable, "-c", code], "build x", events.append, os.environ,
         lambda line: None if "noise" in line else line.strip(),
     )  # fmt: skip
     assert {event.task for event in events} == {"build x"}
-    assert sorted(event.text for event in events[1:]) == ["one", "two"]
+    assert [event.text for event in events[1:]] == told
 
 
 def test_a_failure_has_the_last_lines_and_what_to_do():
