@@ -166,9 +166,7 @@ class Console:
         from rich.console import Console as RichConsole
         from rich.live import Live
 
-        console = RichConsole(
-            file=self._err, force_terminal=True, no_color=not self._colours, _environ=self._environ
-        )
+        console = RichConsole(file=self._err, force_terminal=True, no_color=not self._colours, _environ=self._environ)
         return Live(
             get_renderable=lambda: self._lines.build_bars(self._clock(), console.width),
             console=console, refresh_per_second=4, transient=True,

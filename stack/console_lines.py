@@ -146,9 +146,7 @@ class ProgressLines:
         if not tasks:
             return None
         said = [
-            ", ".join(
-                filter(None, [_one_line(name), task.describe(now), format_duration(now - task.started_at)])
-            )
+            ", ".join(filter(None, [_one_line(name), task.describe(now), format_duration(now - task.started_at)]))
             for name, task in tasks[:_HEARTBEAT_TASKS]
         ]
         more = len(tasks) - len(said)
@@ -179,9 +177,7 @@ class ProgressLines:
         for name, task in tasks:
             event, bar = task.event, ""
             if event.total_bytes and bar_width:
-                bar = ProgressBar(
-                    total=event.total_bytes, completed=event.completed_bytes or 0, width=bar_width
-                )
+                bar = ProgressBar(total=event.total_bytes, completed=event.completed_bytes or 0, width=bar_width)
             said = Text(task.describe(now, amounts_first=True))
             table.add_row(Text(name), format_duration(now - task.started_at), bar, said)
         return table

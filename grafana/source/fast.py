@@ -88,9 +88,7 @@ _TIME = Look(
 
 def build_section() -> Section:
     """Give the section."""
-    return Section(
-        "How fast", [Band(4, _build_tiles()), Band(8, _build_latencies()), Band(8, _build_charts())]
-    )
+    return Section("How fast", [Band(4, _build_tiles()), Band(8, _build_latencies()), Band(8, _build_charts())])
 
 
 def _build_tiles() -> list[tuple[int, Panel]]:

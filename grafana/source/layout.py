@@ -52,6 +52,4 @@ def _place_band(board: dashboard.Dashboard, band: Band, number: int, top: int) -
         board.with_panel(panel.id(number + offset).grid_pos(place))
         left += width
     if left != GRID_COLUMNS:
-        raise ValueError(
-            f"panels {number} to {number + len(band.panels) - 1} fill {left} columns of {GRID_COLUMNS}"
-        )
+        raise ValueError(f"panels {number} to {number + len(band.panels) - 1} fill {left} columns of {GRID_COLUMNS}")

@@ -59,9 +59,7 @@ class Look:
 def build_stat(look: Look, *queries: Query, show_names: bool = False, fill: bool = False) -> stat.Panel:
     """Give a big number for the state now, if asked filled with its colour or with every series' name."""
     colour = common_models.BigValueColorMode.BACKGROUND if fill else common_models.BigValueColorMode.VALUE
-    names = (
-        common_models.BigValueTextMode.VALUE_AND_NAME if show_names else common_models.BigValueTextMode.VALUE
-    )
+    names = common_models.BigValueTextMode.VALUE_AND_NAME if show_names else common_models.BigValueTextMode.VALUE
     panel = (
         stat.Panel()
         .graph_mode(common_models.BigValueGraphMode.NONE)
@@ -73,9 +71,7 @@ def build_stat(look: Look, *queries: Query, show_names: bool = False, fill: bool
     return _dress(panel, look, [_query(query).instant() for query in queries])
 
 
-def build_chart(
-    look: Look, *queries: Query, stacked: bool = False, highest: float | None = None
-) -> timeseries.Panel:
+def build_chart(look: Look, *queries: Query, stacked: bool = False, highest: float | None = None) -> timeseries.Panel:
     """Give a line chart over the dashboard's time range."""
     panel = (
         timeseries.Panel()
@@ -95,9 +91,7 @@ def build_chart(
     return _dress(panel, look, [_query(query).range() for query in queries])
 
 
-def build_bars(
-    look: Look, query: Query, transformations: Sequence[models.DataTransformerConfig]
-) -> barchart.Panel:
+def build_bars(look: Look, query: Query, transformations: Sequence[models.DataTransformerConfig]) -> barchart.Panel:
     """Give stacked horizontal bars, one for each row of a table made by the transformations."""
     panel = (
         barchart.Panel()
@@ -114,9 +108,7 @@ def build_bars(
     return _dress(panel, look, [_as_table(query)])
 
 
-def build_table(
-    look: Look, query: Query, transformations: Sequence[models.DataTransformerConfig]
-) -> table.Panel:
+def build_table(look: Look, query: Query, transformations: Sequence[models.DataTransformerConfig]) -> table.Panel:
     """Give a table made by the transformations."""
     panel = table.Panel().show_header(False).transformations(list(transformations))
     return _dress(panel, look, [_query(query).instant()])

@@ -44,9 +44,7 @@ class Parting:
         return f"parted at token {self.index + 1}, {where} (gap {gap})"
 
 
-def compare_greedy(
-    first: Sequence[Scored], second: Sequence[Scored], margin_nats: float = NEAR_TIE_NATS
-) -> Parting:
+def compare_greedy(first: Sequence[Scored], second: Sequence[Scored], margin_nats: float = NEAR_TIE_NATS) -> Parting:
     """Compare two greedy runs of the same request.
 
     Where one sequence is a prefix of the other, the longer run's next token is compared with its nearest

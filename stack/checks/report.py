@@ -16,16 +16,12 @@ _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
 
 def render_lines(report: Report) -> list[str]:
     """Render what was tested, one line a check with its seconds, and the verdict."""
-    commit = (
-        f"{report.commit} ({report.commit_level})" if report.commit else f"unknown ({report.commit_level})"
-    )
+    commit = f"{report.commit} ({report.commit_level})" if report.commit else f"unknown ({report.commit_level})"
     revision = f"{report.model or 'unknown'} @ {report.revision or 'unknown'}"
     lines = [f"vLLM commit {commit}", f"model {revision}"]
     width = max((len(finding.check) for finding in report.findings), default=0)
     for finding in report.findings:
-        lines.append(
-            f"{finding.status:4}  {finding.check:{width}}  {finding.seconds:5.2f} s  {finding.message}"
-        )
+        lines.append(f"{finding.status:4}  {finding.check:{width}}  {finding.seconds:5.2f} s  {finding.message}")
         if finding.hint and finding.status in ("fail", "warn"):
             lines.append(f"{'':{width + 6}}  hint: {finding.hint}")
     lines.append(_render_verdict(report))

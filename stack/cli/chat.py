@@ -31,9 +31,7 @@ def command(
     from stack.operations.chat import Conversation, connect_chat, run_repl
 
     session = open_session(console, config_path, {"project": project})
-    conversation = Conversation(
-        connect_chat(session), system=system, max_tokens=max_tokens, temperature=temperature
-    )
+    conversation = Conversation(connect_chat(session), system=system, max_tokens=max_tokens, temperature=temperature)
     text = " ".join(prompt) or (None if sys.stdin.isatty() else sys.stdin.read().strip())
     if text is not None:
         if not text:

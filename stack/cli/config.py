@@ -20,17 +20,14 @@ def command() -> None:
 @JSON
 @project_options
 @click.pass_obj
-def show(
-    console: Console, config_path: Path | None, as_json: bool, project: str | None, origin: bool
-) -> None:
+def show(console: Console, config_path: Path | None, as_json: bool, project: str | None, origin: bool) -> None:
     """Show every value that holds."""
     from stack.config.show import render_config
 
     session = open_session(console, config_path, {"project": project})
     if as_json:
         rows = [
-            {"key": key, "value": _plain(item.value)}
-            | ({"source": item.source, "where": item.where} if origin else {})
+            {"key": key, "value": _plain(item.value)} | ({"source": item.source, "where": item.where} if origin else {})
             for key, item in session.loaded.origins.items()
         ]
         console.json({"schema_version": 1, "values": rows})

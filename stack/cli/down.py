@@ -11,15 +11,11 @@ from stack.console import Console
 
 
 @click.command("down")
-@click.option(
-    "--volumes", is_flag=True, help="Remove the project's volumes too (Prometheus and Grafana data)"
-)
+@click.option("--volumes", is_flag=True, help="Remove the project's volumes too (Prometheus and Grafana data)")
 @JSON
 @project_options
 @click.pass_obj
-def command(
-    console: Console, config_path: Path | None, as_json: bool, project: str | None, volumes: bool
-) -> None:
+def command(console: Console, config_path: Path | None, as_json: bool, project: str | None, volumes: bool) -> None:
     """Stop the stack. Models on the shared volume, boot logs and the history stay."""
     from stack.operations.down import run_down
 

@@ -15,9 +15,7 @@ from stack.console import Console
 @JSON
 @project_options
 @click.pass_obj
-def command(
-    console: Console, config_path: Path | None, as_json: bool, project: str | None, folder: Path
-) -> None:
+def command(console: Console, config_path: Path | None, as_json: bool, project: str | None, folder: Path) -> None:
     """Write a plain Compose directory that works without this tool; secrets are never part of it."""
     from stack.operations.eject import run_eject
 
@@ -25,9 +23,7 @@ def command(
     ejected = run_eject(session, folder.absolute())
     if as_json:
         images, secrets = dict(ejected.images), list(ejected.secrets)
-        console.json(
-            {"schema_version": 1, "folder": str(ejected.folder), "images": images, "secrets": secrets}
-        )
+        console.json({"schema_version": 1, "folder": str(ejected.folder), "images": images, "secrets": secrets})
         return
     console.result(f"wrote {ejected.folder}; start it with: cd '{ejected.folder}' && docker compose up -d")
     for secret in ejected.secrets:

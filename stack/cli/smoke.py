@@ -12,15 +12,11 @@ from stack.errors import EXIT_CHECK_FAILED
 
 
 @click.command("smoke")
-@click.option(
-    "--junit", type=click.Path(dir_okay=False, path_type=Path), help="Write a JUnit XML report there, too"
-)
+@click.option("--junit", type=click.Path(dir_okay=False, path_type=Path), help="Write a JUnit XML report there, too")
 @JSON
 @project_options
 @click.pass_obj
-def command(
-    console: Console, config_path: Path | None, as_json: bool, project: str | None, junit: Path | None
-) -> None:
+def command(console: Console, config_path: Path | None, as_json: bool, project: str | None, junit: Path | None) -> None:
     """Test whether the running stack answers correctly; exit code 1 if any check failed."""
     from stack.checks.report import build_document, render_junit, render_lines
     from stack.operations.project import write_whole

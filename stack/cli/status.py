@@ -15,9 +15,7 @@ from stack.console import Console
 @JSON
 @project_options
 @click.pass_obj
-def command(
-    console: Console, config_path: Path | None, as_json: bool, project: str | None, show_secrets: bool
-) -> None:
+def command(console: Console, config_path: Path | None, as_json: bool, project: str | None, show_secrets: bool) -> None:
     """Show what runs: services and URLs, model, commit, boot phases, the last smoke."""
     from stack.operations.status import build_document, read_secrets, read_status
     from stack.operations.summary import render_summary

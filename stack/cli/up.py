@@ -21,9 +21,7 @@ from stack.errors import EXIT_CHECK_FAILED
 @click.option("--accept", type=click.Choice(["verified", "claimed"]), help="What proves a pinned commit")
 @click.option("--expose", is_flag=True, default=None, help="Let other machines reach /v1 through the gateway")
 @click.option("--no-smoke", is_flag=True, default=None, help="Leave out the smoke test")
-@click.option(
-    "--dry-run", is_flag=True, help="Print the plan, with the reason of every step, and change nothing"
-)
+@click.option("--dry-run", is_flag=True, help="Print the plan, with the reason of every step, and change nothing")
 @JSON
 @project_options
 @click.pass_obj

@@ -14,7 +14,12 @@ from stack.console import Console, format_bytes
 @click.option("--model", help="Model: a hub id, a directory, or `demo`")
 @click.option("--revision", help="Revision of a hub model")
 @click.option("--verify", is_flag=True, help="Hash every file again")
-@click.option("--prune", "prune_others", is_flag=True, help="Remove models from the shared volume that no container and no lock uses")
+@click.option(
+    "--prune",
+    "prune_others",
+    is_flag=True,
+    help="Remove models from the shared volume that no container and no lock uses",
+)
 @JSON
 @project_options
 @click.pass_obj

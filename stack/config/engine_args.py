@@ -69,8 +69,7 @@ def check_engine_args(args: Mapping[str, Any], *, allow_remote_code: bool = Fals
         message = _check_name(name) or _check_value(name, value)
         if message is None and name == _REMOTE_CODE and value is True and not allow_remote_code:
             message = (
-                "runs code that comes with the model; read that code, then write "
-                "`engine.allow-remote-code = true`"
+                "runs code that comes with the model; read that code, then write `engine.allow-remote-code = true`"
             )
         if message is not None:
             problems.append(Problem(show_path(("engine", "args", name)), message))
@@ -80,9 +79,7 @@ def check_engine_args(args: Mapping[str, Any], *, allow_remote_code: bool = Fals
 def warn_engine_args(args: Mapping[str, Any]) -> list[Problem]:
     """Give what is likely a mistake with engine args, though another vLLM may take it."""
     warnings = [
-        Problem(show_path(("engine", "args", name)), text)
-        for name in args
-        if (text := _warn(name, args[name]))
+        Problem(show_path(("engine", "args", name)), text) for name in args if (text := _warn(name, args[name]))
     ]
     if "kv-cache-memory-bytes" in args and "gpu-memory-utilization" in args:
         text = "has no effect beside `kv-cache-memory-bytes`"

@@ -10,9 +10,7 @@ from stack.config.toml_text import show_path
 from stack.errors import Problem
 
 _NAME = re.compile(r"[A-Z_][A-Z0-9_]*")
-_SECRET_WORDS = frozenset(
-    {"CREDENTIAL", "CREDENTIALS", "PASSPHRASE", "PASSWD", "PASSWORD", "SECRET", "TOKEN"}
-)
+_SECRET_WORDS = frozenset({"CREDENTIAL", "CREDENTIALS", "PASSPHRASE", "PASSWD", "PASSWORD", "SECRET", "TOKEN"})
 _SECRET_KEYS = ("ACCESS_KEY", "API_KEY", "PRIVATE_KEY", "APIKEY")
 _HUB_TOKEN = re.compile(r"hf_[A-Za-z0-9]{20,}")
 _QUIET_LEVELS = frozenset({"WARNING", "ERROR", "CRITICAL", "FATAL"})

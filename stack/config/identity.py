@@ -60,9 +60,7 @@ def parse_image(text: str) -> str:
     if match is None:
         raise ValueError(f"`{text}` is no image reference; write `host/name:tag` or `host/name@sha256:…`")
     if match["digest"] is None and match["tag"] in {None, "latest"}:
-        raise ValueError(
-            f"`{text}` would follow the tag `latest`, and nothing unpinned is run; name a tag or a digest"
-        )
+        raise ValueError(f"`{text}` would follow the tag `latest`, and nothing unpinned is run; name a tag or a digest")
     return text
 
 

@@ -67,9 +67,7 @@ def load_lock(path: Path) -> Lock:
     except FileNotFoundError:
         return Lock()
     except UnicodeDecodeError as err:
-        raise ConfigError(
-            [Problem(str(path), f"is damaged: no UTF-8 at byte {err.start}")], hint=_NEW_START
-        ) from err
+        raise ConfigError([Problem(str(path), f"is damaged: no UTF-8 at byte {err.start}")], hint=_NEW_START) from err
     except OSError as err:
         raise ConfigError([Problem(str(path), f"cannot be read: {err.strerror}")]) from err
     return parse_lock(text, path)
@@ -93,9 +91,7 @@ def parse_lock(text: str, path: Path) -> Lock:
         message = "is damaged: `schema_version` is missing or no whole number"
         raise ConfigError([Problem(str(path), message)], hint=_NEW_START)
     if version > SCHEMA_VERSION:
-        message = (
-            f"has schema version {version}, and this `stack` reads {SCHEMA_VERSION}; a newer one wrote it"
-        )
+        message = f"has schema version {version}, and this `stack` reads {SCHEMA_VERSION}; a newer one wrote it"
         raise ConfigError([Problem(str(path), message)], hint="update `stack`")
     return _validate(tables, path)
 
@@ -138,9 +134,7 @@ def render_lock(lock: Lock) -> str:
 
 
 def _render_table(name: str, values: dict[str, Any]) -> str:
-    lines = [
-        f"{render_key(key)} = {render_value(value)}" for key, value in values.items() if value is not None
-    ]
+    lines = [f"{render_key(key)} = {render_value(value)}" for key, value in values.items() if value is not None]
     return "\n".join([f"[{name}]", *lines])
 
 

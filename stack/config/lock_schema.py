@@ -71,13 +71,9 @@ class LockedImage(_Locked):
     digest: Annotated[str, AfterValidator(_check_digest)] | None = Field(
         default=None, description="Digest that the registry served; none for an image built from packages"
     )
-    device: Literal["cuda", "cpu"] | None = Field(
-        default=None, description="Device variant, where there is one"
-    )
+    device: Literal["cuda", "cpu"] | None = Field(default=None, description="Device variant, where there is one")
     source: Literal["registry", "packages"] = Field(description="Where it came from")
-    recorded_from: str | None = Field(
-        default=None, description="Who said that tag and digest belong together"
-    )
+    recorded_from: str | None = Field(default=None, description="Who said that tag and digest belong together")
 
 
 class LockedFile(_Locked):

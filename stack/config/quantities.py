@@ -34,8 +34,4 @@ def parse_duration_seconds(text: str) -> float:
     match = _DURATION.fullmatch(text)
     if not text or match is None:
         raise ValueError(f"`{text}` is no duration; write for example `15d`, `12h` or `1h30m`")
-    return sum(
-        int(count) * seconds
-        for count, seconds in zip(match.groups(), _DURATION_SECONDS, strict=True)
-        if count
-    )
+    return sum(int(count) * seconds for count, seconds in zip(match.groups(), _DURATION_SECONDS, strict=True) if count)

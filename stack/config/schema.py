@@ -120,8 +120,7 @@ class ModelConfig(Section):
 
     id: Annotated[ModelId | None, Shown("unset (chosen by device and free memory)")] = Field(
         default=None,
-        description="Model to serve: a hub id (`org/name`), a directory that begins with `/`, `./` or `~/`, "
-        "or `demo`",
+        description="Model to serve: a hub id (`org/name`), a directory that begins with `/`, `./` or `~/`, or `demo`",
         examples=["Qwen/Qwen3-0.6B"],
     )
     revision: Word | None = Field(
@@ -161,9 +160,7 @@ class ImagesConfig(Section):
     timeout_seconds: float = Field(
         default=5, gt=0, le=600, description="Longest wait for a registry's first answer, in seconds"
     )
-    retries: int = Field(
-        default=4, ge=0, le=100, description="How often a failed pull or build is tried again"
-    )
+    retries: int = Field(default=4, ge=0, le=100, description="How often a failed pull or build is tried again")
     debian_mirror: Url = Field(
         default="http://deb.debian.org/debian", description="Debian mirror for images built from packages"
     )
@@ -201,18 +198,14 @@ class Canary(Section):
 class SmokeConfig(Section):
     """The smoke test."""
 
-    enabled: bool = Field(
-        default=True, description="Run smoke at the end of `up` (`--no-smoke` leaves it out)"
-    )
+    enabled: bool = Field(default=True, description="Run smoke at the end of `up` (`--no-smoke` leaves it out)")
     timeout_seconds: int = Field(
         default=60, ge=1, le=3600, description="Longest time for the whole smoke test, in seconds"
     )
     canaries: list[Canary] = Field(
         default=[],
         description="More canaries, beside the built-in ones: `kind`, `prompt`, `right` and a list `wrong`",
-        examples=[
-            [{"kind": "completion", "prompt": "Two plus two is", "right": " four", "wrong": [" five"]}]
-        ],
+        examples=[[{"kind": "completion", "prompt": "Two plus two is", "right": " four", "wrong": [" five"]}]],
     )
     texts: list[Annotated[str, Field(min_length=20)]] = Field(
         default=[],

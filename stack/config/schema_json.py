@@ -39,8 +39,7 @@ def build_json_schema() -> dict[str, Any]:
     properties = schema["$defs"]["EngineConfig"]["properties"]
     properties["args"]["propertyNames"] = {"pattern": "^[a-z0-9]+(-[a-z0-9]+)*$"}
     properties["args"]["properties"] = {
-        name: {"type": "boolean"} if name in SWITCHES else {}
-        for name in sorted(KNOWN_FLAGS.difference(RESERVED_ARGS))
+        name: {"type": "boolean"} if name in SWITCHES else {} for name in sorted(KNOWN_FLAGS.difference(RESERVED_ARGS))
     }
     properties["env"]["propertyNames"] = {"pattern": "^[A-Za-z_][A-Za-z0-9_]*$"}
     properties["env"]["additionalProperties"] = {"type": ["string", "integer"]}
@@ -78,9 +77,7 @@ def render_table() -> str:
         if key.dotted in {"engine.args", "engine.env"}:
             variable += f", for one of them `{key.env_name}_<NAME>`"
         rows.append((f"`{key.dotted}`", _show_type(key), _show_default(key), variable, key.description))
-    return (
-        "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows) + "\n"
-    )
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows) + "\n"
 
 
 def _needs_json(key: Key) -> bool:

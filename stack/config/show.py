@@ -24,9 +24,7 @@ def render_config(loaded: LoadedConfig, *, with_origin: bool = False) -> str:
         elif key.kind == "map":
             tables.setdefault(key.path[:-1], [])
             tables[key.path] = _render_entries(key.path, loaded, with_origin)
-    blocks = [
-        "\n".join([*([f"[{show_path(path)}]"] if path else []), *body]) for path, body in tables.items()
-    ]
+    blocks = ["\n".join([*([f"[{show_path(path)}]"] if path else []), *body]) for path, body in tables.items()]
     return "\n\n".join(blocks) + "\n"
 
 

@@ -84,11 +84,7 @@ def _describe_syntax_error(err: tomllib.TOMLDecodeError, text: str, path: Path) 
     line = lines[number - 1].strip() if number <= len(lines) else ""
     if message == "Invalid value" and re.search(r"=\s*[A-Za-z~/]", line):
         message += "; text needs quotes"
-    shown = (
-        f": `{line[:80]}`"
-        if line and not re.search(r"token|secret|password|api.?key|hf_", line, re.I)
-        else ""
-    )
+    shown = f": `{line[:80]}`" if line and not re.search(r"token|secret|password|api.?key|hf_", line, re.I) else ""
     return Problem(f"{path}:{number}:{column}", f"{message}{shown}")
 
 

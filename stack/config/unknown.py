@@ -45,9 +45,7 @@ def describe_unknown_key(path: Sequence[str]) -> str:
 def describe_unknown_variable(name: str, known: Collection[str]) -> str:
     """Say that a STACK_* variable is unknown, and which one was probably meant."""
     near = get_close_matches(name, sorted(known), n=1, cutoff=0.6)
-    hint = (
-        f"; the nearest is `{near[0]}`" if near else "; variables are named after keys: STACK_ENGINE_DEVICE"
-    )
+    hint = f"; the nearest is `{near[0]}`" if near else "; variables are named after keys: STACK_ENGINE_DEVICE"
     return f"unknown variable{hint}"
 
 

@@ -93,9 +93,7 @@ def _check_maps(settings: Mapping[KeyPath, Setting]) -> list[Problem]:
     args = entries("engine", "args")
     env = entries("engine", "env")
     problems = [
-        Problem(
-            show_path(("engine", "env", name)), f"must be text, not {show_value(value)}; write it in quotes"
-        )
+        Problem(show_path(("engine", "env", name)), f"must be text, not {show_value(value)}; write it in quotes")
         for name, value in env.items()
         if not isinstance(value, str)
     ]

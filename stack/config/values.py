@@ -92,9 +92,7 @@ def _parse_path(value: Any) -> Any:
     try:
         path = Path(value).expanduser()
     except RuntimeError as err:
-        raise ValueError(
-            f"`{value}` names a home directory that cannot be found; write the whole path"
-        ) from err
+        raise ValueError(f"`{value}` names a home directory that cannot be found; write the whole path") from err
     if not path.is_absolute():
         raise ValueError(f"`{value}` must be absolute or begin with `~/`")
     return path
@@ -156,22 +154,14 @@ def check_mirror(mirror: Any) -> str:
     """Give the mirror back, or raise ValueError."""
     if not isinstance(mirror, str) or not _MIRROR.fullmatch(mirror):
         near = re.sub(r"^https?://", "", mirror).rstrip("/") if isinstance(mirror, str) else ""
-        hint = (
-            f": `{near}`" if near and _MIRROR.fullmatch(near) else ", for example `mirror.example:5000/hub`"
-        )
+        hint = f": `{near}`" if near and _MIRROR.fullmatch(near) else ", for example `mirror.example:5000/hub`"
         raise ValueError(f"{show_value(mirror)} must be a host and a path without `https://`{hint}")
     return mirror
 
 
 def show_value(value: Any) -> str:
     """Give a value as TOML would spell it, shortened to fit a message."""
-    text = (
-        f'"{value}"'
-        if isinstance(value, str)
-        else str(value).lower()
-        if isinstance(value, bool)
-        else repr(value)
-    )
+    text = f'"{value}"' if isinstance(value, str) else str(value).lower() if isinstance(value, bool) else repr(value)
     return text if len(text) <= 60 else f"{text[:59]}…"
 
 
@@ -214,8 +204,6 @@ Url = Annotated[str, AfterValidator(_parse_url)]
 FindLinks = Annotated[str, AfterValidator(_parse_find_links)]
 Address = Annotated[str, AfterValidator(_parse_address)]
 Size = Annotated[str, AfterValidator(_parse_size)]
-PrometheusSize = Annotated[
-    str, AfterValidator(_parse_prometheus_size), _matches("^[1-9][0-9]*(KB|MB|GB|TB)$")
-]
+PrometheusSize = Annotated[str, AfterValidator(_parse_prometheus_size), _matches("^[1-9][0-9]*(KB|MB|GB|TB)$")]
 NginxSize = Annotated[str, AfterValidator(_parse_nginx_size), _matches("^[1-9][0-9]*[kmgKMG]$")]
 Duration = Annotated[str, AfterValidator(_parse_duration)]

@@ -48,9 +48,7 @@ class ComposeProject:
         """Create and start services, and make anew those whose definition changed."""
         self._call(
             "up",
-            lambda client: client.compose.up(
-                list(services), detach=True, pull="never", quiet=True, no_build=True
-            ),
+            lambda client: client.compose.up(list(services), detach=True, pull="never", quiet=True, no_build=True),
         )
 
     def stop(self, services: Sequence[str]) -> None:
@@ -59,9 +57,7 @@ class ComposeProject:
 
     def down(self, *, volumes: bool) -> None:
         """Remove the project's containers and networks, and on request its named volumes."""
-        self._call(
-            "down", lambda client: client.compose.down(volumes=volumes, remove_orphans=True, quiet=True)
-        )
+        self._call("down", lambda client: client.compose.down(volumes=volumes, remove_orphans=True, quiet=True))
 
     def _call(self, verb: str, call: Callable[[DockerClient], Any]) -> Any:
         # Imported here: it takes a quarter of a second, and most commands do not touch Compose.
@@ -102,9 +98,7 @@ class ComposeProject:
 def read_compose_version() -> str | None:
     """Give the version of the Compose plugin that `docker compose` finds, or None where it finds none."""
     try:
-        done = subprocess.run(
-            ["docker", "compose", "version", "--format", "json"], capture_output=True, text=True
-        )
+        done = subprocess.run(["docker", "compose", "version", "--format", "json"], capture_output=True, text=True)
     except FileNotFoundError:
         return None
     if done.returncode:

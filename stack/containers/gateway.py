@@ -170,9 +170,7 @@ def check_gateway_settings(settings: GatewaySettings) -> list[Problem]:
     if settings.burst < 0:
         problems.append(Problem("services.gateway.burst", "must not be negative"))
     if not _SIZE.fullmatch(settings.max_body):
-        problems.append(
-            Problem("services.gateway.max_body", f"`{settings.max_body}` is no size such as `32m`")
-        )
+        problems.append(Problem("services.gateway.max_body", f"`{settings.max_body}` is no size such as `32m`"))
     for name in ("listen", "health_listen", "upstream", "resolver"):
         if not _ADDRESS.fullmatch(getattr(settings, name)):
             problems.append(Problem(f"services.gateway.{name}", f"`{getattr(settings, name)}` is no address"))

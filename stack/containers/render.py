@@ -94,8 +94,7 @@ def _render_service(service: Service, layout: Layout, may_pull: bool) -> dict[st
         rendered["volumes"] = [_render_mount(mount) for mount in service.mounts]
     if service.secrets:
         rendered["secrets"] = [
-            {"source": _secret_name(service, name), "target": f"/run/secrets/{name}"}
-            for name in service.secrets
+            {"source": _secret_name(service, name), "target": f"/run/secrets/{name}"} for name in service.secrets
         ]
     return rendered | _render_limits(service.limits)
 

@@ -119,9 +119,7 @@ class PhaseDelta:
     ratio: float | None
 
 
-def boot_kind(
-    *, image_id: str, model: str, revision: str | None, args: Mapping[str, Any], device: str
-) -> str:
+def boot_kind(*, image_id: str, model: str, revision: str | None, args: Mapping[str, Any], device: str) -> str:
     """Give the key that boots share when their phases can be compared; the order of args does not matter."""
     return _fingerprint([image_id, model, revision, dict(args), device])
 

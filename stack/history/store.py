@@ -191,9 +191,7 @@ class History:
             return [_boot_record(row, self._phases(connection, row["id"])) for row in rows]
 
     def _phases(self, connection: sqlite3.Connection, boot_id: int) -> dict[str, float]:
-        rows = connection.execute(
-            "SELECT phase, seconds FROM phases WHERE boot_id = ? ORDER BY rowid", (boot_id,)
-        )
+        rows = connection.execute("SELECT phase, seconds FROM phases WHERE boot_id = ? ORDER BY rowid", (boot_id,))
         return {row["phase"]: row["seconds"] for row in rows}
 
     def _require_boot(self, connection: sqlite3.Connection, boot_id: int) -> None:

@@ -170,11 +170,7 @@ def _identify_release(
         if origin.kind == "registry" and release.digest and origin.digest == release.digest:
             rests_on = f"{release.digest} is recorded for {release.reference.name}:{release.tag}"
             return Identity(release.commit, "verified", version or release.version, rests_on, built_by)
-        if (
-            origin.kind == "registry"
-            and served
-            and (served.name, served.tag) == (release.repository, release.tag)
-        ):
+        if origin.kind == "registry" and served and (served.name, served.tag) == (release.repository, release.tag):
             rests_on = f"the tag {served.tag} alone: the image of {served.name} names no commit"
             return Identity(release.commit, "claimed", version or release.version, rests_on, built_by)
     return Identity(None, "unknown", version, "no label, environment or record names a commit", built_by)

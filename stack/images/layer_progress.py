@@ -6,9 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 _SHORT_ID = 12
-_WHOLE = frozenset(
-    {"Already exists", "Download complete", "Pull complete", "Verifying Checksum", "Extracting"}
-)
+_WHOLE = frozenset({"Already exists", "Download complete", "Pull complete", "Verifying Checksum", "Extracting"})
 
 
 class LayerProgress:

@@ -141,14 +141,10 @@ class Puller:
             if moved_tag == "stop" or not (asked.tag and asked.digest):
                 raise
             # Upstream deletes nightly tags; the digest may outlive them for a while.
-            report(
-                ProgressEvent(task, f"{asked.tag} is gone from {asked.registry}; the locked digest is pulled")
-            )
+            report(ProgressEvent(task, f"{asked.tag} is gone from {asked.registry}; the locked digest is pulled"))
             return asked.digest
 
-    def _pull_missing(
-        self, wanted: ImageReference, pinned: ImageReference, task: str, report: Report
-    ) -> PulledImage:
+    def _pull_missing(self, wanted: ImageReference, pinned: ImageReference, task: str, report: Report) -> PulledImage:
         remote = self.registry.fetch_image(pinned, platform=self.platform)
         for attempt in range(self.retries + 1):
             try:
@@ -210,9 +206,7 @@ def check_tag(registry: Registry, reference: ImageReference, *, name: ImageRefer
     return served
 
 
-def _run_pull(
-    client: DockerClient, pinned: ImageReference, progress: LayerProgress, task: str, report: Report
-) -> None:
+def _run_pull(client: DockerClient, pinned: ImageReference, progress: LayerProgress, task: str, report: Report) -> None:
     for event in _stream_pull(client, pinned):
         error = event.get("error")
         if error:

@@ -95,9 +95,7 @@ def parse_reference(text: str) -> ImageReference:
         hint = "names are lower case" if rest != rest.lower() else None
         raise ImageError(f"`{text}` is not an image reference: `{rest}` is not a name", hint=hint)
     if len(registry) + 1 + len(repository) > _NAME_LENGTH:
-        raise ImageError(
-            f"`{text}` is not an image reference: its name is longer than {_NAME_LENGTH} letters"
-        )
+        raise ImageError(f"`{text}` is not an image reference: its name is longer than {_NAME_LENGTH} letters")
     return ImageReference(registry, repository, tag or None, digest or None)
 
 

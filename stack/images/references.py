@@ -19,9 +19,7 @@ _SCHEMA_VERSION = 1
 _RECORDS_NEEDED = 3
 _ECR = "public.ecr.aws/q9t5s3a7"
 _COMMIT = re.compile(r"[0-9a-f]{40}")
-_NAMES = frozenset(
-    {"engine.cuda", "engine.cpu", "prometheus", "grafana", "node-exporter", "dcgm-exporter", "nginx"}
-)
+_NAMES = frozenset({"engine.cuda", "engine.cpu", "prometheus", "grafana", "node-exporter", "dcgm-exporter", "nginx"})
 # Compose's service names, where they differ from the name of what they run.
 _SERVICE_IMAGES = {"gateway": "nginx"}
 

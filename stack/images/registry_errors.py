@@ -28,8 +28,7 @@ def build_status_error(status: int, what: str, registry: str) -> ImageError:
     if status == 401:
         return ImageError(
             f"{registry} gives `{what}` to nobody without a login (HTTP 401)",
-            hint=f"check the name (a repository that does not exist looks like this too), "
-            f"or `docker login {registry}`",
+            hint=f"check the name (a repository that does not exist looks like this too), or `docker login {registry}`",
         )
     if status == 403:
         return ImageError(

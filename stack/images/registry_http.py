@@ -37,9 +37,7 @@ class BoundedSender:
             httpx2.HTTPError: There is no whole answer in time.
         """
         deadline = self._clock() + self._timeout_seconds
-        request = self._client.build_request(
-            method, url, headers=dict(headers), timeout=self._timeout_seconds
-        )
+        request = self._client.build_request(method, url, headers=dict(headers), timeout=self._timeout_seconds)
         response = self._client.send(request, stream=True, follow_redirects=False)
         body = bytearray()
         try:

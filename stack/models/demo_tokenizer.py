@@ -88,9 +88,7 @@ def render_tokenizer_config(source: TokenizerSource, max_length: int) -> str:
         "add_prefix_space": False,
         "added_tokens_decoder": {str(row["id"]): _without_id(row) for row in _build_added_tokens(source)},
         "additional_special_tokens": [
-            token
-            for token in specials
-            if token in (source.tokens[source.bos_id], source.tokens[source.eos_id])
+            token for token in specials if token in (source.tokens[source.bos_id], source.tokens[source.eos_id])
         ],
         **_build_special_tokens(source),
         "chat_template": source.chat_template,

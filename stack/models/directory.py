@@ -73,9 +73,7 @@ def check_model_directory(path: Path) -> tuple[str, ...]:
     selection = select_files(names)
     configs = [name for name in _CONFIGS if name in selection.chosen]
     if not configs:
-        raise ModelError(
-            f"{path} holds no config.json", hint="`model.id` must name a Hugging Face model directory"
-        )
+        raise ModelError(f"{path} holds no config.json", hint="`model.id` must name a Hugging Face model directory")
     _load_json(path / configs[0])
     if not selection.weights:
         formats = sorted({Path(name).suffix for name in selection.other_weights})
@@ -123,9 +121,7 @@ def _list_names(path: Path) -> list[str]:
     if not path.exists():
         raise ModelError(f"there is no directory {path}", hint="check `model.id`")
     if not path.is_dir():
-        raise ModelError(
-            f"{path} is not a directory", hint="`model.id` must name a Hugging Face model directory"
-        )
+        raise ModelError(f"{path} is not a directory", hint="`model.id` must name a Hugging Face model directory")
     with translate_os_errors(f"cannot read {path}"):
         return [
             found.relative_to(path).as_posix()
@@ -195,9 +191,7 @@ def _hash_files(
         total_bytes = sum(stats[name].size_bytes for name in fresh)
         meter = Meter(report, f"model {path.name}", total_bytes, "hashing")
         records = tuple(
-            FileRecord(name, stat.size_bytes, compute_sha256(path / name, meter.add))
-            if name in fresh
-            else known[name]
+            FileRecord(name, stat.size_bytes, compute_sha256(path / name, meter.add)) if name in fresh else known[name]
             for name, stat in stats.items()
         )
     return records, stats

@@ -135,9 +135,7 @@ def _ensure_demo(revision: str | None, locked_revision: str | None, context: _Co
 
     def land(damaged: Snapshot | None) -> Snapshot:
         hub.check_free_space(context.volume, demo.NEEDED_BYTES, context.free_bytes)
-        return demo.land_demo(
-            context.volume, environ=context.environ, report=context.report, sleep=context.sleep
-        )
+        return demo.land_demo(context.volume, environ=context.environ, report=context.report, sleep=context.sleep)
 
     return _find_or_land(demo.DEMO_KEY, land, context)
 
@@ -175,9 +173,7 @@ def _ensure_hub(reference: ModelReference, revision: str, context: _Context) -> 
     return _find_or_land(SnapshotKey("hub", reference.id, commit), land, context)
 
 
-def _find_or_land(
-    key: SnapshotKey, land: Callable[[Snapshot | None], Snapshot], context: _Context
-) -> Snapshot:
+def _find_or_land(key: SnapshotKey, land: Callable[[Snapshot | None], Snapshot], context: _Context) -> Snapshot:
     """Give the snapshot from the volume, else land it under its lock; `land` is told of a damaged one."""
     found, problems = _find(key, context)
     if found is not None and not problems:

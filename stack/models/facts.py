@@ -117,9 +117,7 @@ def parse_model_facts(
     hidden = _number(text, "hidden_size", "n_embd")
     kv_heads = _number(text, "num_key_value_heads")
     head_dim = _number(text, "head_dim") or (hidden // heads if hidden and heads else None)
-    quantization = (config.get("quantization_config") or text.get("quantization_config") or {}).get(
-        "quant_method"
-    )
+    quantization = (config.get("quantization_config") or text.get("quantization_config") or {}).get("quant_method")
     name = architecture or ""
     is_pooling = has_pooling_files or (name.endswith(_POOLING) and not name.endswith(_GENERATING))
     return ModelFacts(
@@ -208,9 +206,7 @@ def _text_config(config: Mapping[str, Any]) -> Mapping[str, Any]:
     return config
 
 
-def _find_dtype(
-    config: Mapping[str, Any], text: Mapping[str, Any], dtype_bytes: Mapping[str, int]
-) -> str | None:
+def _find_dtype(config: Mapping[str, Any], text: Mapping[str, Any], dtype_bytes: Mapping[str, int]) -> str | None:
     for source in (text, config):
         for name in ("dtype", "torch_dtype"):
             if isinstance(source.get(name), str):

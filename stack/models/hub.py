@@ -81,9 +81,7 @@ def fetch_listing(client: HubClient) -> HubListing:
     selection = select_files(rows)
     _check_selection(selection, asked)
     files = [
-        RemoteFile(
-            name, rows[name].size, rows[name].blob_id, rows[name].lfs.sha256 if rows[name].lfs else None
-        )
+        RemoteFile(name, rows[name].size, rows[name].blob_id, rows[name].lfs.sha256 if rows[name].lfs else None)
         for name in selection.chosen
     ]
     return HubListing(info.sha, tuple(files))
@@ -121,14 +119,10 @@ def land_hub(
         _check_space(listing, staged, volume, free_bytes)
         meter = Meter(client.report, client.task, listing.size_bytes, f"{len(listing.files)} files")
         records = _fetch_all(client, listing, staged, meter)
-        client.report(
-            ProgressEvent(client.task, "putting the files in place", listing.size_bytes, listing.size_bytes)
-        )
+        client.report(ProgressEvent(client.task, "putting the files in place", listing.size_bytes, listing.size_bytes))
         landed = publish(volume, Snapshot("hub", asked.id, listing.commit, staged, records, asked.id, staged))
     client.report(
-        ProgressEvent(
-            client.task, f"ready at {listing.commit[:12]}", listing.size_bytes, listing.size_bytes, "done"
-        )
+        ProgressEvent(client.task, f"ready at {listing.commit[:12]}", listing.size_bytes, listing.size_bytes, "done")
     )
     return landed
 

@@ -113,9 +113,7 @@ class HubClient:
                     raise build_transport_model_error(error, self.asked) from error
                 self.wait_to_retry(attempt, "the hub does not answer", None)
             except (httpx2.InvalidURL, ValueError, KeyError, TypeError) as error:
-                raise ModelError(
-                    f"{self.asked.endpoint} does not answer as a model hub ({error!r})"
-                ) from error
+                raise ModelError(f"{self.asked.endpoint} does not answer as a model hub ({error!r})") from error
             attempt += 1
 
 

@@ -54,9 +54,7 @@ def build_http_model_error(error: HfHubHTTPError, asked: Asked) -> ModelError:
     if isinstance(error, errors.RepositoryNotFoundError):
         return _explain_missing(asked)
     if isinstance(error, errors.EntryNotFoundError):
-        return ModelError(
-            f"a file of `{asked.id}` at `{asked.revision}` is missing on the hub", detail=str(error)
-        )
+        return ModelError(f"a file of `{asked.id}` at `{asked.revision}` is missing on the hub", detail=str(error))
     if status == 429:
         return _explain_limited(error, asked)
     if status >= 500:
@@ -123,6 +121,4 @@ def _explain_limited(error: HfHubHTTPError, asked: Asked) -> ModelError:
     wait_seconds = parse_retry_after(error.response)
     when = f"in {wait_seconds:.0f} s" if wait_seconds else "in some minutes"
     more = "" if asked.has_token else "; with a token the limit is higher (HF_TOKEN)"
-    return ModelError(
-        f"{asked.endpoint} limits how often we may ask (status 429)", hint=f"try again {when}{more}"
-    )
+    return ModelError(f"{asked.endpoint} limits how often we may ask (status 429)", hint=f"try again {when}{more}")

@@ -136,9 +136,7 @@ class _Download:
                 continue
             idle_attempts = 0 if position > before else idle_attempts + 1
             if idle_attempts >= _IDLE_ATTEMPTS:
-                raise failure or ModelError(
-                    f"{self.client.asked.endpoint} gives no more of `{self.file.name}`"
-                )
+                raise failure or ModelError(f"{self.client.asked.endpoint} gives no more of `{self.file.name}`")
             self.client.wait_to_retry(idle_attempts, f"{self.file.name}: {reason}", retry_after_seconds)
 
     def _begin(self) -> int:

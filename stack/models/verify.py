@@ -140,8 +140,6 @@ def _find_added(snapshot: Snapshot) -> list[FileProblem]:
     if not snapshot.path.is_dir():
         return []
     known = {record.name for record in snapshot.files}
-    present = [
-        path.relative_to(snapshot.path).as_posix() for path in snapshot.path.rglob("*") if path.is_file()
-    ]
+    present = [path.relative_to(snapshot.path).as_posix() for path in snapshot.path.rglob("*") if path.is_file()]
     added = [name for name in select_files(present).chosen if name not in known]
     return [FileProblem(name, "added", "it was not there when the snapshot landed") for name in added]

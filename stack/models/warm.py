@@ -108,13 +108,9 @@ def plan_prune(volume: Path, keep: Collection[SnapshotKey]) -> list[PrunedFolder
             continue
         folder = build_snapshot_folder(volume, snapshot.key)
         if snapshot.kind != "directory":
-            plan.append(
-                PrunedFolder(folder, f"{snapshot.id} at {snapshot.revision[:19]}", _measure(folder), key_text)
-            )
+            plan.append(PrunedFolder(folder, f"{snapshot.id} at {snapshot.revision[:19]}", _measure(folder), key_text))
         elif not snapshot.path.is_dir():
-            plan.append(
-                PrunedFolder(folder, f"record of {snapshot.id}, which is gone", _measure(folder), key_text)
-            )
+            plan.append(PrunedFolder(folder, f"record of {snapshot.id}, which is gone", _measure(folder), key_text))
     staging = volume / STAGING_NAME
     for folder in sorted(staging.iterdir()) if staging.is_dir() else []:
         if not is_locked(volume, folder.name):

@@ -136,9 +136,7 @@ def render_readme(layout: Layout, snapshot: Snapshot) -> str:
         )
         blocks.append("\n".join(f"- `secrets/{name}`, `chown {owner}`" for name, owner in owners.items()))
     if GATEWAY_KEY in owners:
-        blocks.append(
-            "The gateway's file holds a digest of the key that clients show, which is the engine's:"
-        )
+        blocks.append("The gateway's file holds a digest of the key that clients show, which is the engine's:")
         blocks.append(f"```sh\n{GATEWAY_KEY_RECIPE}\n```")
     built = [service.image for service in layout.services.values() if "@" not in service.image]
     if built:

@@ -74,9 +74,7 @@ def _choose_for_cpu(asked: Mapping[str, Any], memory_bytes: int) -> list[EngineD
 
 def _choose_for_gpus(asked: Mapping[str, Any], gpus: Sequence[Gpu], heads: int | None) -> list[EngineDefault]:
     chosen = []
-    if gpus and not {"gpu-memory-utilization", "device-memory-utilization", "kv-cache-memory-bytes"} & set(
-        asked
-    ):
+    if gpus and not {"gpu-memory-utilization", "device-memory-utilization", "kv-cache-memory-bytes"} & set(asked):
         chosen.append(_choose_utilization(gpus))
     if "tensor-parallel-size" not in asked and len(gpus) > 1 and find_parallel_problem(gpus, heads) is None:
         reason = f"{len(gpus)} GPUs of one kind, and their number divides the model's {heads} attention heads"

@@ -35,9 +35,7 @@ class EngineIdentity:
     digest: str | None
 
 
-def identify_engine(
-    session: Session, client: docker.DockerClient, resolved: Resolved, image: str
-) -> EngineIdentity:
+def identify_engine(session: Session, client: docker.DockerClient, resolved: Resolved, image: str) -> EngineIdentity:
     """Read the engine image's identity and hold it against the configuration.
 
     Raises:
@@ -66,9 +64,7 @@ def check_known_identity(session: Session, client: docker.DockerClient, resolved
         identify_engine(session, client, resolved, need.name)
     elif need.recipe is not None:
         built = dict(need.recipe.arguments)
-        found = Identity(
-            built.get("COMMIT") or None, "claimed", built.get("VERSION"), "built here from packages"
-        )
+        found = Identity(built.get("COMMIT") or None, "claimed", built.get("VERSION"), "built here from packages")
         _demand(session.config, found)
 
 

@@ -24,9 +24,7 @@ def read_lines(session: Session, service: str, *, follow: bool, lines: int | Non
             yield from read_log(client, state.container_id, lines=lines or "all").splitlines()
         return
     kept = (
-        sorted(session.paths.boots.glob("*.log"), key=lambda path: path.stat().st_mtime)
-        if service == "engine"
-        else []
+        sorted(session.paths.boots.glob("*.log"), key=lambda path: path.stat().st_mtime) if service == "engine" else []
     )
     if not kept:
         raise NotRunningError(service, session.project, hint="`stack status` shows what runs")

@@ -73,9 +73,7 @@ def _read_running_port(state: ServiceState | None) -> int | None:
     return state.host_port if state is not None and state.state == "running" else None
 
 
-def _find_port(
-    name: str, address: str, had: int | None, taken: set[int], test: Callable[[str, int], bool]
-) -> int:
+def _find_port(name: str, address: str, had: int | None, taken: set[int], test: Callable[[str, int], bool]) -> int:
     first = PREFERRED_PORTS[name]
     candidates = [*([had] if had else []), *range(first, first + _CANDIDATES)]
     for port in candidates:

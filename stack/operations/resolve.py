@@ -93,9 +93,7 @@ def resolve(session: Session, client: docker.DockerClient) -> Resolved:
     locked_revision = lock.model.revision if lock.model is not None and lock.model.id == model.value else None
     if config.model.revision is not None and is_commit(config.model.revision):
         locked_revision = config.model.revision
-    snapshot = find_snapshot(
-        reference, revision=locked_revision or config.model.revision, volume=config.model.volume
-    )
+    snapshot = find_snapshot(reference, revision=locked_revision or config.model.revision, volume=config.model.volume)
     model_facts = build_model_facts(snapshot.path) if snapshot else None
     if model_facts is not None:
         device = narrow_to_one_gpu(device, model_facts.attention_heads, config)

@@ -51,9 +51,7 @@ def follow_boot(session: Session, up: UpResult, state: ServiceState | None) -> B
     before = history.last_boot_of_kind(start.kind, before=boot_id)
     current = {phase.name: phase.seconds for phase in boot.phases}
     deltas = compare_phases(current, before.phases) if before else []
-    return BootResult(
-        boot_id, boot.phases, boot.total_seconds, boot.cache_state, deltas, warm_seconds, str(log_path)
-    )
+    return BootResult(boot_id, boot.phases, boot.total_seconds, boot.cache_state, deltas, warm_seconds, str(log_path))
 
 
 def build_engine(session: Session, port: int, served_name: str | None = None) -> EngineClient:
@@ -82,12 +80,8 @@ def warm_engine(session: Session, engine: EngineClient) -> float:
     began = time.monotonic()
     words, turn = "Warm-up text for the engine.", [{"role": "user", "content": "Say yes."}]
     requests: dict[str, Callable[[], object]] = {
-        "scores": lambda: engine.run_completion(
-            words, max_tokens=2, logprobs=5, prompt_logprobs=1, temperature=0
-        ),
-        "chosen scores": lambda: engine.run_completion(
-            words, max_tokens=1, logprobs=1, logprob_token_ids=[5, 6]
-        ),
+        "scores": lambda: engine.run_completion(words, max_tokens=2, logprobs=5, prompt_logprobs=1, temperature=0),
+        "chosen scores": lambda: engine.run_completion(words, max_tokens=1, logprobs=1, logprob_token_ids=[5, 6]),
         "chat": lambda: engine.run_chat(turn, max_tokens=2, logprobs=True, top_logprobs=5),
     }
     refused = []
@@ -98,9 +92,7 @@ def warm_engine(session: Session, engine: EngineClient) -> float:
         except ServiceApiError as err:
             # A base model has no chat template, and older engines know fewer options: smoke judges that, not this.
             refused.append(f"{name} refused ({err.message})")
-    session.report(
-        ProgressEvent("warm", "; ".join(refused) or "every kind of request that smoke sends", state="done")
-    )
+    session.report(ProgressEvent("warm", "; ".join(refused) or "every kind of request that smoke sends", state="done"))
     return time.monotonic() - began
 
 

@@ -73,9 +73,7 @@ def load_project_lock(session: Session) -> Lock:
     """
     kept = session.paths.state / LOCK_NAME
     if not session.lock_path.is_file() and kept.is_file():
-        session.say(
-            f"no {LOCK_NAME} beside {session.loaded.path}: the one in {session.paths.state} is taken over"
-        )
+        session.say(f"no {LOCK_NAME} beside {session.loaded.path}: the one in {session.paths.state} is taken over")
         return load_lock(kept)
     return load_lock(session.lock_path)
 
@@ -116,9 +114,7 @@ def has_gpu_runtime(client: docker.DockerClient) -> bool:
     """Tell whether the daemon can give an NVIDIA GPU to a container: its own word, not what is on PATH."""
     info: dict[str, Any] = client.info()
     devices = info.get("DiscoveredDevices") or []
-    return "nvidia" in (info.get("Runtimes") or {}) or any(
-        "nvidia.com/gpu" in str(device) for device in devices
-    )
+    return "nvidia" in (info.get("Runtimes") or {}) or any("nvidia.com/gpu" in str(device) for device in devices)
 
 
 def build_project(session: Session, layout: Layout, override: Path | None = None) -> ComposeProject:
@@ -138,17 +134,13 @@ def hold_project(session: Session, doing: str) -> Iterator[None]:
         session.paths.state.mkdir(parents=True, exist_ok=True, mode=0o700)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as err:
-        raise StackError(
-            f"{err.filename}: {err.strerror}", hint="choose another place with XDG_STATE_HOME"
-        ) from err
+        raise StackError(f"{err.filename}: {err.strerror}", hint="choose another place with XDG_STATE_HOME") from err
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             other = os.pread(descriptor, 200, 0).decode(errors="replace").strip()
-            session.report(
-                ProgressEvent("waiting", f"{other or 'another run'} works on project `{session.project}`")
-            )
+            session.report(ProgressEvent("waiting", f"{other or 'another run'} works on project `{session.project}`"))
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             session.report(ProgressEvent("waiting", "it is done", state="done"))
         os.ftruncate(descriptor, 0)

@@ -17,9 +17,7 @@ _SLOWER = 1.5
 _WORTH_TELLING_SECONDS = 2.0
 
 
-def render_summary(
-    session: Session, status: Status, up: UpResult | None = None, report: Report | None = None
-) -> str:
+def render_summary(session: Session, status: Status, up: UpResult | None = None, report: Report | None = None) -> str:
     """Give the summary."""
     blocks = [_render_services(status)]
     if status.boot is not None:
@@ -72,8 +70,7 @@ def _render_engine(status: Status, up: UpResult | None) -> list[str]:
     named = engine.image if engine is not None else "no container"
     lines = [
         f"model     {start.model} @ {_shorten(start.revision)}, served as `{status.served_name}`",
-        f"vLLM      commit {start.commit or 'unknown'} ({start.commit_level}), "
-        f"version {start.version or 'unknown'}",
+        f"vLLM      commit {start.commit or 'unknown'} ({start.commit_level}), version {start.version or 'unknown'}",
         f"          {start.commit_level}{rests_on}" if rests_on else "",
         f"image     {named}",
         f"          {_describe_digest(start.image_digest, start.image_id)}",

@@ -103,9 +103,7 @@ def build_wanted(
     The engine of a pinned commit that is no known release gets the first place where upstream may have it,
     without a digest: only its registry can tell (`is_open`).
     """
-    overrides = {
-        name: text for name, text in read_overrides(config).items() if text and not is_image_id(text)
-    }
+    overrides = {name: text for name, text in read_overrides(config).items() if text and not is_image_id(text)}
     wanted = {service: build_reference(service, device, overrides, published) for service in services}
     engine = wanted["engine"]
     if engine.published is None:

@@ -92,9 +92,7 @@ class PrometheusApi:
         """Tell whether Prometheus answers queries; False also where nothing answers at all."""
         try:
             url = f"{self._base_url}/-/ready"
-            return fetch_response(
-                self._client, SERVICE, url, timeout_seconds=self._timeout_seconds
-            ).is_success
+            return fetch_response(self._client, SERVICE, url, timeout_seconds=self._timeout_seconds).is_success
         except ServiceApiError:
             return False
 

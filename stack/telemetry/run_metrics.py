@@ -150,14 +150,10 @@ def _replace(path: Path, text: str) -> None:
 
 
 def _add_boots(registry: CollectorRegistry, boots: Sequence[BootRun]) -> None:
-    phase_seconds = _gauge(
-        registry, "stack_boot_phase_seconds", "How long a phase of a boot took.", "phase", "boot"
-    )
+    phase_seconds = _gauge(registry, "stack_boot_phase_seconds", "How long a phase of a boot took.", "phase", "boot")
     seconds = _gauge(registry, "stack_boot_seconds", "From the start of a boot to its first token.", "boot")
     started = _gauge(registry, "stack_boot_timestamp_seconds", "When a boot began, as Unix time.", "boot")
-    warm = _gauge(
-        registry, "stack_boot_cache_warm", "Whether the engine found its compile cache, 1 or 0.", "boot"
-    )
+    warm = _gauge(registry, "stack_boot_cache_warm", "Whether the engine found its compile cache, 1 or 0.", "boot")
     for boot in boots:
         for phase, duration_seconds in boot.phases.items():
             phase_seconds.labels(phase=phase, boot=boot.name).set(duration_seconds)
@@ -168,9 +164,7 @@ def _add_boots(registry: CollectorRegistry, boots: Sequence[BootRun]) -> None:
 
 
 def _add_smoke(registry: CollectorRegistry, smoke: SmokeRun) -> None:
-    status = _gauge(
-        registry, "stack_smoke_check_status", "A smoke check: 1 passed, 0 failed, -1 skipped.", "check"
-    )
+    status = _gauge(registry, "stack_smoke_check_status", "A smoke check: 1 passed, 0 failed, -1 skipped.", "check")
     for check, result in smoke.checks.items():
         status.labels(check=check).set(result)
     for name, about, value in (

@@ -35,9 +35,7 @@ def render_targets(services: Collection[str]) -> dict[str, str]:
         https://prometheus.io/docs/prometheus/latest/configuration/configuration/#file_sd_config
     """
     return {
-        file_name: json.dumps(
-            [{"targets": [address], "labels": {"instance": service}}] if service in services else []
-        )
+        file_name: json.dumps([{"targets": [address], "labels": {"instance": service}}] if service in services else [])
         + "\n"
         for service, (file_name, address) in OPTIONAL_TARGETS.items()
     }

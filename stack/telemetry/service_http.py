@@ -100,6 +100,4 @@ def read_answer(answer: Any, read: Callable[[Any], _Read], service: str, url: st
     try:
         return read(answer)
     except (KeyError, TypeError, AttributeError, IndexError, ValueError) as err:
-        raise ServiceApiError(
-            service, url, f"an answer of an unknown shape ({type(err).__name__}: {err})"
-        ) from err
+        raise ServiceApiError(service, url, f"an answer of an unknown shape ({type(err).__name__}: {err})") from err

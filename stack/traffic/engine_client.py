@@ -80,9 +80,7 @@ class EngineClient:
         body = {"model": self.model, "prompt": prompt, "add_special_tokens": add_special_tokens}
         return self._read("POST", "/tokenize", body, parse_token_ids)
 
-    def fetch_chat_tokens(
-        self, messages: Sequence[Message], *, add_generation_prompt: bool = True
-    ) -> list[int]:
+    def fetch_chat_tokens(self, messages: Sequence[Message], *, add_generation_prompt: bool = True) -> list[int]:
         """Fetch the token ids of a conversation, put through the model's chat template."""
         body = {"messages": list(messages), "add_generation_prompt": add_generation_prompt}
         return self._read("POST", "/tokenize", {"model": self.model, **body}, parse_token_ids)

@@ -20,10 +20,7 @@ def parse_models(document: Any) -> list[ModelCard]:
         ValueError: The document has another shape.
     """
     try:
-        return [
-            ModelCard(str(card["id"]), card.get("root"), card.get("max_model_len"))
-            for card in document["data"]
-        ]
+        return [ModelCard(str(card["id"]), card.get("root"), card.get("max_model_len")) for card in document["data"]]
     except (KeyError, TypeError, AttributeError) as err:
         raise ValueError("not a list of models") from err
 
@@ -42,9 +39,7 @@ def parse_completions(document: Any) -> list[Answer]:
                 finish_reason=choice.get("finish_reason"),
                 usage=_parse_usage(document.get("usage")) if position == 0 else None,
                 tokens=_parse_completion_logprobs(choice.get("logprobs")),
-                prompt_tokens=_parse_prompt_logprobs(
-                    choice.get("prompt_logprobs"), choice.get("prompt_token_ids")
-                ),
+                prompt_tokens=_parse_prompt_logprobs(choice.get("prompt_logprobs"), choice.get("prompt_token_ids")),
                 token_ids=tuple(choice.get("token_ids") or ()),
                 prompt_token_ids=tuple(choice.get("prompt_token_ids") or ()),
                 request_id=str(document.get("id", "")),

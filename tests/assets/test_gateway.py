@@ -647,9 +647,7 @@ def test_with_a_certificate_it_speaks_tls_and_refuses_plain_http(gateways, tmp_p
     )  # fmt: skip
     gateway = gateways(certificate_file=str(certificate), certificate_key_file=str(key))
     context = ssl.create_default_context(cafile=str(certificate))
-    connection = http.client.HTTPSConnection(
-        "127.0.0.1", gateway.port, timeout=PATIENCE_SECONDS, context=context
-    )
+    connection = http.client.HTTPSConnection("127.0.0.1", gateway.port, timeout=PATIENCE_SECONDS, context=context)
     connection.request("GET", "/v1/models", headers=BEARER)
     assert connection.getresponse().status == 200
     connection.close()

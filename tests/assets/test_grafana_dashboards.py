@@ -39,11 +39,7 @@ def panels_of(board) -> list[dict]:
     return [panel for panel in board["panels"] if panel["type"] != "row"]
 
 
-PANELS = [
-    pytest.param(panel, id=f"{path.stem}: {panel['title']}")
-    for path in PATHS
-    for panel in panels_of(load(path))
-]
+PANELS = [pytest.param(panel, id=f"{path.stem}: {panel['title']}") for path in PATHS for panel in panels_of(load(path))]
 QUERIES = [
     pytest.param(substitute_variables(query.expr, board.variables), id=str(query))
     for board in load_dashboards(FOLDER)
@@ -144,9 +140,7 @@ class TestDashboard:
     def test_panels_have_numbers_and_titles_of_their_own(self, path):
         panels = load(path)["panels"]
         assert sorted(panel["id"] for panel in panels) == list(range(1, len(panels) + 1))
-        repeated = [
-            title for title, count in Counter(panel["title"] for panel in panels).items() if count > 1
-        ]
+        repeated = [title for title, count in Counter(panel["title"] for panel in panels).items() if count > 1]
         assert repeated == []
 
     def test_panels_fill_the_grid_without_overlap(self, path):

@@ -84,10 +84,7 @@ DASHBOARDS = {
 
 
 def load(kind: str) -> list[dict]:
-    return [
-        yaml.safe_load(path.read_text(encoding="utf-8"))
-        for path in sorted((PROVISIONING / kind).glob("*.yaml"))
-    ]
+    return [yaml.safe_load(path.read_text(encoding="utf-8")) for path in sorted((PROVISIONING / kind).glob("*.yaml"))]
 
 
 @pytest.mark.parametrize(("kind", "schema"), [("datasources", DATASOURCES), ("dashboards", DASHBOARDS)])

@@ -112,9 +112,7 @@ class TestRule:
 
     def test_a_dashboard_or_another_rule_uses_it(self, rule):
         queries = [
-            query.expr
-            for board in load_dashboards(asset_path("grafana", "dashboards"))
-            for query in board.queries
+            query.expr for board in load_dashboards(asset_path("grafana", "dashboards")) for query in board.queries
         ]
         others = [other["expr"] for other in RECORDED if other is not rule]
         assert any(rule["record"] in expr for expr in itertools.chain(queries, others))
@@ -176,9 +174,7 @@ def names_reachable(services: dict[str, dict], source: str, target: str) -> set[
     """The names under which one service finds another on a network where containers may talk."""
     shared = set(services[source]["networks"]) & set(services[target]["networks"]) - {"edge"}
     ambiguous = set(services[source]["networks"]) & set(services[target]["networks"]) != shared
-    aliases = {
-        alias for name in shared for alias in (services[target]["networks"][name] or {}).get("aliases", [])
-    }
+    aliases = {alias for name in shared for alias in (services[target]["networks"][name] or {}).get("aliases", [])}
     return aliases if ambiguous else aliases | ({target} if shared else set())
 
 

@@ -107,9 +107,7 @@ def test_the_environment_is_made_from_a_mirror_alone(tmp_path):
 def test_a_file_that_is_not_the_locked_one_is_refused(tmp_path):
     checkout = _small_checkout(tmp_path / "checkout")
     lock = checkout / "uv.lock"
-    lock.write_text(
-        re.sub("sha256:[0-9a-f]{64}", f"sha256:{hashlib.sha256(b'other').hexdigest()}", lock.read_text())
-    )
+    lock.write_text(re.sub("sha256:[0-9a-f]{64}", f"sha256:{hashlib.sha256(b'other').hexdigest()}", lock.read_text()))
     done = _make_environment(checkout)
     assert done.returncode == 3
     assert "DO NOT MATCH THE HASHES" in done.stderr

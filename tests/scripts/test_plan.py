@@ -376,9 +376,7 @@ def test_without_a_registry_an_engine_image_that_is_here_is_enough(machine):
     assert "lacks" not in run.stderr
 
 
-@pytest.mark.parametrize(
-    ("system", "uidmap"), [("debian-12", ""), ("ubuntu-22.04", ""), ("ubuntu-24.04", " uidmap")]
-)
+@pytest.mark.parametrize(("system", "uidmap"), [("debian-12", ""), ("ubuntu-22.04", ""), ("ubuntu-24.04", " uidmap")])
 def test_a_user_gets_what_builds_a_base_image_without_root(machine, system, uidmap):
     machine.system(system)
     machine.user("ada", uid=1000, groups="docker")
@@ -387,9 +385,7 @@ def test_a_user_gets_what_builds_a_base_image_without_root(machine, system, uidm
     machine.no_registry()
     machine.file("/usr/share/keyrings/debian-archive-keyring.gpg")
     tools = f"mmdebstrap fakechroot fakeroot{uidmap}"
-    assert machine.run("up").lacks == [
-        f"{tools}, to build images from packages: no container registry answers"
-    ]
+    assert machine.run("up").lacks == [f"{tools}, to build images from packages: no container registry answers"]
 
 
 def test_the_image_builder_alone_may_be_refused(machine):

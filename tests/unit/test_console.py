@@ -102,9 +102,7 @@ def test_errors_are_said_at_any_verbosity():
 def test_an_error_shows_its_hint_and_detail_apart():
     stage = Stage()
     stage.console.error(StackError("the pull failed", hint="run `stack up` again", detail="line 1\nline 2\n"))
-    assert stage.err.getvalue() == (
-        "error: the pull failed\n\nhint: run `stack up` again\n\n  line 1\n  line 2\n"
-    )
+    assert stage.err.getvalue() == ("error: the pull failed\n\nhint: run `stack up` again\n\n  line 1\n  line 2\n")
 
 
 def test_all_problems_of_a_configuration_stand_below_one_another():

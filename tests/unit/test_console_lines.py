@@ -110,9 +110,7 @@ def test_a_task_that_ended_at_once_has_no_duration():
 
 def test_a_task_can_run_again_after_its_end():
     lines = ProgressLines()
-    said = [
-        lines.note(ProgressEvent("t", state=state), now) for now, state in enumerate(["running", "done"] * 2)
-    ]
+    said = [lines.note(ProgressEvent("t", state=state), now) for now, state in enumerate(["running", "done"] * 2)]
     assert said == ["t: started", "t: done in 1.0 s"] * 2
 
 

@@ -17,9 +17,7 @@ LEAST_TOLERANCE_NATS = 0.04
 REPEAT_FACTOR = 4.0
 
 
-def build_baseline(
-    revision: str, measured: Mapping[str, Any], findings: Sequence[Finding]
-) -> Baseline | None:
+def build_baseline(revision: str, measured: Mapping[str, Any], findings: Sequence[Finding]) -> Baseline | None:
     """Build the baseline out of what a run measured, or give None when the run cannot speak for its model."""
     status = {finding.check: finding.status for finding in findings}
     if any(status.get(judge) != "pass" for judge in JUDGES) or "nll" not in measured:
@@ -35,6 +33,5 @@ def compare_with_baseline(baseline: Baseline, values: Mapping[str, float]) -> di
     return {
         name: values[name] - expected
         for name, expected in baseline.values.items()
-        if name in values
-        and abs(values[name] - expected) > baseline.tolerance.get(name, LEAST_TOLERANCE_NATS)
+        if name in values and abs(values[name] - expected) > baseline.tolerance.get(name, LEAST_TOLERANCE_NATS)
     }

@@ -54,9 +54,7 @@ def compute_tokens_a_step(before: Counters, after: Counters) -> float | None:
     return tokens / steps if steps > 0 else None
 
 
-def judge_answers(
-    context: SmokeContext, answers: Sequence[Any], tokens_a_step: float | None, *, what: str
-) -> Outcome:
+def judge_answers(context: SmokeContext, answers: Sequence[Any], tokens_a_step: float | None, *, what: str) -> Outcome:
     """Read every answer again after its own prompt: another prompt's tokens score far from what was told."""
     found = rescore_answers(context.engine, answers)
     apart = [rescored.agreement.mean_difference for rescored in found]

@@ -23,16 +23,12 @@ def run(context: SmokeContext) -> Outcome:
     mean = found.agreement.mean_difference
     data = {"mean_nats": round(mean, 4), "largest_nats": round(found.agreement.largest_difference, 4)}
     data |= {"greatest_miss_nats": round(found.greatest_miss_nats, 4)}
-    hint = (
-        "decoding (attention kernel, KV cache, quantisation) is broken: try `enforce-eager` in [engine.args]"
-    )
+    hint = "decoding (attention kernel, KV cache, quantisation) is broken: try `enforce-eager` in [engine.args]"
     if not found.is_fine:
         said = f"decoded tokens score otherwise when read again: {mean:.2f} nats apart in the mean"
         return Outcome("fail", f"{said}, {AGREEMENT_NATS:.2f} at most", hint, data)
     if not found.greatest_miss_nats <= MISS_NATS:
-        said = (
-            f"a greedy token lies {found.greatest_miss_nats:.2f} nats below the likeliest one when read again"
-        )
+        said = f"a greedy token lies {found.greatest_miss_nats:.2f} nats below the likeliest one when read again"
         return Outcome("fail", said, hint, data)
     return Outcome("pass", f"{DECODED_TOKENS} decoded tokens read again: {mean:.3f} nats apart", data=data)
 

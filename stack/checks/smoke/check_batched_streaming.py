@@ -24,17 +24,13 @@ def run(context: SmokeContext) -> Outcome:
     def ask(prompt: str, tokens: int) -> _Streamed:
         chunks = context.engine.stream_completion(prompt, max_tokens=tokens, ignore_eos=True, logprobs=1)
         seen = read_stream(list(chunks))
-        return _Streamed(
-            seen["tokens"], seen["token_ids"], seen["prompt_token_ids"], find_stream_faults(seen)
-        )
+        return _Streamed(seen["tokens"], seen["token_ids"], seen["prompt_token_ids"], find_stream_faults(seen))
 
     answers, tokens_a_step = run_batched(context, ask)
     faults = [(number, answer.faults) for number, answer in enumerate(answers, 1) if answer.faults]
     if faults:
         number, said = faults[0]
-        return Outcome(
-            "fail", f"{len(faults)} of {len(answers)} streams are broken; stream {number}: {said[0]}"
-        )
+        return Outcome("fail", f"{len(faults)} of {len(answers)} streams are broken; stream {number}: {said[0]}")
     return judge_answers(context, answers, tokens_a_step, what=f"{len(answers)} streams at once")
 
 

@@ -47,9 +47,7 @@ def run(context: SmokeContext) -> Outcome:
             "checks the files",
             data,
         )
-    return Outcome(
-        "pass", f"{len(canaries)} right answers, smallest margin {min(margins):.1f} nats", data=data
-    )
+    return Outcome("pass", f"{len(canaries)} right answers, smallest margin {min(margins):.1f} nats", data=data)
 
 
 def _choose_canaries(context: SmokeContext) -> list[Canary]:

@@ -46,9 +46,7 @@ def run(context: SmokeContext) -> Outcome:
         said += f"than unrelated ones ({closest_wrong:.3f})"
         return Outcome("fail", said, _HINT, data)
     if not same >= SAME_COSINE:
-        return Outcome(
-            "fail", f"a text embedded alone differs from the batch (cosine {same:.4f})", _HINT, data
-        )
+        return Outcome("fail", f"a text embedded alone differs from the batch (cosine {same:.4f})", _HINT, data)
     return Outcome(
         "pass",
         f"{len(vectors[0])} dimensions; cosine {min(pairs):.2f} at least where the meaning is the same, "

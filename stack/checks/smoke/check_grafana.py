@@ -25,9 +25,7 @@ def run(context: SmokeContext) -> Outcome:
     if wrong:
         return Outcome("fail", "; ".join(wrong), "`stack logs grafana` tells more", data)
     count = len(context.target.dashboard_uids)
-    return Outcome(
-        "pass", f"healthy, its data source works, {count} of {count} dashboards are there", data=data
-    )
+    return Outcome("pass", f"healthy, its data source works, {count} of {count} dashboards are there", data=data)
 
 
 CHECK = Check("grafana", run, order=180, lane="side", model="any")

@@ -37,9 +37,7 @@ def _compare_facts(identity: IdentityFacts) -> list[str]:
     for what, expected, found in pairs:
         if expected and found != expected:
             wrong.append(f"{what} is {found or 'unknown'}, the lock says {expected}")
-    if identity.expected_commit and _LEVELS.index(identity.found_level) < _LEVELS.index(
-        identity.accepted_level
-    ):
+    if identity.expected_commit and _LEVELS.index(identity.found_level) < _LEVELS.index(identity.accepted_level):
         wrong.append(f"the commit is only {identity.found_level}, {identity.accepted_level} is asked for")
     return wrong
 

@@ -69,8 +69,7 @@ def _judge(measured: _Measured, mean: float, bound: float) -> list[str]:
         wrong.append(f"fixed texts are unlikely: {mean:.2f} nats a token, {bound:.2f} at most")
     if not measured.scrambled - measured.first >= ORDER_NATS:
         wrong.append(
-            f"word order hardly matters: {measured.first:.2f} nats a token in order, "
-            f"{measured.scrambled:.2f} scrambled"
+            f"word order hardly matters: {measured.first:.2f} nats a token in order, {measured.scrambled:.2f} scrambled"
         )
     if not measured.again <= AGAIN_NATS:
         wrong.append(
@@ -99,14 +98,10 @@ def _measure(engine: Engine, texts: dict[str, str]) -> _Measured:
     scrambled = engine.fetch_tokens(scramble_words(first), add_special_tokens=True)
     scores, scrambled_scores = score_tokens(engine, [row, scrambled])
     means = [compute_mean_nll(scores[start:end]) for start, end in spans]
-    return _Measured(
-        dict(zip(texts, means[:-1], strict=True)), means[0], means[-1], compute_mean_nll(scrambled_scores)
-    )
+    return _Measured(dict(zip(texts, means[:-1], strict=True)), means[0], means[-1], compute_mean_nll(scrambled_scores))
 
 
-def _keep_for_baseline(
-    context: SmokeContext, engine: Engine, texts: dict[str, str], measured: _Measured
-) -> None:
+def _keep_for_baseline(context: SmokeContext, engine: Engine, texts: dict[str, str], measured: _Measured) -> None:
     """Leave the values for the baseline and, where there is none yet, measure once more for the spread.
 
     The repeat reads the row without company, so that the batch has another shape.

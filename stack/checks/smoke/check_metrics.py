@@ -26,9 +26,7 @@ def run(context: SmokeContext) -> Outcome:
             return Outcome("fail", "; ".join(short), "see `disable-log-stats` in [engine.args]")
         context.sleep(_POLL_SECONDS)
     moved = {name: after.get(name) - before.get(name) for name in floor}
-    said = ", ".join(
-        f"{name.removeprefix('vllm:').removesuffix('_total')} +{moved[name]:.0f}" for name in floor
-    )
+    said = ", ".join(f"{name.removeprefix('vllm:').removesuffix('_total')} +{moved[name]:.0f}" for name in floor)
     return Outcome("pass", f"{len(after.values)} series parsed; {said}", data={"sent": floor, "moved": moved})
 
 

@@ -11,9 +11,7 @@ def run(context: SmokeContext) -> Outcome:
     name = context.target.served_name
     if name not in cards:
         served = ", ".join(f"`{other}`" for other in cards) or "nothing"
-        return Outcome(
-            "fail", f"`{name}` is not served; served is {served}", "see `model.served-name` in stack.toml"
-        )
+        return Outcome("fail", f"`{name}` is not served; served is {served}", "see `model.served-name` in stack.toml")
     length = cards[name].max_model_len
     context.measured["max_model_len"] = context.target.max_model_len or length
     expected = context.target.max_model_len

@@ -32,14 +32,8 @@ def run(context: SmokeContext) -> Outcome:
 def _look(context: SmokeContext, prometheus: Prometheus) -> tuple[list[str], list[str], str]:
     """Give what is wrong, what is not known yet, and how to say that all is well."""
     targets, rules = prometheus.targets(), prometheus.rules()
-    wrong = [
-        f"target `{target.job}` is down ({target.last_error})"
-        for target in targets
-        if target.health == "down"
-    ]
-    wrong += [
-        f"rule `{rule.group}/{rule.name}` fails ({rule.last_error})" for rule in rules if rule.health == "err"
-    ]
+    wrong = [f"target `{target.job}` is down ({target.last_error})" for target in targets if target.health == "down"]
+    wrong += [f"rule `{rule.group}/{rule.name}` fails ({rule.last_error})" for rule in rules if rule.health == "err"]
     waiting = [f"target `{target.job}`" for target in targets if target.health not in ("up", "down")]
     waiting += [f"rule `{rule.name}`" for rule in rules if rule.health not in ("ok", "err")]
     if not targets:

@@ -21,9 +21,7 @@ def run(context: SmokeContext) -> Outcome:
         "parted_at": parting.index,
     }
     if wrong:
-        return Outcome(
-            "fail", "; ".join(wrong), "`curl -N` against the API shows the stream as it comes", data
-        )
+        return Outcome("fail", "; ".join(wrong), "`curl -N` against the API shows the stream as it comes", data)
     return Outcome(
         "pass",
         f"{parting.describe()} in {streamed['chunks']} chunks, first token after "
@@ -78,9 +76,7 @@ def _compare_texts(whole: Any, streamed: dict[str, Any], parting: Parting) -> li
     if whole.usage is None:
         wrong.append("the unstreamed answer has no usage")
     elif whole.usage.completion_tokens != len(whole.tokens):
-        wrong.append(
-            f"usage says {whole.usage.completion_tokens} tokens, {len(whole.tokens)} came unstreamed"
-        )
+        wrong.append(f"usage says {whole.usage.completion_tokens} tokens, {len(whole.tokens)} came unstreamed")
     return wrong
 
 

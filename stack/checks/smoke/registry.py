@@ -16,9 +16,7 @@ def load_checks() -> list[Check]:
         ValueError: Two checks share a name or an order, or one needs what does not run before it.
     """
     folder = Path(__file__).parent
-    names = sorted(
-        found.name for found in pkgutil.iter_modules([str(folder)]) if found.name.startswith("check_")
-    )
+    names = sorted(found.name for found in pkgutil.iter_modules([str(folder)]) if found.name.startswith("check_"))
     modules = [importlib.import_module(f"stack.checks.smoke.{name}") for name in names]
     checks = sorted((module.CHECK for module in modules), key=lambda check: check.order)
     _demand_consistent(checks)

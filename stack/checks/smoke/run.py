@@ -42,9 +42,7 @@ def run_smoke(
     began = clock()
     context = SmokeContext(target, clock=clock, sleep=sleep)
     kind = "pooling" if target.model.is_pooling else "generation"
-    chosen = [
-        check for check in (load_checks() if checks is None else checks) if check.model in ("any", kind)
-    ]
+    chosen = [check for check in (load_checks() if checks is None else checks) if check.model in ("any", kind)]
     runner = _Runner(context, began + target.config.timeout_seconds, on_finding)
     lanes = [[check for check in chosen if check.lane == lane] for lane in ("engine", "side")]
     threads = [threading.Thread(target=runner.run_lane, args=(lane,), daemon=True) for lane in lanes]
@@ -89,13 +87,9 @@ class _Runner:
         longest = check.limit_seconds or self._context.target.config.timeout_seconds / _SHARE
         limit = min(longest, self._deadline - began)
         if limit <= 0:
-            return Finding(
-                check.name, "fail", "not run: the time for the whole smoke test is over", hint=_TIME_HINT
-            )
+            return Finding(check.name, "fail", "not run: the time for the whole smoke test is over", hint=_TIME_HINT)
         outcome = _run_limited(check, self._context, limit)
-        return Finding(
-            check.name, outcome.status, outcome.message, clock() - began, outcome.hint, dict(outcome.data)
-        )
+        return Finding(check.name, outcome.status, outcome.message, clock() - began, outcome.hint, dict(outcome.data))
 
     def _is_broken(self, need: str) -> bool:
         found = self.findings.get(need)

@@ -73,14 +73,10 @@ def score_choices(
             if not is_refused(err):
                 raise
         else:
-            if all(
-                token in scores for scores, tokens in zip(found, choices, strict=True) for token in tokens
-            ):
+            if all(token in scores for scores, tokens in zip(found, choices, strict=True) for token in tokens):
                 return found
     # Commits before `logprob_token_ids` pass over it: every alternative is then read as a prompt of its own.
-    prompts = [
-        [*context, token] for context, tokens in zip(contexts, choices, strict=True) for token in tokens
-    ]
+    prompts = [[*context, token] for context, tokens in zip(contexts, choices, strict=True) for token in tokens]
     last = iter([scores[-1] for scores in score_tokens(engine, prompts)])
     return [{token: next(last) for token in tokens} for tokens in choices]
 
@@ -101,9 +97,7 @@ def rescore_answers(engine: Engine, answers: Sequence[Any]) -> list[Rescored]:
 
 def _compare(answer: Any, scored: Sequence[Any]) -> Rescored:
     tail = scored[-len(answer.token_ids) :]
-    agreement = compute_agreement(
-        [token.logprob for token in answer.tokens], [token.logprob for token in tail]
-    )
+    agreement = compute_agreement([token.logprob for token in answer.tokens], [token.logprob for token in tail])
     return Rescored(agreement, max(max(token.top.values()) - token.logprob for token in tail))
 
 
@@ -113,10 +107,7 @@ def _score_at_once(
     answers = engine.run_completions(
         contexts, max_tokens=1, ignore_eos=True, logprobs=1, logprob_token_ids=list(tokens)
     )
-    return [
-        {int(key): value for key, value in answer.tokens[0].top.items() if key.isdigit()}
-        for answer in answers
-    ]
+    return [{int(key): value for key, value in answer.tokens[0].top.items() if key.isdigit()} for answer in answers]
 
 
 def _read_prompts(engine: Engine, prompts: Sequence[Sequence[int]]) -> list[Sequence[Any]]:

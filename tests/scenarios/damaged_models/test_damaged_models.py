@@ -129,9 +129,7 @@ def test_a_foreign_chat_template_fails(stack: Stack, sound: Path, tmp_path: Path
     assert failed_checks(stack, folder) & {"chat-template", "canaries"}
 
 
-@pytest.mark.parametrize(
-    "arguments", ['dtype = "float32"', "enforce-eager = false"], ids=["float32", "compiled"]
-)
+@pytest.mark.parametrize("arguments", ['dtype = "float32"', "enforce-eager = false"], ids=["float32", "compiled"])
 def test_the_sound_model_passes_in_another_numeric_mode(stack: Stack, sound: Path, arguments: str) -> None:
     stack.write_config(f"{CONFIG}\n[engine.args]\n{arguments}\n")
     done = stack.run("up", "--model", "demo").demand()

@@ -83,9 +83,7 @@ def test_no_dashboard_panel_is_dead_on_the_live_stack(first: Done, stack: Stack)
 
         def dead() -> list[str]:
             results = run_panel_queries(dashboards, api.query)
-            return [
-                str(result) for result in find_dead_panels(results, happened=("traffic", "boot", "smoke"))
-            ]
+            return [str(result) for result in find_dead_panels(results, happened=("traffic", "boot", "smoke"))]
 
         eventually(lambda: not dead(), 90, f"no dead panel, but there are: {dead()}")
 
@@ -95,12 +93,8 @@ def test_another_up_changes_nothing_and_says_so(first: Done, stack: Stack) -> No
     again = stack.run("up").demand()
     assert "nothing to do" in again.err
     after = stack.containers()
-    assert {name: item["Id"] for name, item in before.items()} == {
-        name: item["Id"] for name, item in after.items()
-    }
-    assert all(
-        item["State"]["StartedAt"] == after[name]["State"]["StartedAt"] for name, item in before.items()
-    )
+    assert {name: item["Id"] for name, item in before.items()} == {name: item["Id"] for name, item in after.items()}
+    assert all(item["State"]["StartedAt"] == after[name]["State"]["StartedAt"] for name, item in before.items())
 
 
 def test_a_changed_setting_touches_only_the_service_that_it_is_for(first: Done, stack: Stack) -> None:
@@ -151,9 +145,7 @@ def test_down_keeps_models_logs_and_history_and_up_starts_again(first: Done, sta
     assert services_of(stack.status())["engine"]["state"] == "running"
 
 
-def test_an_ejected_directory_is_valid_compose_without_the_tool(
-    first: Done, stack: Stack, tmp_path: Path
-) -> None:
+def test_an_ejected_directory_is_valid_compose_without_the_tool(first: Done, stack: Stack, tmp_path: Path) -> None:
     folder = tmp_path / "ejected"
     stack.run("eject", str(folder)).demand()
     done = subprocess.run(

@@ -55,9 +55,7 @@ class Walk:
 def walk() -> Iterator[Walk]:
     name = "st" + hashlib.sha256(str(ROOT).encode()).hexdigest()[:8]
     subprocess.run(["userdel", "--remove", name], capture_output=True)
-    subprocess.run(
-        ["useradd", "--create-home", "--groups", "docker", "--shell", "/bin/bash", name], check=True
-    )
+    subprocess.run(["useradd", "--create-home", "--groups", "docker", "--shell", "/bin/bash", name], check=True)
     user = pwd.getpwnam(name)
     checkout = Path(user.pw_dir) / "stack"
     listing = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
@@ -86,8 +84,7 @@ def test_a_user_of_the_docker_group_gets_a_right_answer_without_root(walk: Walk)
 def test_the_engine_runs_as_that_user_and_leaves_nothing_of_roots_behind(walk: Walk) -> None:
     ids = run_docker("ps", "-q", "--filter", f"label=com.docker.compose.project={walk.project}").split()
     found = {
-        item["Config"]["Labels"]["com.docker.compose.service"]: item
-        for item in json.loads(run_docker("inspect", *ids))
+        item["Config"]["Labels"]["com.docker.compose.service"]: item for item in json.loads(run_docker("inspect", *ids))
     }
     assert found["engine"]["Config"]["User"] == f"{walk.user.pw_uid}:0"
     strangers = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from typing import Any
 
@@ -98,6 +99,20 @@ def test_the_engine_comes_back_by_itself_and_up_changes_nothing(
     assert boot["outcome"] == "ready"
     assert boot["id"] == 2
     assert stack.run("up", "--no-smoke", "--dry-run", "--json").demand().json()["steps"] == []
+
+
+def test_a_stack_whose_state_was_lost_is_taken_over_as_it_runs_and_survives_a_reboot(
+    make_private_stack: Make, private_daemon: PrivateDaemon, fake_engine: str
+) -> None:
+    stack = make_private_stack("lost", render_config(fake_engine))
+    stack.run("up", "--no-smoke").demand()
+    before = read_engine(stack)
+    shutil.rmtree(stack.state)
+    stack.run("up", "--no-smoke").demand()
+    after = read_engine(stack)
+    assert (after["Id"], after["State"]["StartedAt"]) == (before["Id"], before["State"]["StartedAt"])
+    private_daemon.reboot()
+    eventually(lambda: answers(stack), 60, "an answer without any `stack up`")
 
 
 @pytest.mark.parametrize("how", RESTARTS)

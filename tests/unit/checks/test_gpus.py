@@ -37,9 +37,7 @@ def test_a_workstation_board_is_read_with_its_memory_and_capability(as_bytes):
     assert find_unfit_reason(report) is None
 
 
-@pytest.mark.parametrize(
-    "boards", [[RTX_PRO_6000], [H100, H100], [RTX_4090, RTX_PRO_6000], [GTX_1080, RTX_4090]]
-)
+@pytest.mark.parametrize("boards", [[RTX_PRO_6000], [H100, H100], [RTX_4090, RTX_PRO_6000], [GTX_1080, RTX_4090]])
 def test_a_machine_with_a_fit_board_is_fit(boards):
     assert find_unfit_reason(read_gpus(build_nvml(*boards))) is None
 

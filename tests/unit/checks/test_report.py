@@ -99,9 +99,7 @@ def test_a_baseline_comes_back_from_its_document():
     assert Baseline.from_document(json.loads(json.dumps(baseline.to_document()))) == baseline
 
 
-@pytest.mark.parametrize(
-    "document", [{}, {"model_revision": "x", "values": 3, "tolerance": {}}, {"values": {}}]
-)
+@pytest.mark.parametrize("document", [{}, {"model_revision": "x", "values": 3, "tolerance": {}}, {"values": {}}])
 def test_a_document_of_another_shape_is_no_baseline(document):
     with pytest.raises(ValueError, match="not a baseline"):
         Baseline.from_document(document)

@@ -185,8 +185,7 @@ def test_a_hub_token_is_refused_and_not_repeated():
 
 def test_a_flag_that_this_vllm_does_not_have_is_a_warning():
     assert [str(warning) for warning in warn_engine_args({"max-model-length": 1, "entirely-new": True})] == [
-        "engine.args.max-model-length: is no flag of vLLM 0.32.0; another vLLM may have it; "
-        "is `max-model-len` meant?",
+        "engine.args.max-model-length: is no flag of vLLM 0.32.0; another vLLM may have it; is `max-model-len` meant?",
         "engine.args.entirely-new: is no flag of vLLM 0.32.0; another vLLM may have it",
     ]
 

@@ -18,15 +18,12 @@ def test_usual_variables_are_taken():
 
 
 def test_variables_that_the_tool_sets_are_refused_with_the_reason():
-    env = dict.fromkeys(
-        ("VLLM_PORT", "VLLM_API_KEY", "HF_TOKEN", "VLLM_CACHE_ROOT", "CUDA_VISIBLE_DEVICES"), "x"
-    )
+    env = dict.fromkeys(("VLLM_PORT", "VLLM_API_KEY", "HF_TOKEN", "VLLM_CACHE_ROOT", "CUDA_VISIBLE_DEVICES"), "x")
     assert _check(env) == [
         "engine.env.VLLM_PORT: is vLLM's internal port, not that of the API; write `services.engine.port`",
         "engine.env.VLLM_API_KEY: is a secret; write `engine.api-key = true` (the key is kept in a file)",
         "engine.env.HF_TOKEN: is a secret, and the engine needs no hub; write `model.token-file`",
-        "engine.env.VLLM_CACHE_ROOT: the tool keeps the engine's caches on their own volume; "
-        "write `engine.cache-dir`",
+        "engine.env.VLLM_CACHE_ROOT: the tool keeps the engine's caches on their own volume; write `engine.cache-dir`",
         "engine.env.CUDA_VISIBLE_DEVICES: is set from `engine.devices`",
     ]
 

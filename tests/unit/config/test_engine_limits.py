@@ -12,13 +12,10 @@ def test_a_context_length_is_taken_in_every_form_that_vllm_takes(value):
     assert _check({"max-model-len": value}) == []
 
 
-@pytest.mark.parametrize(
-    ("value", "shown"), [(0, "0"), (True, "true"), ("much", '"much"'), (1.5, "1.5"), ([1], "[1]")]
-)
+@pytest.mark.parametrize(("value", "shown"), [(0, "0"), (True, "true"), ("much", '"much"'), (1.5, "1.5"), ([1], "[1]")])
 def test_a_context_length_that_is_no_number_is_refused(value, shown):
     assert _check({"max-model-len": value}) == [
-        'engine.args.max-model-len: must be a whole number, or text with a unit such as "2k" or "1G", '
-        f"not {shown}"
+        f'engine.args.max-model-len: must be a whole number, or text with a unit such as "2k" or "1G", not {shown}'
     ]
 
 

@@ -53,9 +53,7 @@ def test_entries_of_a_table_are_merged_one_by_one(load):
 
 
 def test_variables_of_the_engine_keep_their_names(load):
-    loaded = load(
-        "[engine.env]\nOMP_NUM_THREADS = 4\n", {"STACK_ENGINE_ENV_VLLM_CPU_OMP_THREADS_BIND": "0-3"}
-    )
+    loaded = load("[engine.env]\nOMP_NUM_THREADS = 4\n", {"STACK_ENGINE_ENV_VLLM_CPU_OMP_THREADS_BIND": "0-3"})
     assert loaded.config.engine.env == {"OMP_NUM_THREADS": "4", "VLLM_CPU_OMP_THREADS_BIND": "0-3"}
 
 
@@ -128,8 +126,7 @@ wrong = ["c"]
             "STACK_ENGINE_DEVCE: unknown variable; the nearest is `STACK_ENGINE_DEVICE`",
             "engine.env.FLAG: must be text, not true; write it in quotes (stack.toml:12)",
             "engine.args.--port: is `port`, which is set from `services.engine.port` (stack.toml:8)",
-            "engine.env.HF_TOKEN: is a secret, and the engine needs no hub; write `model.token-file` "
-            "(stack.toml:11)",
+            "engine.env.HF_TOKEN: is a secret, and the engine needs no hub; write `model.token-file` (stack.toml:11)",
             'engine.mounts."/run": would cover `/run/secrets`, where the engine has secrets (stack.toml:14)',
             "engine.commit: `abc1234` is an abbreviation; write all 40 hex digits, because images are tagged "
             "with the whole commit and a short one can come to mean another (`git rev-parse` expands it) "
@@ -177,8 +174,7 @@ wrong = ["c"]
         ("engine.mounts.'/a' = 3", 'engine.mounts."/a": must be a path, not 3 (stack.toml:1)'),
         (
             "engine.args.seed = 1979-05-27",
-            "engine.args.seed: must be text, a number, true or false, a list or a table, not a date "
-            "(stack.toml:1)",
+            "engine.args.seed: must be text, a number, true or false, a list or a table, not a date (stack.toml:1)",
         ),
         ("services.engine.cpus = 0", "services.engine.cpus: must be more than 0, not 0 (stack.toml:1)"),
         (
@@ -248,15 +244,11 @@ def test_warnings_say_where(load):
 
 
 def test_a_default_that_the_environment_spoils_is_a_problem(problems):
-    assert (
-        problems(environ={"XDG_DATA_HOME": "/a\nb"}) == "model.volume: must be a path of one line (default)"
-    )
+    assert problems(environ={"XDG_DATA_HOME": "/a\nb"}) == "model.volume: must be a path of one line (default)"
 
 
 _names = st.text(string.ascii_letters + string.digits + "-_", min_size=1, max_size=12)
-_toml_values = (
-    st.booleans() | st.integers(-9, 9) | st.sampled_from(["x", ""]) | st.lists(st.integers(0, 3), max_size=2)
-)
+_toml_values = st.booleans() | st.integers(-9, 9) | st.sampled_from(["x", ""]) | st.lists(st.integers(0, 3), max_size=2)
 _tables = st.sampled_from(["", *(key.dotted + "." for key in build_keys() if key.kind != "value")])
 
 
@@ -275,9 +267,7 @@ _variables = st.sampled_from([key.env_name for key in build_keys()])
 
 
 @given(
-    st.dictionaries(
-        _variables, st.text(st.characters(exclude_characters="\0", exclude_categories=("Cs",))), max_size=4
-    )
+    st.dictionaries(_variables, st.text(st.characters(exclude_characters="\0", exclude_categories=("Cs",))), max_size=4)
 )
 def test_no_variable_crashes(environ):
     try:

@@ -40,9 +40,7 @@ def test_a_byte_order_mark_is_no_error(tmp_path):
     assert load_toml(path).tables == {"project": "a"}
 
 
-@pytest.mark.parametrize(
-    ("content", "part"), [(b"\xff", "is not UTF-8 text (byte 0)"), (None, "does not exist")]
-)
+@pytest.mark.parametrize(("content", "part"), [(b"\xff", "is not UTF-8 text (byte 0)"), (None, "does not exist")])
 def test_a_file_that_cannot_be_read_is_a_problem(tmp_path, content, part):
     path = tmp_path / "stack.toml"
     if content is not None:

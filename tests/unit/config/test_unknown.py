@@ -42,7 +42,5 @@ def test_no_unknown_key_crashes(path):
 
 def test_the_nearest_variable_is_named():
     known = [key.env_name for key in build_keys()]
-    assert describe_unknown_variable("STACK_ENGINE_DEVCE", known).endswith(
-        "the nearest is `STACK_ENGINE_DEVICE`"
-    )
+    assert describe_unknown_variable("STACK_ENGINE_DEVCE", known).endswith("the nearest is `STACK_ENGINE_DEVICE`")
     assert "STACK_ENGINE_DEVICE" in describe_unknown_variable("STACK_ZZZZZZ", known)

@@ -194,9 +194,7 @@ def test_a_clock_that_goes_back_gives_no_negative_phase():
 
 
 HIT = "Directly load AOT compilation from path /cache/vllm/torch_compile_cache/torch_aot_compile/x/model"
-FAILED_LOAD = (
-    "Compiling model again due to a load failure from /cache/x, reason: 'function' object has no attribute"
-)
+FAILED_LOAD = "Compiling model again due to a load failure from /cache/x, reason: 'function' object has no attribute"
 
 
 @pytest.mark.parametrize(

@@ -71,9 +71,7 @@ def test_down_removes_volumes_only_when_told(docker_stub, project, volumes):
     assert "--remove-orphans" in words
 
 
-def test_stopped_services_lose_their_containers_also_where_no_file_describes_them(
-    docker_stub, project, monkeypatch
-):
+def test_stopped_services_lose_their_containers_also_where_no_file_describes_them(docker_stub, project, monkeypatch):
     monkeypatch.setenv("COMPOSE_FILE", "/somebody/else.yaml")
     calls = docker_stub()
     project.stop(["gateway", "grafana"])
@@ -94,9 +92,7 @@ def test_a_known_failure_is_explained_with_the_cause_and_what_to_do(docker_stub,
     with pytest.raises(CommandError) as caught:
         project.up(["engine"])
     err = caught.value
-    assert (
-        err.message == "Docker has no NVIDIA runtime, so it cannot give a GPU to a container (exit status 1)"
-    )
+    assert err.message == "Docker has no NVIDIA runtime, so it cannot give a GPU to a container (exit status 1)"
     assert "stack up --device cpu" in err.hint
     assert said in err.detail
     assert (err.exit_code, err.returncode) == (4, 1)

@@ -92,9 +92,7 @@ def test_the_configuration_has_no_placeholder_left_and_names_every_route():
 
 
 def test_limits_and_addresses_of_the_settings_reach_the_configuration():
-    settings = GatewaySettings(
-        max_body="5m", requests_per_second=3, burst=7, connections=9, upstream="engine:9"
-    )
+    settings = GatewaySettings(max_body="5m", requests_per_second=3, burst=7, connections=9, upstream="engine:9")
     text = render_nginx_config(settings)
     assert "client_max_body_size 5m;" in text
     assert "rate=3r/s;" in text
@@ -108,9 +106,7 @@ def test_without_a_certificate_there_is_no_tls():
 
 
 def test_a_certificate_turns_tls_on():
-    settings = GatewaySettings(
-        certificate_file="/run/secrets/c.pem", certificate_key_file="/run/secrets/k.pem"
-    )
+    settings = GatewaySettings(certificate_file="/run/secrets/c.pem", certificate_key_file="/run/secrets/k.pem")
     text = render_nginx_config(settings)
     assert "listen 8080 ssl default_server;" in text
     assert "ssl_certificate_key /run/secrets/k.pem;" in text

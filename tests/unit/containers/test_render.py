@@ -31,9 +31,7 @@ ENGINE = Service(
     limits=Limits(6.5, "20000m"),
     stamp="0011223344556677",
 )
-PROMETHEUS = Service(
-    "prometheus", "sha256:" + "b" * 64, address="127.0.0.1", port=9090, limits=Limits(None, "1g")
-)
+PROMETHEUS = Service("prometheus", "sha256:" + "b" * 64, address="127.0.0.1", port=9090, limits=Limits(None, "1g"))
 DCGM = Service("dcgm-exporter", "nvcr.io/nvidia/k8s/dcgm-exporter@sha256:" + "c" * 64)
 GATEWAY = Service(
     name="gateway",

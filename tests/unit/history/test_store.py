@@ -34,9 +34,7 @@ def history(tmp_path) -> History:
     return open_history(tmp_path / "history.sqlite", now=lambda: NOON)
 
 
-def boot(
-    history: History, outcome: str | None = "ready", cache_state: str = "warm", **changes: object
-) -> int:
+def boot(history: History, outcome: str | None = "ready", cache_state: str = "warm", **changes: object) -> int:
     number = history.record_boot(replace(START, **changes))
     if outcome:
         history.finish_boot(number, outcome, total_seconds=40.0, cache_state=cache_state)

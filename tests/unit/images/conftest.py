@@ -76,9 +76,7 @@ class LocalRegistry:
             "schemaVersion": 2,
             "mediaType": f"{media}.distribution.manifest.v2+json",
             "config": {"mediaType": f"{media}.container.image.v1+json"} | pushed,
-            "layers": [
-                {"mediaType": f"{media}.image.rootfs.diff.tar.gzip"} | self.push_blob(repository, layer)
-            ],
+            "layers": [{"mediaType": f"{media}.image.rootfs.diff.tar.gzip"} | self.push_blob(repository, layer)],
         }
         return self.push_manifest(repository, tag, document), pushed["digest"]
 

@@ -35,9 +35,7 @@ def from_registry(reference=UPSTREAM, digest=DIGEST, upstream_digest=None):
 def test_upstreams_label_behind_a_digest_that_upstream_served_is_verified():
     identity = build_identity(LABELLED, from_registry())
     assert (identity.commit, identity.level, identity.version) == (COMMIT, "verified", "1.2.3")
-    assert identity.rests_on == (
-        f"label org.opencontainers.image.revision; docker.io/vllm/vllm-openai served {DIGEST}"
-    )
+    assert identity.rests_on == (f"label org.opencontainers.image.revision; docker.io/vllm/vllm-openai served {DIGEST}")
 
 
 @pytest.mark.parametrize(
@@ -123,9 +121,7 @@ def test_each_place_where_upstream_writes_the_commit_is_read(config):
     assert build_identity(config, from_registry()).commit == COMMIT
 
 
-@pytest.mark.parametrize(
-    "word", ["unknown", "local/vllm-openai:dev", "", "main", COMMIT[:12], COMMIT.upper()]
-)
+@pytest.mark.parametrize("word", ["unknown", "local/vllm-openai:dev", "", "main", COMMIT[:12], COMMIT.upper()])
 def test_a_label_that_is_no_commit_counts_as_none(word):
     config = ImageConfig({"org.opencontainers.image.revision": word}, {"VLLM_BUILD_COMMIT": word})
     identity = build_identity(config, from_registry())
@@ -221,9 +217,7 @@ def test_the_wanted_commit_verified_will_do():
 
 def test_another_commit_is_refused_even_when_claims_are_accepted():
     error = check_identity(build(OTHER), COMMIT, "claimed")
-    assert error.message == (
-        f"commit {COMMIT} was asked for, but the image is commit {OTHER} (where it rests)"
-    )
+    assert error.message == (f"commit {COMMIT} was asked for, but the image is commit {OTHER} (where it rests)")
     assert "engine.commit" in error.hint
     assert error.exit_code == 9
 

@@ -69,9 +69,7 @@ def test_the_manifest_of_the_platform_is_found_past_attestations():
 
 
 def test_a_missing_platform_is_told_with_what_there_is():
-    index = build_index(
-        entry(A, "linux", "arm64", "v8"), entry(C, "unknown", "unknown", annotations=ATTESTATION)
-    )
+    index = build_index(entry(A, "linux", "arm64", "v8"), entry(C, "unknown", "unknown", annotations=ATTESTATION))
     with pytest.raises(ImageError, match=r"not made for linux/amd64: it offers linux/arm64/v8$"):
         select_platform(index, "linux/amd64")
     with pytest.raises(ImageError, match="it offers nothing"):

@@ -33,9 +33,7 @@ MANIFEST = json.dumps(
 INDEX = json.dumps(
     {
         "mediaType": INDEX_TYPES[0],
-        "manifests": [
-            {"digest": compute_digest(MANIFEST), "platform": {"os": "linux", "architecture": "amd64"}}
-        ],
+        "manifests": [{"digest": compute_digest(MANIFEST), "platform": {"os": "linux", "architecture": "amd64"}}],
     }
 ).encode()
 REFERENCE = parse_reference("registry.example/a/b:t")
@@ -198,9 +196,7 @@ def test_a_redirect_to_another_host_gets_no_token(build_registry):
     registry, server, _ = build_registry(
         {
             f"GET {TAG}": [answer(401, www_authenticate=challenge), manifest],
-            "GET https://auth.example/token?scope=repository%3Aa%2Fb%3Apull&service=s": answer(
-                200, b'{"token": "T"}'
-            ),
+            "GET https://auth.example/token?scope=repository%3Aa%2Fb%3Apull&service=s": answer(200, b'{"token": "T"}'),
             f"GET {blob}": answer(307, location="https://blobs.example/x?sig=1"),
             "GET https://blobs.example/x?sig=1": answer(200, CONFIG),
         }
@@ -378,9 +374,7 @@ def probe(found, host="registry.example", timeout_seconds=5.0):
             raise found
         return found
 
-    return is_registry_reachable(
-        host, timeout_seconds, client=httpx2.Client(transport=httpx2.MockTransport(handle))
-    )
+    return is_registry_reachable(host, timeout_seconds, client=httpx2.Client(transport=httpx2.MockTransport(handle)))
 
 
 API = {"docker_distribution_api_version": "registry/2.0"}

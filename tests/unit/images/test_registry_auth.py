@@ -78,12 +78,8 @@ def test_a_login_is_shown_to_the_token_service_only(build_registry):
 
 
 def test_bearer_is_preferred_where_both_are_offered(build_registry):
-    both = httpx2.Response(
-        401, headers=[("www-authenticate", 'Basic realm="r"'), ("www-authenticate", CHALLENGE)]
-    )
-    registry, _, _ = build_registry(
-        {f"HEAD {TAG}": [both, SERVED], TOKEN_URL: answer(200, b'{"token": "T"}')}
-    )
+    both = httpx2.Response(401, headers=[("www-authenticate", 'Basic realm="r"'), ("www-authenticate", CHALLENGE)])
+    registry, _, _ = build_registry({f"HEAD {TAG}": [both, SERVED], TOKEN_URL: answer(200, b'{"token": "T"}')})
     assert registry.fetch_digest(REFERENCE) == compute_digest(INDEX)
 
 
@@ -109,9 +105,7 @@ def test_a_challenge_that_needs_a_login_we_do_not_have_ends_in_the_hint(build_re
     ],
 )
 def test_a_realm_that_is_not_https_is_not_followed(build_registry, realm):
-    registry, server, _ = build_registry(
-        {f"HEAD {TAG}": answer(401, www_authenticate=f'Bearer realm="{realm}"')}
-    )
+    registry, server, _ = build_registry({f"HEAD {TAG}": answer(401, www_authenticate=f'Bearer realm="{realm}"')})
     with pytest.raises(ImageError, match="token service"):
         registry.fetch_digest(REFERENCE)
     assert len(server.requests) == 1
@@ -193,9 +187,7 @@ def test_the_login_of_docker_is_found(tmp_path):
     config = tmp_path / "config.json"
     secret = base64.b64encode(b"me:pw").decode()
     config.write_text(
-        json.dumps(
-            {"auths": {"https://index.docker.io/v1/": {"auth": secret}, "r.example": {"auth": secret}}}
-        )
+        json.dumps({"auths": {"https://index.docker.io/v1/": {"auth": secret}, "r.example": {"auth": secret}}})
     )
     assert read_docker_login("docker.io", str(config)) == ("me", "pw")
     assert read_docker_login("r.example", str(config)) == ("me", "pw")

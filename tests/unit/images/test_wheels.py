@@ -84,9 +84,7 @@ def test_the_wheel_for_this_machine_is_chosen_with_its_whole_version():
 
 
 def test_a_list_without_this_machine_says_what_it_offers():
-    with pytest.raises(
-        MissingWheelError, match="no wheel of vLLM for aarch64; it offers manylinux_2_28_x86_64"
-    ):
+    with pytest.raises(MissingWheelError, match="no wheel of vLLM for aarch64; it offers manylinux_2_28_x86_64"):
         select_wheel([describe_wheel()], URL, COMMIT, "aarch64")
 
 
@@ -104,9 +102,7 @@ def test_a_release_wheel_names_no_commit_and_is_taken():
     assert select_wheel([describe_wheel("0.32.0+cpu")], URL, COMMIT, "x86_64").version == "0.32.0+cpu"
 
 
-@pytest.mark.parametrize(
-    "folder", ["https://elsewhere.example/", "http://wheels.example/", "//elsewhere.example/"]
-)
+@pytest.mark.parametrize("folder", ["https://elsewhere.example/", "http://wheels.example/", "//elsewhere.example/"])
 def test_a_wheel_somewhere_else_is_refused(folder):
     with pytest.raises(ImageError, match="somewhere else"):
         select_wheel([describe_wheel(folder=folder)], URL, COMMIT, "x86_64")
@@ -122,9 +118,7 @@ def test_what_is_no_list_of_wheels_is_told(body):
 @pytest.mark.parametrize("status", [403, 404])
 def test_a_commit_without_a_wheel_is_told_with_the_other_ways(ask, status):
     fetch, requests, _ = ask(httpx2.Response(status))
-    with pytest.raises(
-        MissingWheelError, match=f"wheels.example has no cpu wheel of commit {COMMIT}"
-    ) as caught:
+    with pytest.raises(MissingWheelError, match=f"wheels.example has no cpu wheel of commit {COMMIT}") as caught:
         fetch()
     assert f"HTTP {status}" in caught.value.message and "engine.image" in caught.value.hint
     assert [str(request.url) for request in requests] == [URL]
@@ -132,9 +126,7 @@ def test_a_commit_without_a_wheel_is_told_with_the_other_ways(ask, status):
 
 def test_a_host_that_fails_for_a_moment_is_asked_again(ask):
     body = json.dumps([describe_wheel()])
-    fetch, requests, pauses = ask(
-        httpx2.Response(503), httpx2.ReadTimeout("slow"), httpx2.Response(200, text=body)
-    )
+    fetch, requests, pauses = ask(httpx2.Response(503), httpx2.ReadTimeout("slow"), httpx2.Response(200, text=body))
     assert fetch().version == VERSION
     assert (len(requests), pauses) == (3, [0.5, 1.0])
 

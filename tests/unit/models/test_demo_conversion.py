@@ -87,9 +87,7 @@ def test_the_tokenizer_merges_splits_digits_and_keeps_special_tokens_whole():
     assert tokenizer.decode(encoded.ids) == "ab a0123"
 
 
-@pytest.mark.parametrize(
-    "changes", [{"pre": "llama-bpe"}, {"model": "llama"}, {"token_types": [6] * len(TOKENS)}]
-)
+@pytest.mark.parametrize("changes", [{"pre": "llama-bpe"}, {"model": "llama"}, {"token_types": [6] * len(TOKENS)}])
 def test_another_kind_of_tokenizer_is_refused(changes):
     with pytest.raises(ModelError, match="tokenizer"):
         render_tokenizer(build_source(**changes))

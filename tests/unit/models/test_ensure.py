@@ -194,9 +194,7 @@ def small_disk(tmp_path):
 
 
 @pytest.mark.root
-def test_a_disk_that_fills_up_midway_is_told_and_the_download_goes_on_when_there_is_room(
-    hub, ensure, small_disk
-):
+def test_a_disk_that_fills_up_midway_is_told_and_the_download_goes_on_when_there_is_room(hub, ensure, small_disk):
     place, enlarge = small_disk
     hub.add_model("acme/tiny", build_model_files(4_000_000))
     with pytest.raises(ModelError, match="the disk is full"):

@@ -40,9 +40,7 @@ def test_the_real_client_accepts_wrong_bytes_which_is_why_we_check_them(hub, tmp
     model = hub.add_model("acme/tiny", build_model_files())
     hub.corrupt_body("/storage/", times=99)
     name = "model-00001-of-00002.safetensors"
-    path = import_hub().hf_hub_download(
-        "acme/tiny", name, endpoint=hub.endpoint, local_dir=tmp_path, token=False
-    )
+    path = import_hub().hf_hub_download("acme/tiny", name, endpoint=hub.endpoint, local_dir=tmp_path, token=False)
     with open(path, "rb") as stream:  # noqa: PTH123
         assert stream.read() != model.files[name]
 

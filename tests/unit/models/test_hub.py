@@ -89,9 +89,7 @@ def test_a_cut_download_goes_on_where_it_stopped(hub, ensure):
     hub.add_model("acme/tiny", build_model_files(4_000_000))
     hub.cut_body("/storage/", 1_500_000)
     ensure()
-    ranges = [
-        r.headers["range"] for r in hub.requests if "range" in r.headers and r.path.startswith("/storage")
-    ]
+    ranges = [r.headers["range"] for r in hub.requests if "range" in r.headers and r.path.startswith("/storage")]
     assert len(ranges) == 1
     assert not ranges[0].startswith("bytes=0-")
 

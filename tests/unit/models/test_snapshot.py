@@ -108,11 +108,7 @@ def test_no_path_on_the_volume_holds_a_colon():
 _PART = st.from_regex(r"\A[a-z0-9](-?[a-z0-9.]){0,6}\Z")
 
 
-@given(
-    st.lists(
-        st.tuples(_PART, _PART, st.sampled_from(["a" * 40, "b" * 40])), min_size=2, max_size=2, unique=True
-    )
-)
+@given(st.lists(st.tuples(_PART, _PART, st.sampled_from(["a" * 40, "b" * 40])), min_size=2, max_size=2, unique=True))
 def test_two_hub_snapshots_never_share_a_folder_or_a_lock(rows):
     first, second = (SnapshotKey("hub", f"{org}/{name}", commit) for org, name, commit in rows)
     assert build_snapshot_folder(Path("/v"), first) != build_snapshot_folder(Path("/v"), second)

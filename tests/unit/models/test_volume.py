@@ -26,9 +26,7 @@ def test_who_waits_for_a_lock_says_so_until_it_is_free(tmp_path):
     said = []
     holder = hold_lock(tmp_path, KEY, ignore, "test")
     holder.__enter__()
-    with hold_lock(
-        tmp_path, KEY, said.append, "test", sleep=lambda seconds: holder.__exit__(None, None, None)
-    ):
+    with hold_lock(tmp_path, KEY, said.append, "test", sleep=lambda seconds: holder.__exit__(None, None, None)):
         assert [event.text for event in said] == ["waiting for another process that is fetching acme/tiny"]
 
 

@@ -87,9 +87,7 @@ def test_unfinished_downloads_go_but_not_one_that_is_running(volume):
     running = SnapshotKey("hub", "acme/tiny", "a" * 40)
     with hold_lock(volume, running, ignore, "test"):
         gone = prune(volume, [])
-    assert [(pruned.what, pruned.size_bytes) for pruned in gone] == [
-        (f"unfinished hub--acme--tiny--{'b' * 40}", 3)
-    ]
+    assert [(pruned.what, pruned.size_bytes) for pruned in gone] == [(f"unfinished hub--acme--tiny--{'b' * 40}", 3)]
     assert [path.name for path in (volume / ".staging").iterdir()] == [f"hub--acme--tiny--{'a' * 40}"]
 
 

@@ -123,9 +123,7 @@ def test_a_refused_query_is_dead_even_without_traffic():
 
 def test_a_callers_variables_win():
     board = parse_dashboard(
-        json.dumps(
-            BOARD | {"panels": [{"id": 1, "title": "x", "targets": [{"refId": "A", "expr": "a[$op]"}]}]}
-        )
+        json.dumps(BOARD | {"panels": [{"id": 1, "title": "x", "targets": [{"refId": "A", "expr": "a[$op]"}]}]})
     )
     asked = []
     run_panel_queries([board], lambda expr: asked.append(expr) or (), variables={"op": "5m"})

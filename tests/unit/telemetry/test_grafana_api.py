@@ -38,9 +38,7 @@ def grafana():
 def make_api(fake, password=PASSWORD) -> GrafanaApi:
     def handle(request: httpx2.Request) -> httpx2.Response:
         target = request.url.raw_path.decode()
-        status, document = fake.answer(
-            request.method, target, request.headers.get("Authorization"), request.read()
-        )
+        status, document = fake.answer(request.method, target, request.headers.get("Authorization"), request.read())
         return httpx2.Response(status, json=document)
 
     client = httpx2.Client(transport=httpx2.MockTransport(handle))
@@ -72,9 +70,7 @@ def test_a_grafana_that_does_not_answer_is_not_ready():
 
 
 def test_every_provisioned_dashboard_is_found(grafana):
-    assert make_api(grafana).fetch_dashboards() == (
-        DashboardHit("overview", "Overview", "/d/overview/overview"),
-    )
+    assert make_api(grafana).fetch_dashboards() == (DashboardHit("overview", "Overview", "/d/overview/overview"),)
 
 
 def test_a_dashboard_comes_with_its_model_and_meta(grafana):
@@ -121,9 +117,7 @@ def test_an_annotation_that_was_written_is_read_back_by_its_tags(grafana):
 
 def test_an_annotation_without_an_end_reads_as_a_moment():
     item = {"id": 1, "text": "boot", "tags": None, "time": 1000, "timeEnd": 0}
-    assert answer_with(httpx2.Response(200, json=[item])).fetch_annotations() == (
-        Annotation(1, "boot", (), 1.0, 1.0),
-    )
+    assert answer_with(httpx2.Response(200, json=[item])).fetch_annotations() == (Annotation(1, "boot", (), 1.0, 1.0),)
 
 
 def test_a_refused_password_says_so_and_shows_no_password(grafana):

@@ -96,9 +96,7 @@ def test_rules_come_with_their_health():
 
 def test_a_query_is_posted_so_that_long_ones_pass():
     asked = Recorder(result("vector", [{"metric": {"job": "vllm"}, "value": [1700000000.123, "1"]}]))
-    assert asked.api.query("up", at_seconds=1700000000) == (
-        Series({"job": "vllm"}, ((1700000000.123, 1.0),)),
-    )
+    assert asked.api.query("up", at_seconds=1700000000) == (Series({"job": "vllm"}, ((1700000000.123, 1.0),)),)
     (request,) = asked.requests
     assert (request.method, str(request.url)) == ("POST", "http://p:9090/api/v1/query")
     assert parse_qs(request.content.decode()) == {"query": ["up"], "time": ["1700000000.000"]}

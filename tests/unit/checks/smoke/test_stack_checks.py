@@ -139,9 +139,7 @@ def test_without_prometheus_or_grafana_the_reason_is_told():
 
 
 def grafana(health="ok", source=("OK", ""), dashboards=("overview",)):
-    return SimpleNamespace(
-        health=lambda: health, datasource_health=lambda: source, dashboards=lambda: dashboards
-    )
+    return SimpleNamespace(health=lambda: health, datasource_health=lambda: source, dashboards=lambda: dashboards)
 
 
 def test_a_good_grafana_passes():
