@@ -1,0 +1,183 @@
+"""`stack up` ended in the middle, or met by another command: nothing is corrupt, and the next `up` goes on."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.scenarios.harness import Stack, eventually
+from tests.scenarios.reboot.test_reboot import answers, read_engine, render_config
+
+INTERRUPTED = 130
+BOOT = "--boot-seconds 12"
+
+
+class Running:
+    """A command of the tool that is under way; what it says on standard error can be waited for."""
+
+    def __init__(self, process: subprocess.Popen[bytes], log: Path) -> None:
+        self.process = process
+        self._log = log
+
+    @property
+    def said(self) -> str:
+        return self._log.read_text()
+
+    def wait_said(self, text: str) -> None:
+        eventually(lambda: text in self.said or self.process.poll() is not None, 120, f"`{text}`")
+        assert text in self.said, f"ended with {self.process.returncode}: {self.said}"
+
+    def end(self, number: signal.Signals) -> int:
+        self.process.send_signal(number)
+        return self.process.wait(30)
+
+
+@contextmanager
+def start(stack: Stack, *arguments: str) -> Iterator[Running]:
+    log = stack.folder / f"{'-'.join(arguments)}.log"
+    argv = [sys.executable, "-m", "stack", *arguments]
+    with log.open("wb") as said:
+        process = subprocess.Popen(
+            argv, cwd=stack.folder, env=stack.environment(), stdout=subprocess.DEVNULL, stderr=said
+        )
+    try:
+        yield Running(process, log)
+    finally:
+        process.kill()
+        process.wait()
+
+
+def read_boots(stack: Stack) -> list[str]:
+    """Give the outcome of every boot on record."""
+    connection = sqlite3.connect(stack.state / "history.sqlite")
+    try:
+        return [row[0] for row in connection.execute("SELECT outcome FROM boots ORDER BY id")]
+    finally:
+        connection.close()
+
+
+def list_leftovers(stack: Stack) -> list[str]:
+    """List files that were being written when the tool ended."""
+    return [path.name for path in stack.state.rglob(".*") if path.is_file()]
+
+
+def assert_up_goes_on(stack: Stack) -> None:
+    stack.run("up", "--no-smoke").demand()
+    assert answers(stack)
+    assert stack.run("up", "--no-smoke", "--dry-run", "--json").demand().json()["steps"] == []
+    assert list_leftovers(stack) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_boot_is_on_record_and_the_engine_goes_on(
+    make_stack: Callable[..., Stack], fake_engine: str, number: signal.Signals
+) -> None:
+    stack = make_stack(number.name.lower(), render_config(fake_engine, BOOT))
+    with start(stack, "up", "--no-smoke") as up:
+        up.wait_said("boot: load")
+        assert up.end(number) == INTERRUPTED
+        assert "`stack up` continues from here" in up.said
+        assert "Traceback" not in up.said
+    assert read_boots(stack) == ["interrupted"]
+    before = read_engine(stack)
+    assert_up_goes_on(stack)
+    after = read_engine(stack)
+    assert (after["Id"], after["State"]["StartedAt"]) == (before["Id"], before["State"]["StartedAt"])
+    assert read_boots(stack) == ["interrupted", "ready"]
+
+
+def test_a_killed_up_leaves_nothing_that_keeps_the_next_one_from_going_on(
+    make_stack: Callable[..., Stack], fake_engine: str
+) -> None:
+    stack = make_stack("killed", render_config(fake_engine, BOOT))
+    with start(stack, "up", "--no-smoke") as up:
+        up.wait_said("boot: load")
+        assert up.end(signal.SIGKILL) == -signal.SIGKILL
+    before = read_engine(stack)["State"]["StartedAt"]
+    assert_up_goes_on(stack)
+    assert read_engine(stack)["State"]["StartedAt"] == before
+    assert read_boots(stack)[-1] == "ready"
+    assert stack.status()["boot"]["outcome"] == "ready"
+
+
+def test_an_up_that_is_killed_while_compose_starts_the_engine_is_gone_on_with(
+    make_stack: Callable[..., Stack], fake_engine: str
+) -> None:
+    stack = make_stack("compose", render_config(fake_engine, BOOT))
+    with start(stack, "up", "--no-smoke") as up:
+        eventually(lambda: stack.containers(), 120, "a container")
+        up.end(signal.SIGKILL)
+    assert_up_goes_on(stack)
+
+
+@pytest.mark.network
+def test_an_interrupted_fetch_is_gone_on_with(
+    make_stack: Callable[..., Stack], fake_engine: str, tmp_path: Path
+) -> None:
+    stack = make_stack("fetch", render_config(fake_engine), data=tmp_path)
+    with start(stack, "up", "--no-smoke") as up:
+        up.wait_said("model smollm2-135m-instruct: ")
+        assert up.end(signal.SIGINT) == INTERRUPTED
+        assert "Traceback" not in up.said
+    assert stack.containers() == {}
+    assert_up_goes_on(stack)
+    stack.run("warm", "--verify").demand()
+
+
+def test_an_interrupted_smoke_is_run_by_the_next_up(make_stack: Callable[..., Stack], fake_engine: str) -> None:
+    stack = make_stack("smoke", render_config(fake_engine, "--step-seconds 0.05"))
+    with start(stack, "up") as up:
+        up.wait_said("smoke")
+        assert up.end(signal.SIGINT) == INTERRUPTED
+        assert "Traceback" not in up.said
+    assert stack.status()["smoke"] is None
+    done = stack.run("up")
+    assert "nothing to do" in done.err
+    assert stack.status()["smoke"] is not None
+
+
+def test_of_two_ups_at_once_the_second_waits_and_finds_nothing_to_do(
+    make_stack: Callable[..., Stack], fake_engine: str
+) -> None:
+    stack = make_stack("twice", render_config(fake_engine, "--boot-seconds 8"))
+    with start(stack, "up", "--no-smoke") as first:
+        first.wait_said("\nboot: ")
+        second = stack.run("up", "--no-smoke").demand()
+        assert "`stack up` (process " in second.err
+        assert "nothing to do" in second.err
+        assert first.process.wait(30) == 0
+    assert read_boots(stack) == ["ready"]
+
+
+def test_down_waits_for_an_up_and_then_takes_everything_down(
+    make_stack: Callable[..., Stack], fake_engine: str
+) -> None:
+    stack = make_stack("downed", render_config(fake_engine, "--boot-seconds 8"))
+    with start(stack, "up", "--no-smoke") as up:
+        up.wait_said("\nboot: ")
+        down = stack.run("down").demand()
+        assert "`stack up` (process " in down.err
+        assert up.process.wait(30) == 0
+    assert stack.containers() == {}
+    assert_up_goes_on(stack)
+
+
+def test_an_engine_that_is_taken_away_under_an_up_is_told_at_once(
+    make_stack: Callable[..., Stack], fake_engine: str
+) -> None:
+    stack = make_stack("removed", render_config(fake_engine, "--boot-seconds 300"))
+    with start(stack, "up", "--no-smoke") as up:
+        up.wait_said("\nboot: ")
+        subprocess.run(["docker", "rm", "--force", read_engine(stack)["Id"]], check=True, capture_output=True)
+        assert up.process.wait(20) == 5
+        assert "Traceback" not in up.said
+    assert read_boots(stack) == ["failed"]
+    assert json.loads(stack.run("status", "--json").demand().out)["services"] == []
