@@ -135,7 +135,7 @@ def test_an_interrupted_fetch_is_gone_on_with(
 def test_an_interrupted_smoke_is_run_by_the_next_up(make_stack: Callable[..., Stack], fake_engine: str) -> None:
     stack = make_stack("smoke", render_config(fake_engine, "--step-seconds 0.05"))
     with start(stack, "up") as up:
-        up.wait_said("smoke")
+        up.wait_said("\nsmoke: ")
         assert up.end(signal.SIGINT) == INTERRUPTED
         assert "Traceback" not in up.said
     assert stack.status()["smoke"] is None
