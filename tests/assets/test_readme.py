@@ -48,7 +48,8 @@ def find_commands(text: str) -> list[str]:
 
 def find(words: list[str]) -> tuple[click.Context, list[str]]:
     """Give the command that a line calls, in its context, and what follows its name."""
-    context = click.Context(cli, info_name="stack")
+    # As the command line makes it: click keeps the help option that it builds first, names and all.
+    context = click.Context(cli, info_name="stack", **cli.context_settings)
     while isinstance(context.command, click.Group) and words:
         name, *words = words
         if re.fullmatch("-[vq]+|--verbose|--quiet|--version", name):
