@@ -42,6 +42,8 @@ def follow_boot(session: Session, up: UpResult, state: ServiceState | None) -> B
         history.finish_boot(boot_id, outcome, total_seconds=watch.elapsed_seconds())
         session.report(ProgressEvent("boot", outcome, state="failed"))
         raise
+    finally:
+        watch.close()
     for phase in boot.phases:
         history.record_phase(boot_id, phase.name, round(phase.seconds, 3))
     seconds = round(boot.total_seconds, 3)
