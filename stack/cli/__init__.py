@@ -104,7 +104,7 @@ def main(arguments: list[str] | None = None) -> None:
         _show(_translate(err))
         sys.exit(EXIT_USAGE)
     except (KeyboardInterrupt, click.exceptions.Abort):
-        sys.stderr.write("interrupted; `stack up` continues from here\n")
+        sys.stderr.write("interrupted; the same command goes on from here\n")
         _leave(EXIT_INTERRUPTED)
     except StackError as err:
         _show(err)
