@@ -17,6 +17,7 @@ from stack.images.build_runs import BuildRuns
 from stack.images.pull import MovedTag, PulledImage, Puller
 from stack.images.recipe import build_base_recipe
 from stack.images.registry import Registry
+from stack.images.registry_auth import read_docker_login
 from stack.operations.needs import ImageNeed
 from stack.operations.pinned_engine import open_http
 from stack.operations.resolve import Resolved, machine_platform
@@ -126,7 +127,9 @@ class ImageFetcher:
         assert need.wanted is not None
         config = self._session.config.images
         with open_http(config) as http:
-            registry = Registry(http, timeout_seconds=config.timeout_seconds, retries=config.retries)
+            registry = Registry(
+                http, timeout_seconds=config.timeout_seconds, retries=config.retries, credentials=read_docker_login
+            )
             puller = Puller(self._client, registry, config.mirror, machine_platform(), config.retries)
             moved_tag: MovedTag = "tell" if need.is_locked else "stop"
             pulled = puller.pull(

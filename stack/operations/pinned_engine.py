@@ -21,6 +21,7 @@ from stack.errors import ImageError
 from stack.images.reference import ImageReference, apply_mirror
 from stack.images.references import Device, WantedImage, build_commit_references
 from stack.images.registry import Registry
+from stack.images.registry_auth import read_docker_login
 from stack.images.registry_errors import MissingImageError
 from stack.images.wheels import CommitWheel, fetch_commit_wheel
 
@@ -55,7 +56,12 @@ def find_commit_image(commit: str, device: Device, config: ImagesConfig) -> Want
 
     def ask(reference: ImageReference) -> str:
         with open_http(config) as http:
-            registry = Registry(http, timeout_seconds=config.timeout_seconds, retries=min(1, config.retries))
+            registry = Registry(
+                http,
+                timeout_seconds=config.timeout_seconds,
+                retries=min(1, config.retries),
+                credentials=read_docker_login,
+            )
             return registry.fetch_digest(apply_mirror(reference, config.mirror))
 
     limit = config.timeout_seconds * _REQUESTS_PER_ANSWER

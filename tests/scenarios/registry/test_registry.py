@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import itertools
 import json
 import re
@@ -9,18 +10,20 @@ import shutil
 import socket
 import subprocess
 import tomllib
-import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 
 from tests.scenarios.fake_engine.test_engine_life import SERVICES
 from tests.scenarios.harness import Stack, eventually, run_docker, services_of
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
+# bcrypt of `secret`, for the registry's htpasswd.
+HTPASSWD = "me:$2b$04$BS6J/LQmdrI7yoO9V57.BOHLofXHYKRazCRrIBGUdqXR/5gMSN9jG\n"
 NUMBERS = itertools.count(1)
 
 
@@ -35,6 +38,7 @@ class Registry:
     """Debian's `docker-registry` on loopback, which can be stopped and started again under the same name."""
 
     folder: Path
+    htpasswd: str | None = None
     port: int = field(default_factory=find_free_port)
     process: subprocess.Popen[bytes] | None = None
     pushed: list[str] = field(default_factory=list)
@@ -52,14 +56,20 @@ class Registry:
             "storage": {"filesystem": {"rootdirectory": str(self.folder / "data")}, "delete": {"enabled": True}},
             "http": {"addr": self.host},
         }
+        if self.htpasswd is not None:
+            (self.folder / "htpasswd").write_text(self.htpasswd)
+            config["auth"] = {"htpasswd": {"realm": "test", "path": str(self.folder / "htpasswd")}}
         path = self.folder / "config.yml"
         path.write_text(json.dumps(config))
         argv = ["docker-registry", "serve", str(path)]
         self.process = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
         def answers() -> bool:
-            with urllib.request.urlopen(f"http://{self.host}/v2/", timeout=2) as answer:
-                return answer.status == 200
+            with httpx2.Client(trust_env=False, timeout=2) as http:
+                try:
+                    return http.get(f"http://{self.host}/v2/").status_code in (200, 401)
+                except httpx2.TransportError:
+                    return False
 
         eventually(answers, 30, "an answer of docker-registry")
 
@@ -90,14 +100,14 @@ class Registry:
 
 
 @pytest.fixture(scope="module")
-def make_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], Registry]]:
+def make_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Registry]]:
     # Asked for before `make_stack`: what no container uses any more can be taken away.
     if shutil.which("docker-registry") is None:
         pytest.skip("needs a real registry: apt-get install docker-registry")
     made: list[Registry] = []
 
-    def make() -> Registry:
-        made.append(Registry(tmp_path_factory.mktemp("registry")))
+    def make(htpasswd: str | None = None) -> Registry:
+        made.append(Registry(tmp_path_factory.mktemp("registry"), htpasswd))
         return made[-1]
 
     yield make
@@ -125,7 +135,7 @@ def read_locked(stack: Stack) -> dict[str, Any]:
 
 
 def test_a_named_image_is_pulled_by_its_digest_and_the_lock_holds_it(
-    make_registry: Callable[[], Registry], make_stack: Callable[..., Stack], fake_engine: str
+    make_registry: Callable[..., Registry], make_stack: Callable[..., Stack], fake_engine: str
 ) -> None:
     registry = make_registry()
     name = f"{registry.host}/team/engine"
@@ -178,13 +188,34 @@ def test_a_registry_that_is_down_ends_the_first_up_with_what_to_do(make_stack: C
 
 
 def test_a_tag_that_was_never_there_is_told(
-    make_registry: Callable[[], Registry], make_stack: Callable[..., Stack]
+    make_registry: Callable[..., Registry], make_stack: Callable[..., Stack]
 ) -> None:
     registry = make_registry()
     registry.start()
     stack = make_stack("never", render_config(f"{registry.host}/team/engine:9"))
     done = stack.run("up", "--no-smoke").demand(9)
     assert f"{registry.host} has no" in done.err and "HTTP 404" in done.err
+
+
+def test_a_registry_with_a_login_is_shown_the_one_of_docker(
+    make_registry: Callable[..., Registry],
+    make_stack: Callable[..., Stack],
+    fake_engine: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    registry = make_registry(HTPASSWD)
+    login = {"auths": {registry.host: {"auth": base64.b64encode(b"me:secret").decode()}}}
+    (tmp_path / "config.json").write_text(json.dumps(login))
+    with monkeypatch.context() as patch:
+        patch.setenv("DOCKER_CONFIG", str(tmp_path))
+        digest = registry.push(fake_engine, "team/engine:1")
+    stack = make_stack("login", render_config(f"{registry.host}/team/engine:1"))
+    refused = stack.run("up", "--no-smoke").demand(9)
+    assert "HTTP 401" in refused.err and f"docker login {registry.host}" in refused.err
+    stack.environ["DOCKER_CONFIG"] = str(tmp_path)
+    stack.run("up", "--no-smoke").demand()
+    assert stack.containers()["engine"]["Config"]["Image"] == f"{registry.host}/team/engine@{digest}"
 
 
 def test_an_image_that_cannot_be_had_does_not_hide_the_others(
@@ -202,7 +233,7 @@ def test_an_image_that_cannot_be_had_does_not_hide_the_others(
 
 
 def test_a_pinned_commit_is_looked_for_where_upstream_has_it_and_a_mirrors_copy_is_a_claim(
-    make_registry: Callable[[], Registry], make_stack: Callable[..., Stack], build_fake_engine: Callable[[str], str]
+    make_registry: Callable[..., Registry], make_stack: Callable[..., Stack], build_fake_engine: Callable[[str], str]
 ) -> None:
     registry = make_registry()
     # The first place has nothing; the second one has it.
