@@ -161,7 +161,11 @@ def build_grafana(decided: Decided) -> Service:
     return Service(
         name="grafana",
         image=decided.images["grafana"],
-        environment={"GF_SERVER_ROOT_URL": f"http://127.0.0.1:{port}/"},
+        environment={
+            "GF_SERVER_ROOT_URL": f"http://127.0.0.1:{port}/",
+            # The provisioned data source takes it from here: `$__rate_interval` must know how far samples lie apart.
+            "STACK_SCRAPE_INTERVAL": f"{decided.config.services.prometheus.scrape_interval_seconds}s",
+        },
         mounts=(
             Mount(paths.rendered / "grafana/provisioning", "/etc/grafana/provisioning"),
             Mount(paths.rendered / "grafana/dashboards", "/etc/grafana/dashboards"),

@@ -58,6 +58,14 @@ def test_what_has_no_image_does_not_run_and_the_reason_stays(assemble):
     assert layout.left_out == {"grafana": "no registry answers"}
 
 
+def test_grafana_knows_the_variables_that_its_provisioned_files_name(assemble):
+    _, layout, files = assemble("[services.prometheus]\nscrape-interval-seconds = 7\n")
+    provisioned = "".join(text for name, text in files.items() if name.startswith("grafana/provisioning/"))
+    named = set(re.findall(r"\$(STACK_[A-Z_]+)", provisioned))
+    assert named == {"STACK_SCRAPE_INTERVAL"}
+    assert layout.services["grafana"].environment["STACK_SCRAPE_INTERVAL"] == "7s"
+
+
 def test_only_the_gateway_is_published_beyond_loopback(assemble):
     _, layout, _ = assemble('[services.gateway]\nexpose = true\naddress = "192.0.2.7"\n')
     published = {name: (item.address, item.port) for name, item in layout.services.items() if item.port}
