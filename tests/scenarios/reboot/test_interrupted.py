@@ -84,7 +84,7 @@ def test_an_interrupted_boot_is_on_record_and_the_engine_goes_on(
     with start(stack, "up", "--no-smoke") as up:
         up.wait_said("boot: load")
         assert up.end(number) == INTERRUPTED
-        assert "`stack up` continues from here" in up.said
+        assert "the same command goes on from here" in up.said
         assert "Traceback" not in up.said
     assert read_boots(stack) == ["interrupted"]
     before = read_engine(stack)

@@ -11,7 +11,7 @@ import pytest
 
 from stack.config.schema import StackConfig
 from stack.errors import CommandError
-from stack.operations.access import API_KEY, demands_key, read_api_key, restore_grafana_login
+from stack.operations.access import API_KEY, demands_key, open_grafana, read_api_key, restore_grafana_login
 from stack.operations.project import ProjectPaths
 from stack.telemetry.grafana_api import GrafanaApi
 from tests.fixtures.fake_grafana import FakeGrafana
@@ -148,3 +148,8 @@ def test_a_key_that_lies_about_is_not_used_where_none_is_demanded(tmp_path: Path
     asked = StackConfig.model_validate({"engine": {"api-key": True}})
     assert read_api_key(asked, paths) == "secret"
     assert read_api_key(asked, ProjectPaths(tmp_path / "other", tmp_path)) is None
+
+
+def test_a_grafana_that_does_not_run_is_told_at_once_and_not_waited_for(make_session, make_state):
+    warning = open_grafana(make_session(), make_state("grafana", state="restarting"), 3401)
+    assert warning == "its container is restarting; see `stack logs grafana`"
