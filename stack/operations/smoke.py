@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Mapping, Sequence
 
 import httpx2
 
@@ -16,11 +15,9 @@ from stack.checks.smoke.target import (
     Canary,
     IdentityFacts,
     ModelFacts,
-    RuleState,
     ServiceFacts,
     SmokeConfig,
     SmokeTarget,
-    TargetState,
 )
 from stack.containers.daemon import ServiceState
 from stack.errors import NotRunningError, StackError
@@ -34,59 +31,13 @@ from stack.operations.outcome import UpResult
 from stack.operations.record import write_metrics
 from stack.operations.run_engine import build_engine
 from stack.operations.session import Session
+from stack.operations.smoke_watchers import GrafanaFacts, PrometheusFacts
 from stack.operations.status import Status, read_status
 from stack.progress import ProgressEvent
 from stack.telemetry.grafana_api import GrafanaApi
 from stack.telemetry.prometheus_api import PrometheusApi
 
 _OPTIONAL = ("grafana", "node-exporter", "dcgm-exporter")
-
-
-class PrometheusFacts:
-    """Prometheus as the checks ask for it.
-
-    Args:
-        api: The client.
-    """
-
-    def __init__(self, api: PrometheusApi) -> None:
-        self._api = api
-
-    def targets(self) -> Sequence[TargetState]:
-        """Give every scrape target."""
-        return [TargetState(item.job, item.url, item.health, item.last_error) for item in self._api.fetch_targets()]
-
-    def rules(self) -> Sequence[RuleState]:
-        """Give every rule."""
-        return [RuleState(item.group, item.name, item.health, item.last_error) for item in self._api.fetch_rules()]
-
-    def query(self, expression: str) -> Sequence[tuple[Mapping[str, str], float]]:
-        """Give the series of an instant query."""
-        return [(series.labels, series.value) for series in self._api.query(expression)]
-
-
-class GrafanaFacts:
-    """Grafana as the checks ask for it.
-
-    Args:
-        api: The client.
-    """
-
-    def __init__(self, api: GrafanaApi) -> None:
-        self._api = api
-
-    def health(self) -> str:
-        """Give the state of Grafana's database."""
-        return self._api.fetch_health().database
-
-    def datasource_health(self) -> tuple[str, str]:
-        """Give status and message of the data source's own test."""
-        found = self._api.fetch_datasource_health("prometheus")
-        return found.status, found.message
-
-    def dashboards(self) -> Sequence[str]:
-        """Give the uids of the dashboards that are there."""
-        return [hit.uid for hit in self._api.fetch_dashboards()]
 
 
 def run(session: Session) -> Report:

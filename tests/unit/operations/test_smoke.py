@@ -15,7 +15,8 @@ from stack.history.records import BootRecord, BootStart
 from stack.history.store import open_history
 from stack.operations import smoke
 from stack.operations.project import ProjectFacts, ensure_secret
-from stack.operations.smoke import GrafanaFacts, PrometheusFacts, build_target, run
+from stack.operations.smoke import build_target, run
+from stack.operations.smoke_watchers import GrafanaFacts, PrometheusFacts
 from stack.operations.status import ServiceStatus, Status
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
