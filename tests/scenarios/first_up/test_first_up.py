@@ -101,8 +101,8 @@ def test_a_changed_setting_touches_only_the_service_that_it_is_for(first: Done, 
     before = stack.containers()
     stack.write_config(CONFIG + '\n[services.prometheus]\nretention-time = "7d"\n')
     plan = stack.run("up", "--dry-run").demand().out
-    assert "prometheus: its definition changed" in plan
-    assert "engine" not in plan.split("#1", 1)[1]
+    steps = [line for line in plan.splitlines() if line.startswith("#")]
+    assert steps == ["#1 services: change prometheus, because prometheus has other arguments"]
     stack.run("up", "--no-smoke").demand()
     after = stack.containers()
     assert before["engine"]["State"]["StartedAt"] == after["engine"]["State"]["StartedAt"]
