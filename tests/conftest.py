@@ -6,6 +6,7 @@ import functools
 import itertools
 import os
 import shutil
+import signal
 import ssl
 import subprocess
 import urllib.error
@@ -20,6 +21,12 @@ KNOBS = ("STACK_REQUIRE", "STACK_KEEP_FAILED")
 KNOB_PREFIX = "STACK_TEST_"
 HUB_VARIABLES = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_HOME", "HF_ENDPOINT", "HF_HUB_OFFLINE")
 XDG = {"CONFIG": ".config", "DATA": ".local/share", "STATE": ".local/state", "CACHE": ".cache"}
+
+
+def pytest_configure() -> None:
+    # A shell that starts the tests in the background has them ignore SIGINT, and so would every process that a test
+    # starts and interrupts.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)
