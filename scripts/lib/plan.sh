@@ -8,7 +8,10 @@
 PLUGIN_FOLDER=/usr/local/lib/docker/cli-plugins
 WORK_FOLDER=/var/cache/stack-docker-plugins
 NVIDIA_ARCHIVE=https://nvidia.github.io/libnvidia-container
-BY_HAND='setsid nohup dockerd >/var/log/dockerd.log 2>&1 </dev/null &'
+# A daemon that was killed leaves its pid file, and a new one refuses to start while that number is in use, if only by a
+# process that nobody has reaped.
+# shellcheck disable=SC2016  # expanded where the command runs
+BY_HAND='grep -qs dockerd /proc/$(cat /var/run/docker.pid 2>/dev/null)/cmdline || rm -f /var/run/docker.pid; setsid nohup dockerd >/var/log/dockerd.log 2>&1 </dev/null &'
 
 # build_plan serving|tests
 build_plan() {

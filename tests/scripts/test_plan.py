@@ -5,10 +5,14 @@ from textwrap import dedent
 import pytest
 
 APT = "env DEBIAN_FRONTEND=noninteractive NEEDRESTART_MODE=l apt-get install -y --no-install-recommends"
+BY_HAND = (
+    "grep -qs dockerd /proc/$(cat /var/run/docker.pid 2>/dev/null)/cmdline || rm -f /var/run/docker.pid;"
+    " setsid nohup dockerd >/var/log/dockerd.log 2>&1 </dev/null &"
+)
 
 
 def text(block: str) -> str:
-    return dedent(block).lstrip("\n").replace("@INSTALL", APT)
+    return dedent(block).lstrip("\n").replace("@INSTALL", APT).replace("@BY_HAND", BY_HAND)
 
 
 def test_a_fresh_debian_12_without_a_terminal_gets_the_commands_and_nothing_runs(machine):
@@ -34,7 +38,7 @@ def test_a_fresh_debian_12_without_a_terminal_gets_the_commands_and_nothing_runs
           for deb in /var/cache/stack-docker-plugins/cache/*.deb; do dpkg -x "$deb" /var/cache/stack-docker-plugins/unpacked; done
           install -m 755 /var/cache/stack-docker-plugins/unpacked/usr/libexec/docker/cli-plugins/* /usr/local/lib/docker/cli-plugins
           rm -rf /var/cache/stack-docker-plugins
-          service docker start || { setsid nohup dockerd >/var/log/dockerd.log 2>&1 </dev/null & }
+          service docker start || { @BY_HAND }
 
         error: there is no terminal to ask on: run these commands, or run this again with --yes
         """)  # noqa: E501
@@ -129,7 +133,7 @@ def test_without_sudo_the_commands_are_for_root_to_run(machine):
           - ada in the group docker, whose members can act as root on this machine
 
         Commands that put this right:
-          service docker start || { setsid nohup dockerd >/var/log/dockerd.log 2>&1 </dev/null & }
+          service docker start || { @BY_HAND }
           usermod -aG docker ada
 
         error: run these commands as root, then run this again
@@ -159,7 +163,7 @@ def test_sudo_keeps_the_proxy(machine):
     machine.environment["https_proxy"] = "http://proxy.example:3128"
     assert machine.run("up").commands == [
         "sudo --preserve-env=http_proxy,https_proxy,no_proxy,HTTP_PROXY,HTTPS_PROXY,NO_PROXY sh -c"
-        " 'service docker start || { setsid nohup dockerd >/var/log/dockerd.log 2>&1 </dev/null & }'"
+        f" 'service docker start || {{ {BY_HAND} }}'"
     ]
 
 
@@ -242,8 +246,7 @@ def test_a_toolkit_that_docker_does_not_know_is_only_configured(machine):
     machine.stub("nvidia-ctk")
     assert machine.run("up").commands == [
         "nvidia-ctk runtime configure --runtime=docker",
-        "service docker restart || { kill $(cat /var/run/docker.pid); sleep 5;"
-        " setsid nohup dockerd >/var/log/dockerd.log 2>&1 </dev/null & }",
+        f"service docker restart || {{ kill $(cat /var/run/docker.pid); sleep 5; {BY_HAND} }}",
     ]
 
 
