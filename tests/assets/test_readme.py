@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import subprocess
@@ -13,6 +14,7 @@ import pytest
 from stack import errors
 from stack.cli import cli
 from stack.config.schema_json import render_table
+from tests import fault_matrix
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -87,6 +89,37 @@ COMMANDS = [(path, line) for path in READMES for line in find_commands(path.read
 def test_the_configuration_table_is_what_the_tool_prints():
     table = README.partition("<!-- config-table:begin -->\n")[2].partition("<!-- config-table:end -->")[0]
     assert table == render_table(), "put the output of `stack config table` between the two marks"
+
+
+def test_the_table_of_faults_is_what_the_tests_show():
+    faults = fault_matrix.read_faults()
+    expected = fault_matrix.put_into(README, fault_matrix.render_table(faults))
+    if os.environ.get("STACK_TEST_WRITE_GOLDEN") == "1":
+        (ROOT / "README.md").write_text(expected, encoding="utf-8")
+        return
+    assert faults
+    assert expected == README, "STACK_TEST_WRITE_GOLDEN=1 writes it; or paste `python -m tests.fault_matrix`"
+
+
+def test_no_two_rows_of_the_table_of_faults_break_the_same_thing():
+    whats = [fault.what for fault in fault_matrix.read_faults()]
+    assert sorted(whats) == sorted(set(whats))
+
+
+def test_a_row_of_a_parametrized_case_is_found_and_a_row_that_is_not_text_is_refused(tmp_path):
+    file = tmp_path / "tests" / "test_x.py"
+    file.parent.mkdir()
+    file.write_text(
+        "@pytest.mark.parametrize('a', [pytest.param(1, marks=pytest.mark.fault('one', 'x'))])\n"
+        "@pytest.mark.fault('two', 'y')\n"
+        "def test_a(): pass\n"
+    )
+    found = fault_matrix.read_faults(tmp_path)
+    assert [(fault.what, fault.seen, fault.test) for fault in found] == [("one", "x", "test_a"), ("two", "y", "test_a")]
+    assert "| one | x | [tests/test_x](tests/test_x.py) |\n" in fault_matrix.render_table(found)
+    file.write_text("@pytest.mark.fault('a | b', 'x')\ndef test_a(): pass\n")
+    with pytest.raises(AssertionError, match="without `|`"):
+        fault_matrix.read_faults(tmp_path)
 
 
 def test_command_lines_are_found_wherever_they_stand():

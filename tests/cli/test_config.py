@@ -34,6 +34,10 @@ hint: `stack config init` prints every key with its meaning
 """
 
 
+@pytest.mark.fault(
+    "wrong types and unknown keys in `stack.toml`",
+    "exit 2 with all of them at once, each with its key, its line and the nearest valid one; nothing is started",
+)
 @pytest.mark.parametrize(
     "arguments",
     [["config", "show"], ["up"], ["status"], ["down"], ["warm"], ["smoke"], ["logs", "engine"], ["chat", "x"]],
@@ -62,6 +66,10 @@ def test_a_flag_is_named_where_it_is_wrong(run_stack):
     assert "(--commit)" in run.err
 
 
+@pytest.mark.fault(
+    "`stack.toml` is no TOML",
+    "exit 2 with the line; nothing is started",
+)
 def test_a_file_that_is_no_toml_is_told_with_its_line(run_stack, folder):
     (folder / "stack.toml").write_text("[engine\n")
     run = run_stack("config", "show")

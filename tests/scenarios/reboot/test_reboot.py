@@ -78,6 +78,10 @@ def has_given_up(stack: Stack) -> bool:
     return not engine["State"]["Running"] and not engine["State"]["Restarting"]
 
 
+@pytest.mark.fault(
+    "the machine restarts, in order or by loss of power",
+    "the engine comes back by itself and answers; `stack up` only notes the new boot",
+)
 @pytest.mark.parametrize("how", RESTARTS)
 def test_the_engine_comes_back_by_itself_and_up_changes_nothing(
     make_private_stack: Make, private_daemon: PrivateDaemon, fake_engine: str, how: str
@@ -101,6 +105,10 @@ def test_the_engine_comes_back_by_itself_and_up_changes_nothing(
     assert stack.run("up", "--no-smoke", "--dry-run", "--json").demand().json()["steps"] == []
 
 
+@pytest.mark.fault(
+    "the state directory is gone while the stack runs",
+    "the next `stack up` takes the running containers over without a restart",
+)
 def test_a_stack_whose_state_was_lost_is_taken_over_as_it_runs_and_survives_a_reboot(
     make_private_stack: Make, private_daemon: PrivateDaemon, fake_engine: str
 ) -> None:
@@ -115,6 +123,10 @@ def test_a_stack_whose_state_was_lost_is_taken_over_as_it_runs_and_survives_a_re
     eventually(lambda: answers(stack), 60, "an answer without any `stack up`")
 
 
+@pytest.mark.fault(
+    "the machine restarts after `stack down`",
+    "what was taken down stays down; `stack up` brings it back",
+)
 @pytest.mark.parametrize("how", RESTARTS)
 def test_what_was_taken_down_stays_down(
     make_private_stack: Make, private_daemon: PrivateDaemon, fake_engine: str, how: str

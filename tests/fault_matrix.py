@@ -1,0 +1,72 @@
+"""README's table of faults, read from the tests that carry the marker `fault`: `python -m tests.fault_matrix`.
+
+The marker's two texts are data: they must be literal, so that nothing has to be imported to read them.
+"""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+BEGIN, END = "<!-- faults:begin -->\n", "<!-- faults:end -->"
+_HEADER = "| What breaks | What you see, and what survives | Shown by |\n| --- | --- | --- |\n"
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A row: what breaks, what the user sees, and the test that shows it."""
+
+    what: str
+    seen: str
+    path: Path
+    test: str
+
+
+def read_faults(root: Path = ROOT) -> list[Fault]:
+    """Read every row, in the order of files and of lines in them."""
+    return [fault for path in sorted((root / "tests").rglob("test_*.py")) for fault in _read_file(path, root)]
+
+
+def render_table(faults: list[Fault]) -> str:
+    """Give the rows as a Markdown table."""
+    return _HEADER + "".join(
+        f"| {fault.what} | {fault.seen} | [{fault.path.parent.name}/{fault.path.stem}]({fault.path.as_posix()}) |\n"
+        for fault in faults
+    )
+
+
+def put_into(readme: str, table: str) -> str:
+    """Give a README's text with the table between its two marks."""
+    before, begin, rest = readme.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    assert begin and end, f"README needs the marks {BEGIN.strip()} and {END}"
+    return before + begin + table + end + after
+
+
+def _read_file(path: Path, root: Path) -> Iterator[Fault]:
+    text = path.read_text(encoding="utf-8")
+    if "mark.fault(" not in text:
+        return
+    for function in ast.walk(ast.parse(text)):
+        if not isinstance(function, ast.FunctionDef):
+            continue
+        for call in (node for decorator in function.decorator_list for node in ast.walk(decorator)):
+            if isinstance(call, ast.Call) and ast.unparse(call.func).endswith("mark.fault"):
+                what, seen = (_read_text(argument, path) for argument in call.args)
+                yield Fault(what, seen, path.relative_to(root), function.name)
+
+
+def _read_text(node: ast.expr, path: Path) -> str:
+    value = ast.literal_eval(node)
+    assert isinstance(value, str) and value and "|" not in value and "\n" not in value, (
+        f"{path}:{node.lineno}: a row of the table of faults is one line of text without `|`"
+    )
+    return value
+
+
+if __name__ == "__main__":
+    sys.stdout.write(render_table(read_faults()))
