@@ -20,6 +20,7 @@ class Finding:
         seconds: How long the check took.
         hint: The next command or change that mends it.
         data: The figures behind the message, fit for JSON.
+        why: Why it matters: what will not work, or worse, because of it.
     """
 
     check: str
@@ -28,6 +29,18 @@ class Finding:
     seconds: float = 0.0
     hint: str | None = None
     data: Mapping[str, Any] = field(default_factory=dict)
+    why: str | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a check says; the runner adds its name and the seconds and makes a `Finding` of it."""
+
+    status: Status
+    message: str
+    hint: str | None = None
+    data: Mapping[str, Any] = field(default_factory=dict)
+    why: str | None = None
 
 
 @dataclass(frozen=True)

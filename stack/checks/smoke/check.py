@@ -4,25 +4,15 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
-from stack.checks.finding import Status
+from stack.checks.finding import Outcome
 from stack.checks.smoke.target import Engine, SmokeTarget
 
 Given = TypeVar("Given")
 Made = TypeVar("Made")
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a check says; the runner adds its name and the seconds."""
-
-    status: Status
-    message: str
-    hint: str | None = None
-    data: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass

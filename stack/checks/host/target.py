@@ -1,0 +1,179 @@
+"""What the checks must know of the project: frozen values that the operation gathers without changing anything."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class PortNeed:
+    """A port of this machine that a service publishes.
+
+    Attributes:
+        service: The Compose service.
+        address: The address that it is bound to.
+        port: The port.
+        is_asked: Whether the configuration names it; another one is found for one that it does not name.
+        is_ours: Whether this project's own running container holds it.
+    """
+
+    service: str
+    address: str
+    port: int
+    is_asked: bool
+    is_ours: bool = False
+
+
+@dataclass(frozen=True)
+class FolderNeed:
+    """A folder that `up` uses.
+
+    Attributes:
+        name: What it is to the user (`models`, `state`, `cache`).
+        path: Where; it may not be there yet.
+        setting: The configuration key or variable that moves it elsewhere.
+        needed_bytes: What has yet to be written there; None where it is not known.
+        is_written: Whether this user must be able to write there.
+        engine_uid: The uid that the engine writes with, for a folder of the engine's.
+    """
+
+    name: str
+    path: Path
+    setting: str
+    needed_bytes: int | None = 0
+    is_written: bool = True
+    engine_uid: int | None = None
+
+
+@dataclass(frozen=True)
+class ImageNeed:
+    """A service's image.
+
+    Attributes:
+        service: The Compose service.
+        action: What has to be done to have it.
+        name: What Compose is told.
+        download_bytes: What comes over the network; None where it is not known.
+        disk_bytes: What it takes under the daemon's data root; None where it is not known.
+        registry: The registry's host, for one that is pulled.
+        is_required: Whether the stack is no stack without it.
+    """
+
+    service: str
+    action: Literal["none", "pull", "build"]
+    name: str
+    download_bytes: int | None = None
+    disk_bytes: int | None = None
+    registry: str | None = None
+    is_required: bool = False
+
+
+@dataclass(frozen=True)
+class EngineImageFacts:
+    """What the engine's image was built for, as far as it can be told; None means unknown.
+
+    Attributes:
+        cuda: The CUDA version inside (13, 0).
+        min_driver_major: The oldest driver branch that runs it.
+        arches: Compute capabilities that it has kernels for.
+        source: Where that was read (`the image's environment`, `the shipped table`).
+    """
+
+    cuda: tuple[int, int] | None = None
+    min_driver_major: int | None = None
+    arches: tuple[tuple[int, int], ...] | None = None
+    source: str = "unknown"
+
+
+@dataclass(frozen=True)
+class ModelNeed:
+    """The model and what it takes; None means unknown, with the reason in `unknown`.
+
+    Attributes:
+        id: Hub id, directory, or `demo`.
+        kind: Where it comes from.
+        revision: The hub's commit, where it is pinned.
+        is_here: Whether its verified files are on the volume.
+        size_bytes: All of its files.
+        weights_bytes: The weights alone, as they lie in the engine's memory, over all GPUs.
+        kv_bytes_per_token: KV cache of one token over all layers and all GPUs.
+        max_context: The longest context that the model was made for, in tokens.
+        attention_heads: For the question whether several GPUs can share it.
+        unknown: Why something of it is not known.
+    """
+
+    id: str
+    kind: Literal["hub", "directory", "demo"]
+    revision: str | None = None
+    is_here: bool = False
+    size_bytes: int | None = None
+    weights_bytes: int | None = None
+    kv_bytes_per_token: int | None = None
+    max_context: int | None = None
+    attention_heads: int | None = None
+    unknown: str | None = None
+
+
+@dataclass(frozen=True)
+class EngineNeed:
+    """How the engine is to run.
+
+    Attributes:
+        device_asked: `engine.device` as configured.
+        device: What it came to; None where that cannot be told without Docker.
+        device_reason: Why.
+        devices: `all`, a count, or ids, as configured.
+        gpu_indexes: The GPUs that it gets, by NVML's index.
+        utilization: `gpu-memory-utilization`, asked or chosen; None where the KV cache has a size instead.
+        is_utilization_asked: Whether the configuration sets it.
+        kv_cache_bytes: The KV cache's size where it is set, for the CPU engine and on request.
+        max_model_len: The context asked for, in tokens; None leaves it to the model.
+        tensor_parallel: How many GPUs share the model.
+        image: What its image was built for.
+    """
+
+    device_asked: Literal["auto", "cuda", "cpu"] = "auto"
+    device: Literal["cuda", "cpu"] | None = None
+    device_reason: str = ""
+    devices: str | int | tuple[str, ...] = "all"
+    gpu_indexes: tuple[int, ...] = ()
+    utilization: float | None = None
+    is_utilization_asked: bool = False
+    kv_cache_bytes: int | None = None
+    max_model_len: int | None = None
+    tensor_parallel: int = 1
+    image: EngineImageFacts = EngineImageFacts()
+
+
+@dataclass(frozen=True)
+class HostTarget:
+    """What `up` of one project would want of this machine.
+
+    Attributes:
+        project: The Compose project.
+        engine: How the engine is to run.
+        model: Which model; None where it could not be decided.
+        ports: Every published port.
+        folders: Every folder.
+        images: Every image.
+        running: Services of this project that run now.
+        endpoints: What may be asked for over the network: name (`hub`, a registry's host) to URL.
+        is_hub_needed: Whether this `up` cannot do without the hub.
+    """
+
+    project: str
+    engine: EngineNeed = EngineNeed()
+    model: ModelNeed | None = None
+    ports: Sequence[PortNeed] = ()
+    folders: Sequence[FolderNeed] = ()
+    images: Sequence[ImageNeed] = ()
+    running: Sequence[str] = ()
+    endpoints: Sequence[tuple[str, str]] = ()
+    is_hub_needed: bool = False
+
+    def is_image_built(self) -> bool:
+        """Tell whether an image is built from packages."""
+        return any(image.action == "build" for image in self.images)
