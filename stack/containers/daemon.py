@@ -127,6 +127,19 @@ def parse_time(text: str) -> datetime.datetime | None:
         return None
 
 
+def read_published_ports(client: docker.DockerClient) -> dict[int, str]:
+    """Give the host's ports that running containers publish, with what has each in words."""
+    with _translated("listing the containers that run"):
+        documents = client.api.containers()
+    owners = {}
+    for document in documents:
+        project = (document.get("Labels") or {}).get(LABEL_PROJECT)
+        name = (document.get("Names") or ["?"])[0].removeprefix("/")
+        said = f"container `{name}`" + (f" of project `{project}`" if project else "")
+        owners |= {item["PublicPort"]: said for item in document.get("Ports") or [] if "PublicPort" in item}
+    return owners
+
+
 def read_image(client: docker.DockerClient, name: str) -> dict[str, Any] | None:
     """Give the daemon's inspect document of an image, or None where it is not here."""
     with _translated(f"inspecting the image {name}"):

@@ -5,8 +5,11 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable, Mapping, Sequence
 
+import docker
+
+from stack.checks.port_owner import find_port_owner
 from stack.config.schema import StackConfig
-from stack.containers.daemon import ServiceState
+from stack.containers.daemon import ServiceState, read_published_ports
 from stack.errors import HostError
 
 PREFERRED_PORTS = {"engine": 8000, "prometheus": 9090, "grafana": 3000, "gateway": 8080}
@@ -42,9 +45,70 @@ def choose_ports(
             chosen[name] = port
     for name in asked:
         if name not in chosen:
-            address = config.services.gateway.address if name == "gateway" else "127.0.0.1"
+            address = _find_address(config, name)
             chosen[name] = _find_port(name, address, remembered.get(name), set(chosen.values()), test)
     return {name: chosen[name] for name in asked}
+
+
+def check_asked_ports(
+    config: StackConfig,
+    ports: Mapping[str, int],
+    running: Mapping[str, ServiceState],
+    find_owner: Callable[[int], str | None],
+    is_free: Callable[[str, int], bool] | None = None,
+) -> None:
+    """See that nobody else has a port that the configuration names: no other is taken in its place.
+
+    Args:
+        config: The configuration.
+        ports: The port of each published service.
+        running: The project's containers now; what they hold is ours.
+        find_owner: Gives who has a port, in words, or None where that cannot be told.
+        is_free: Tells whether a port of an address can be had.
+
+    Raises:
+        HostError: Somebody has one of them; all of them are told.
+    """
+    test = is_free or is_port_free
+    ours = {_read_running_port(state) for state in running.values()}
+    asked = [name for name, setting in _read_settings(config).items() if name in ports and isinstance(setting, int)]
+    taken = [name for name in asked if ports[name] not in ours and not test(_find_address(config, name), ports[name])]
+    if taken:
+        said = [f"{_describe_taken(ports[name], find_owner)}, and `services.{name}.port` asks for it" for name in taken]
+        key = f"services.{taken[0]}.port"
+        raise HostError(
+            "; ".join(said), hint=f'end what has it (`ss -ltnp`), or choose another port: `{key}`, or "auto" for any'
+        )
+
+
+def describe_moves(
+    config: StackConfig,
+    ports: Mapping[str, int],
+    remembered: Mapping[str, int],
+    running: Mapping[str, ServiceState],
+    find_owner: Callable[[int], str | None],
+) -> list[str]:
+    """Say of each service that does not get the port that one would expect where it went, and because of whom."""
+    said = []
+    for name, port in ports.items():
+        expected = remembered.get(name, PREFERRED_PORTS[name])
+        is_kept = port in (expected, _read_running_port(running.get(name)))
+        if _read_settings(config)[name] == "auto" and not is_kept and expected not in ports.values():
+            said.append(f"{_describe_taken(expected, find_owner)}: {name} gets {port}")
+    return said
+
+
+def find_owner_by(client: docker.DockerClient) -> Callable[[int], str | None]:
+    """Give a function that tells who has a port: a container, or a program of this machine."""
+    return lambda port: read_published_ports(client).get(port) or find_port_owner(port)
+
+
+def _describe_taken(port: int, find_owner: Callable[[int], str | None]) -> str:
+    return f"port {port} is taken by {find_owner(port) or 'another program'}"
+
+
+def _find_address(config: StackConfig, name: str) -> str:
+    return config.services.gateway.address if name == "gateway" else "127.0.0.1"
 
 
 def is_port_free(address: str, port: int) -> bool:
@@ -54,7 +118,8 @@ def is_port_free(address: str, port: int) -> bool:
         with socket.socket(family, socket.SOCK_STREAM) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind((address, port))
-    except OSError:
+    except (OSError, OverflowError):
+        # A number beyond 65535 is no port: a damaged state may remember one.
         return False
     return True
 

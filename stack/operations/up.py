@@ -26,7 +26,7 @@ from stack.operations.identify import check_known_identity, identify_engine
 from stack.operations.outcome import UpResult
 from stack.operations.plan import Plan, render_plan, run_plan
 from stack.operations.plan_up import build_plan, container_stamp
-from stack.operations.ports import choose_ports
+from stack.operations.ports import check_asked_ports, choose_ports, describe_moves, find_owner_by
 from stack.operations.project import ProjectFacts, make_folders, write_facts, write_whole
 from stack.operations.record import write_lock_entries
 from stack.operations.resolve import Resolved, resolve
@@ -54,6 +54,8 @@ def run_up(session: Session, *, dry_run: bool = False) -> UpResult:
         result = _look(session, client)
         for choice in result.resolved.choices:
             session.say(str(choice))
+        for move in _describe_moves(session, client, result.resolved):
+            session.say(move)
         for service, reason in result.resolved.left_out.items():
             session.say(f"{service} is left out: {reason}")
         if result.plan.steps:
@@ -66,7 +68,13 @@ def _look(session: Session, client: docker.DockerClient) -> UpResult:
     resolved = resolve(session, client)
     check_engine(session, resolved.device)
     check_known_identity(session, client, resolved)
+    check_asked_ports(session.config, resolved.ports, resolved.running, find_owner_by(client))
     return UpResult(resolved, build_plan(session, resolved))
+
+
+def _describe_moves(session: Session, client: docker.DockerClient, resolved: Resolved) -> list[str]:
+    remembered, running = resolved.facts.ports, resolved.running
+    return describe_moves(session.config, resolved.ports, remembered, running, find_owner_by(client))
 
 
 def check_readable(snapshot: Snapshot) -> None:
@@ -166,6 +174,10 @@ class _Up:
         """Settle the layout; ports anew, because fetching may have taken minutes in which somebody took one."""
         config, resolved = self.session.config, self.resolved
         ports = choose_ports(config, list(self.images), resolved.facts.ports, resolved.running)
+        find_owner = find_owner_by(self.client)
+        check_asked_ports(config, ports, resolved.running, find_owner)
+        for move in describe_moves(config, ports, resolved.ports, {}, find_owner):
+            self.session.say(move)
         self.resolved = self.result.resolved = replace(resolved, ports=ports)
         self.result.layout, self.result.defaults = decide_layout(
             self.session, self.resolved, self._require_snapshot(), self.images
@@ -183,7 +195,6 @@ class _Up:
                 self._decide()
                 if self.resolved.ports == taken:
                     raise
-                self.session.say("somebody took one of our ports just now; others are used")
 
     def _apply(self, layout: Layout) -> None:
         session = self.session

@@ -244,3 +244,27 @@ def test_the_real_daemon_answers_and_has_nothing_of_a_project_that_nobody_made()
     assert daemon.read_services(client, "no-such-project-of-anybody") == {}
     assert daemon.read_image(client, "localhost/stack/no-such-image:x") is None
     client.close()
+
+
+class PortsClient(FakeClient):
+    def __init__(self, documents):
+        super().__init__()
+        self.containers = lambda: documents
+
+
+def test_published_ports_are_told_with_the_container_that_has_each():
+    client = PortsClient(
+        [
+            {
+                "Names": ["/other-engine-1"],
+                "Labels": {"com.docker.compose.project": "other"},
+                "Ports": [{"PrivatePort": 8000, "PublicPort": 8000, "IP": "127.0.0.1"}, {"PrivatePort": 9000}],
+            },
+            {"Names": ["/web"], "Labels": None, "Ports": [{"PrivatePort": 80, "PublicPort": 8080}]},
+            {"Names": ["/quiet"], "Labels": {}, "Ports": None},
+        ]
+    )
+    assert daemon.read_published_ports(client) == {
+        8000: "container `other-engine-1` of project `other`",
+        8080: "container `web`",
+    }

@@ -7,7 +7,7 @@ import socket
 import pytest
 
 from stack.errors import HostError
-from stack.operations.ports import choose_ports, is_port_free
+from stack.operations.ports import check_asked_ports, choose_ports, describe_moves, is_port_free
 
 ALL = ["engine", "prometheus", "grafana", "gateway"]
 
@@ -102,3 +102,53 @@ def test_a_port_that_somebody_listens_on_is_not_free():
 def test_an_address_that_this_machine_does_not_have_has_no_free_port():
     assert not is_port_free("192.0.2.1", 8080)
     assert not is_port_free("2001:db8::1", 8080)
+
+
+def test_a_remembered_number_that_is_no_port_is_not_kept(make_session):
+    config = make_session("").config
+    assert choose_ports(config, ["engine"], {"engine": 99999}, {})["engine"] != 99999
+
+
+@pytest.fixture
+def check_asked(make_session):
+    """A function: stack.toml and who has which port give nothing, or the error that says so."""
+
+    def call(toml, owners, running=None):
+        config = make_session(toml).config
+        ports = choose_ports(config, ALL, {}, running or {}, lambda address, port: port not in owners)
+        check_asked_ports(config, ports, running or {}, owners.get, lambda address, port: port not in owners)
+
+    return call
+
+
+def test_ports_that_were_asked_for_and_that_others_have_are_told_with_who_has_them(check_asked):
+    toml = "[services.engine]\nport = 8123\n[services.grafana]\nport = 3456\n"
+    with pytest.raises(HostError) as caught:
+        check_asked(toml, {8123: "`nc` (process 7)", 3456: None})
+    assert caught.value.message == (
+        "port 8123 is taken by `nc` (process 7), and `services.engine.port` asks for it; "
+        "port 3456 is taken by another program, and `services.grafana.port` asks for it"
+    )
+    assert "`services.engine.port`" in caught.value.hint
+
+
+def test_a_port_that_a_container_of_this_project_has_is_ours(check_asked, make_state):
+    running = {"engine": make_state("engine", host_port=8123)}
+    check_asked("[services.prometheus]\nport = 8123\n", {8123: "`docker-proxy`"}, running)
+
+
+def test_a_taken_port_that_nobody_asked_for_is_no_error(check_asked):
+    check_asked("", {8000: "`nc` (process 7)"})
+
+
+def test_a_service_that_moves_to_another_port_is_told_and_one_that_stays_is_not(make_session, make_state):
+    config = make_session("[services.prometheus]\nport = 9999\n").config
+    ports = {"engine": 8001, "prometheus": 9999, "grafana": 3007, "gateway": 8081}
+    running = {"gateway": make_state("gateway", host_port=8081)}
+    said = describe_moves(config, ports, {"grafana": 3007}, running, {8000: "`nc` (process 7)"}.get)
+    assert said == ["port 8000 is taken by `nc` (process 7): engine gets 8001"]
+
+
+def test_a_service_that_gives_way_to_another_of_this_stack_is_not_told_of_a_stranger(make_session):
+    config = make_session("[services.prometheus]\nport = 8000\n").config
+    assert describe_moves(config, {"engine": 8001, "prometheus": 8000}, {}, {}, {}.get) == []
