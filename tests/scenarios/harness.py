@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
+INTERRUPTED = 130
 ARTIFACTS = ROOT / "tests" / "artifacts"
+_STARTED = itertools.count(1)
 # What a build needs of this machine goes through; everything else of the caller's environment stays out.
 PASSED_ON = (
     "PATH", "LANG", "PIP_CERT", "PIP_FIND_LINKS", "PIP_INDEX_URL", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE",
@@ -116,13 +121,56 @@ class Stack:
                 run_docker(kind, "rm", *(["--force"] if kind != "network" else []), *ids)
 
 
+class Running:
+    """A command of the tool that is under way; what it says on standard error can be waited for."""
+
+    def __init__(self, process: subprocess.Popen[bytes], log: Path) -> None:
+        self.process = process
+        self._log = log
+
+    @property
+    def said(self) -> str:
+        return self._log.read_text()
+
+    def wait_said(self, text: str) -> None:
+        self.wait(lambda: text in self.said, f"`{text}`")
+
+    def wait(self, check: Callable[[], Any], what: str) -> None:
+        """Wait for a condition; a command that ends before it has failed."""
+
+        def is_over() -> bool:
+            return bool(check()) or self.process.poll() is not None
+
+        eventually(is_over, 120, what, every_seconds=0.02)
+        assert check(), f"ended with {self.process.returncode} before {what}: {self.said}"
+
+    def end(self, number: signal.Signals) -> int:
+        self.process.send_signal(number)
+        return self.process.wait(30)
+
+
+@contextmanager
+def start(stack: Stack, *arguments: str) -> Iterator[Running]:
+    log = stack.folder / f"{arguments[0]}-{next(_STARTED)}.log"
+    argv = [sys.executable, "-m", "stack", *arguments]
+    with log.open("wb") as said:
+        process = subprocess.Popen(
+            argv, cwd=stack.folder, env=stack.environment(), stdout=subprocess.DEVNULL, stderr=said
+        )
+    try:
+        yield Running(process, log)
+    finally:
+        process.kill()
+        process.wait()
+
+
 def run_docker(*arguments: str) -> str:
     done = subprocess.run(["docker", *arguments], capture_output=True, text=True)
     assert done.returncode == 0, f"docker {' '.join(arguments)}: {done.stderr}"
     return done.stdout
 
 
-def eventually(check: Callable[[], Any], timeout_seconds: float, what: str) -> Any:
+def eventually(check: Callable[[], Any], timeout_seconds: float, what: str, *, every_seconds: float = 0.5) -> Any:
     """Give the first true answer of `check`; its last answer or error is part of the failure."""
     deadline = time.monotonic() + timeout_seconds
     last: object = None
@@ -133,7 +181,7 @@ def eventually(check: Callable[[], Any], timeout_seconds: float, what: str) -> A
                 return last
         except (AssertionError, OSError, LookupError, ValueError) as err:
             last = err
-        time.sleep(0.5)
+        time.sleep(every_seconds)
     raise AssertionError(f"{what} did not come about within {timeout_seconds} s; last: {last!r}")
 
 

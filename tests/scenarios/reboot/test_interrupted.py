@@ -6,53 +6,15 @@ import json
 import signal
 import sqlite3
 import subprocess
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.scenarios.harness import Stack, eventually
+from tests.scenarios.harness import INTERRUPTED, Stack, eventually, start
 from tests.scenarios.reboot.test_reboot import answers, read_engine, render_config
 
-INTERRUPTED = 130
 BOOT = "--boot-seconds 12"
-
-
-class Running:
-    """A command of the tool that is under way; what it says on standard error can be waited for."""
-
-    def __init__(self, process: subprocess.Popen[bytes], log: Path) -> None:
-        self.process = process
-        self._log = log
-
-    @property
-    def said(self) -> str:
-        return self._log.read_text()
-
-    def wait_said(self, text: str) -> None:
-        eventually(lambda: text in self.said or self.process.poll() is not None, 120, f"`{text}`")
-        assert text in self.said, f"ended with {self.process.returncode}: {self.said}"
-
-    def end(self, number: signal.Signals) -> int:
-        self.process.send_signal(number)
-        return self.process.wait(30)
-
-
-@contextmanager
-def start(stack: Stack, *arguments: str) -> Iterator[Running]:
-    log = stack.folder / f"{'-'.join(arguments)}.log"
-    argv = [sys.executable, "-m", "stack", *arguments]
-    with log.open("wb") as said:
-        process = subprocess.Popen(
-            argv, cwd=stack.folder, env=stack.environment(), stdout=subprocess.DEVNULL, stderr=said
-        )
-    try:
-        yield Running(process, log)
-    finally:
-        process.kill()
-        process.wait()
 
 
 def read_boots(stack: Stack) -> list[str]:
