@@ -83,7 +83,7 @@ def connect(timeout_seconds: float = 20, environ: Mapping[str, str] | None = Non
 
 def read_services(client: docker.DockerClient, project: str) -> dict[str, ServiceState]:
     """Give the project's containers by service; an empty mapping when nothing of it is here."""
-    with _translated(f"listing the containers of project {project}"):
+    with translated(f"listing the containers of project {project}"):
         containers = client.containers.list(
             all=True, filters={"label": f"{LABEL_PROJECT}={project}"}, ignore_removed=True
         )
@@ -129,7 +129,7 @@ def parse_time(text: str) -> datetime.datetime | None:
 
 def read_published_ports(client: docker.DockerClient) -> dict[int, str]:
     """Give the host's ports that running containers publish, with what has each in words."""
-    with _translated("listing the containers that run"):
+    with translated("listing the containers that run"):
         documents = client.api.containers()
     owners = {}
     for document in documents:
@@ -142,7 +142,7 @@ def read_published_ports(client: docker.DockerClient) -> dict[int, str]:
 
 def read_image(client: docker.DockerClient, name: str) -> dict[str, Any] | None:
     """Give the daemon's inspect document of an image, or None where it is not here."""
-    with _translated(f"inspecting the image {name}"):
+    with translated(f"inspecting the image {name}"):
         try:
             return client.images.get(name).attrs
         except ImageNotFound:
@@ -156,7 +156,7 @@ def stream_logs(
 
     Ends when the container ends.
     """
-    with _translated("following a container's log"):
+    with translated("following a container's log"):
         chunks = client.containers.get(container_id).logs(stream=True, follow=True, timestamps=True, since=since)
         for line in split_lines(chunks):
             stamp, _, text = line.partition(" ")
@@ -167,7 +167,7 @@ def stream_logs(
 
 def follow_log(client: docker.DockerClient, container_id: str, *, lines: int | str = "all") -> Iterator[str]:
     """Give a container's last lines and then each new one, until it ends."""
-    with _translated("following a container's log"):
+    with translated("following a container's log"):
         yield from split_lines(client.containers.get(container_id).logs(stream=True, follow=True, tail=lines))
 
 
@@ -179,7 +179,7 @@ def read_log(
     since: datetime.datetime | None = None,
 ) -> str:
     """Give a container's output so far, or its last lines; nothing of a container that is gone."""
-    with _translated("reading a container's log"):
+    with translated("reading a container's log"):
         try:
             output = client.containers.get(container_id).logs(tail=lines, since=since)
         except NotFound:
@@ -225,7 +225,12 @@ def split_lines(chunks: Iterator[bytes]) -> Iterator[str]:
 
 
 @contextmanager
-def _translated(doing: str) -> Iterator[None]:
+def translated(doing: str) -> Iterator[None]:
+    """Turn what the docker SDK raises into our own errors.
+
+    Raises:
+        CommandError: The daemon refused or broke off; a known failure is explained.
+    """
     try:
         yield
     except _FAILURES as err:
