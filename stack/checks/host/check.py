@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 
 from stack.checks.finding import Outcome
 from stack.checks.gpus import GpuReport, read_gpus
-from stack.checks.host.target import HostTarget
+from stack.checks.host.containers import FoundContainer, parse_container
+from stack.checks.host.target import EndpointNeed, HostTarget
 from stack.checks.host.world import DockerReport, EndpointAnswer, HostWorld
 
 Read = TypeVar("Read")
@@ -38,9 +39,13 @@ class HostContext:
         """Give the NVIDIA GPUs; NVML is asked once a run. For more of it, see `world.nvml`."""
         return self._readings.get("gpus", self._ask_gpus)
 
-    def read_endpoint(self, url: str) -> EndpointAnswer:
-        """Give what a URL answered; each is asked once a run."""
-        return self._readings.get(("endpoint", url), lambda: self.world.ask_endpoint(url))
+    def read_endpoint(self, need: EndpointNeed) -> EndpointAnswer:
+        """Give what something on the network answered; each is asked once a run."""
+        return self._readings.get(need, lambda: self.world.ask_endpoint(need))
+
+    def read_containers(self) -> tuple[FoundContainer, ...]:
+        """Give every container that the daemon knows, of whatever project."""
+        return tuple(parse_container(row) for row in self.read_docker().containers)
 
     def once(self, key: Hashable, read: Callable[[], Read]) -> Read:
         """Give what `read` gives, calling it once a run for all checks that share the key."""
@@ -74,7 +79,7 @@ class HostCheck:
     is_quick: bool = False
     is_decisive: bool = False
     needs_docker: bool = False
-    limit_seconds: float = 2.0
+    limit_seconds: float = 1.0
 
 
 class _Once:

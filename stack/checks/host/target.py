@@ -18,6 +18,7 @@ class PortNeed:
         port: The port.
         is_asked: Whether the configuration names it; another one is found for one that it does not name.
         is_ours: Whether this project's own running container holds it.
+        preferred: The port that it would have had, were that one free.
     """
 
     service: str
@@ -25,6 +26,7 @@ class PortNeed:
     port: int
     is_asked: bool
     is_ours: bool = False
+    preferred: int | None = None
 
 
 @dataclass(frozen=True)
@@ -149,6 +151,44 @@ class EngineNeed:
 
 
 @dataclass(frozen=True)
+class EndpointNeed:
+    """Something on the network that `up` may ask.
+
+    Attributes:
+        name: What it is to the user (`the model hub`, `docker.io`).
+        kind: What must answer there.
+        url: The hub's address, or the registry's host.
+        is_needed: Whether this `up` cannot do without it.
+    """
+
+    name: str
+    kind: Literal["hub", "registry"]
+    url: str
+    is_needed: bool = False
+
+
+@dataclass(frozen=True)
+class StateNeed:
+    """What an earlier run left.
+
+    Attributes:
+        folder: The project's state.
+        lock: The file that a run of the tool holds.
+        facts: The file of small facts.
+        volume: The shared volume of models.
+        last_boot: How the last boot ended (`ok`, `failed`), `unfinished`, or None where there was none.
+        cache: The engine's compile caches.
+    """
+
+    folder: Path
+    lock: Path
+    facts: Path
+    volume: Path
+    cache: Path
+    last_boot: str | None = None
+
+
+@dataclass(frozen=True)
 class HostTarget:
     """What `up` of one project would want of this machine.
 
@@ -160,8 +200,9 @@ class HostTarget:
         folders: Every folder.
         images: Every image.
         running: Services of this project that run now.
-        endpoints: What may be asked for over the network: name (`hub`, a registry's host) to URL.
-        is_hub_needed: Whether this `up` cannot do without the hub.
+        endpoints: What may be asked over the network.
+        state: What an earlier run left; None where nothing is to be looked at.
+        shm_bytes: Size of the engine's own `/dev/shm`.
     """
 
     project: str
@@ -171,8 +212,9 @@ class HostTarget:
     folders: Sequence[FolderNeed] = ()
     images: Sequence[ImageNeed] = ()
     running: Sequence[str] = ()
-    endpoints: Sequence[tuple[str, str]] = ()
-    is_hub_needed: bool = False
+    endpoints: Sequence[EndpointNeed] = ()
+    state: StateNeed | None = None
+    shm_bytes: int | None = None
 
     def is_image_built(self) -> bool:
         """Tell whether an image is built from packages."""

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import logging
+import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from stack.checks.finding import Finding, Report
 from stack.checks.smoke.baseline import build_baseline
@@ -111,7 +114,18 @@ def _run_limited(check: Check, context: SmokeContext, limit_seconds: float) -> O
     thread.join(limit_seconds)
     if box:
         return box[0]
-    return Outcome("fail", f"no result within {limit_seconds:.0f} s", _TIME_HINT)
+    where = _find_place(thread)
+    said = f"no result within {limit_seconds:.0f} s" + (f"; it waits in `{where}`" if where else "")
+    return Outcome("fail", said, _TIME_HINT)
+
+
+def _find_place(thread: threading.Thread) -> str | None:
+    """Give the check's own line that a thread is in: what it waits for is what the engine does not give."""
+    frame = sys._current_frames().get(thread.ident or 0)
+    if frame is None:
+        return None
+    lines = [item for item in traceback.extract_stack(frame) if Path(item.filename).name.startswith("check_")]
+    return lines[-1].line if lines else None
 
 
 def _run_guarded(check: Check, context: SmokeContext) -> Outcome:
