@@ -50,9 +50,8 @@ def decide_layout(
         args={default.name: default.value for default in defaults} | dict(config.engine.args),
         served_name=config.model.served_name or snapshot.served_name,
     )
-    left_out = dict(resolved.left_out) | {
-        service: "its image could not be had" for service in resolved.needs if service not in images
-    }
+    left_out = {service: "its image could not be had" for service in resolved.needs if service not in images}
+    left_out |= resolved.left_out
     layout = build_layout(
         config,
         choice,

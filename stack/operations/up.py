@@ -100,6 +100,7 @@ class _Up:
         self.resolved = resolved
         self.plan = plan
         self.images = {service: need.name for service, need in resolved.needs.items()}
+        self.missing: dict[str, str] = {}
         self.snapshot = resolved.snapshot
         self.fetcher = ImageFetcher(session, client, resolved)
         self.result = UpResult(resolved, plan, warnings=list(resolved.device.warnings))
@@ -152,6 +153,7 @@ class _Up:
             if service in REQUIRED:
                 raise
             self.images.pop(service, None)
+            self.missing[service] = err.message
             self.result.warnings.append(f"`{service}` is left out: {err.message}")
 
     def _fetch_model(self) -> None:
@@ -178,7 +180,8 @@ class _Up:
         check_asked_ports(config, ports, resolved.running, find_owner)
         for move in describe_moves(config, ports, resolved.ports, {}, find_owner):
             self.session.say(move)
-        self.resolved = self.result.resolved = replace(resolved, ports=ports)
+        left_out = dict(resolved.left_out) | self.missing
+        self.resolved = self.result.resolved = replace(resolved, ports=ports, left_out=left_out)
         self.result.layout, self.result.defaults = decide_layout(
             self.session, self.resolved, self._require_snapshot(), self.images
         )
