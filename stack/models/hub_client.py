@@ -109,7 +109,7 @@ class HubClient:
                 reason = f"the hub answers with status {error.response.status_code}"
                 self.wait_to_retry(attempt, reason, parse_retry_after(error.response))
             except httpx2.RequestError as error:
-                if attempt >= _TRANSPORT_RETRIES:
+                if attempt >= _TRANSPORT_RETRIES or isinstance(error, httpx2.TooManyRedirects):
                     raise build_transport_model_error(error, self.asked) from error
                 self.wait_to_retry(attempt, "the hub does not answer", None)
             except (httpx2.InvalidURL, ValueError, KeyError, TypeError) as error:

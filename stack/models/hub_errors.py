@@ -73,6 +73,11 @@ def build_transport_model_error(error: httpx2.RequestError, asked: Asked) -> Mod
     """Explain that the hub could not be spoken to."""
     import httpx2  # noqa: PLC0415 (slow to import)
 
+    if isinstance(error, httpx2.TooManyRedirects):
+        return ModelError(
+            f"{asked.endpoint} redirects in circles",
+            hint="check `model.endpoint`: a proxy or mirror may be set up wrong",
+        )
     said = "does not answer in time" if isinstance(error, httpx2.TimeoutException) else "cannot be reached"
     return ModelError(
         f"{asked.endpoint} {said} ({error or type(error).__name__})",

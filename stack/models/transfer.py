@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 PART_SUFFIX = ".part"
 
-_CHUNK_BYTES = 1024 * 1024
 # The hub's storage refuses a plain request for more than 50 GB; a range of a larger file is served.
 _RANGE_BYTES = 8 * 1024**3
 _IDLE_ATTEMPTS = 5
@@ -125,6 +124,8 @@ class _Download:
                 self._fetch_range(position)
             except httpx2.RequestError as error:
                 failure = build_transport_model_error(error, self.client.asked)
+                if isinstance(error, httpx2.TooManyRedirects):
+                    raise failure from error
             except HfHubHTTPError as error:
                 failure = build_http_model_error(error, self.client.asked)
                 reason = f"the hub answers with status {error.response.status_code}"
@@ -172,7 +173,7 @@ class _Download:
             if dropped:
                 self.on_bytes(-dropped)
             room = self.file.size_bytes - position
-            for chunk in response.iter_bytes(_CHUNK_BYTES):
+            for chunk in response.iter_bytes():
                 if self.is_stopped():
                     raise Stopped
                 piece = chunk[:room]

@@ -94,6 +94,14 @@ def test_a_cut_download_goes_on_where_it_stopped(hub, ensure):
     assert not ranges[0].startswith("bytes=0-")
 
 
+def test_of_a_cut_download_every_byte_that_came_is_kept(hub, ensure):
+    hub.add_model("acme/tiny", build_model_files(100_000))
+    hub.cut_body("/storage/", 1_234)
+    ensure()
+    ranges = [r.headers["range"] for r in hub.requests if "range" in r.headers and r.path.startswith("/storage")]
+    assert [text.partition("-")[0] for text in ranges] == ["bytes=1234"]
+
+
 def test_what_an_interrupted_run_left_is_not_fetched_again(hub, ensure, tmp_path):
     hub.add_model("acme/tiny", build_model_files(4_000_000))
     hub.cut_body("/storage/", 1_500_000)

@@ -122,6 +122,17 @@ def test_a_hub_that_is_not_there_ends_after_one_more_attempt(hub, ensure):
     assert len(waited) == 1
 
 
+@pytest.mark.parametrize("path", ["/api/models", "/storage/"])
+def test_a_hub_that_redirects_in_circles_is_told_at_once(hub, ensure, path):
+    hub.add_model("acme/tiny", build_model_files())
+    hub.redirect_in_circles(path, times=1000)
+    waited = []
+    error = refusal(ensure, sleep=waited.append)
+    assert error.message == f"{hub.endpoint} redirects in circles"
+    assert "model.endpoint" in error.hint
+    assert waited == []
+
+
 def test_something_that_answers_but_is_no_hub_is_told(hub, ensure):
     error = refusal(ensure, endpoint=hub.storage + "/storage")
     assert error.exit_code == 7
