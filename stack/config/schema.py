@@ -157,6 +157,13 @@ class ImagesConfig(Section):
         description="Registry mirrors: registry host = mirror host, with an optional path",
         examples=[{"docker.io": "mirror.example:5000/hub"}],
     )
+    sources: dict[str, str] = Field(
+        default={},
+        description="Where to look for engine images of a commit or release before upstream's places: name = "
+        "reference with `{commit}` or `{version}`; the name of one of upstream's (`nightly`, `release-repository`, `release`, "
+        "`ci`) replaces that one, and an empty reference takes it out",
+        examples=[{"internal": "registry.example/vllm:{commit}"}],
+    )
     timeout_seconds: float = Field(
         default=5, gt=0, le=600, description="Longest wait for a registry's first answer, in seconds"
     )
@@ -200,7 +207,7 @@ class SmokeConfig(Section):
 
     enabled: bool = Field(default=True, description="Run smoke at the end of `up` (`--no-smoke` leaves it out)")
     timeout_seconds: int = Field(
-        default=60, ge=1, le=3600, description="Longest time for the whole smoke test, in seconds"
+        default=120, ge=1, le=3600, description="Longest time for the whole smoke test, in seconds"
     )
     canaries: list[Canary] = Field(
         default=[],

@@ -128,7 +128,7 @@ def test_each_value_is_shown_with_where_it_came_from(run_stack, folder):
     assert 'device = "cuda"  # stack.toml:2' in lines
     assert "max-num-seqs = 8  # stack.toml:4" in lines
     assert "concurrency = 4  # STACK_SMOKE_CONCURRENCY" in lines
-    assert "timeout-seconds = 60  # default" in lines
+    assert "timeout-seconds = 120  # default" in lines
 
 
 def test_what_is_shown_is_a_configuration_again(run_stack, folder):

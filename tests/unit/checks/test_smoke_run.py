@@ -157,7 +157,8 @@ def test_an_engine_that_hangs_is_given_up_in_time(start_engine, build_target):
     report, found = run(build_target(engine, config=SmokeConfig(timeout_seconds=0.5)))
 
     assert {"model-list", "identity"} <= failed(report)
-    assert "no result within" in found["model-list"].message
+    said = found["model-list"].message
+    assert "no result within" in said and "context.engine." in said
 
 
 def test_random_embeddings_are_found_out(start_engine, build_target):
