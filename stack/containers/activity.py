@@ -215,4 +215,3 @@ class ActivityProbe:
         if not counts:
             return None, None
         return sum(item["read_bytes"] for item in counts), sum(item["write_bytes"] for item in counts)
-

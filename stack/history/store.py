@@ -94,22 +94,18 @@ class History:
                 (outcome, total_seconds, cache_state, log_path, boot_id),
             )
 
-    def last_boot_of_kind(
-        self, kind: str, *, before: int | None = None, cache_state: CacheState | None = None
-    ) -> BootRecord | None:
-        """Give the newest boot of a kind that became ready.
+    def boots_of_kind(self, kind: str, count: int, *, before: int | None = None) -> list[BootRecord]:
+        """Give boots of a kind that became ready, the newest first.
 
         Args:
             kind: The key of `boot_kind`.
+            count: How many at most.
             before: Only boots older than this one, so that a boot is not compared with itself.
-            cache_state: Only boots that found the compile caches so; a warm boot says little of a cold one.
         """
-        boots = self._boots(
-            "WHERE kind = ? AND outcome = 'ready' AND id < coalesce(?, id + 1) "
-            "AND cache_state = coalesce(?, cache_state) ORDER BY id DESC LIMIT 1",
-            (kind, before, cache_state),
+        return self._boots(
+            "WHERE kind = ? AND outcome = 'ready' AND id < coalesce(?, id + 1) ORDER BY id DESC LIMIT ?",
+            (kind, before, count),
         )
-        return boots[0] if boots else None
 
     def load_boot(self, boot_id: int) -> BootRecord | None:
         """Give a boot by its number."""

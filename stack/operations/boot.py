@@ -14,7 +14,7 @@ from typing import TextIO
 import docker
 
 from stack.containers.boot_log import BootLog, Phase, find_first_cause, parse_message, parse_progress
-from stack.containers.daemon import ExitWatch, ServiceState, read_log, read_services, stream_logs
+from stack.containers.daemon import ExitWatch, ServiceState, stream_logs
 from stack.errors import NotReadyError, ServiceApiError, ServiceExitedError, StackError
 from stack.progress import ProgressEvent, Report
 from stack.traffic.engine_client import EngineClient
@@ -65,6 +65,7 @@ class BootWatch:
         self._state = state
         self._started_at = state.started_at or datetime.datetime.now(datetime.UTC)
         self._watched_from_seconds = self.elapsed_seconds()
+        self._server_ready_seconds: float | None = None
         self._is_serving = threading.Event()
         log_path.parent.mkdir(parents=True, exist_ok=True)
         self._clients = (connect(), connect())
@@ -91,6 +92,22 @@ class BootWatch:
     def elapsed_seconds(self) -> float:
         """Give the seconds since the container was started, by the daemon's clock where it is ours."""
         return (datetime.datetime.now(datetime.UTC) - self._started_at).total_seconds()
+
+    def note_server_ready(self) -> float:
+        """Take note that the server answers; give when, in seconds since the container's start."""
+        self._server_ready_seconds = self.elapsed_seconds()
+        return self._server_ready_seconds
+
+    def read_phase(self) -> tuple[str, float]:
+        """Give the phase that the engine is in, and the seconds that it has been watched in it."""
+        since, name = max(self.log.opened_at_seconds, self._watched_from_seconds), self.log.current
+        if self._server_ready_seconds is not None:
+            since, name = self._server_ready_seconds, "first-token"
+        return name, self.elapsed_seconds() - since
+
+    def read_cache_state(self) -> str:
+        """Give what the log has told of the compile caches so far."""
+        return self.log.cache_state
 
     def find_earlier_start(self) -> float | None:
         """Give when the engine began to serve, where that was before anybody watched, as after a reboot.
@@ -156,10 +173,13 @@ def wait_first_token(
     *,
     timeout_seconds: float,
     is_pooling: bool = False,
+    describe_activity: Callable[[], str | None] = lambda: None,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Boot:
     """Wait until the engine gives a token, which is what readiness means.
+
+    `describe_activity` says what the engine does, for whoever is told that it is not ready in time.
 
     Raises:
         ServiceExitedError: The container ended; its first cause and last lines are told.
@@ -172,16 +192,17 @@ def wait_first_token(
         if watch.has_ended():
             raise _describe_exit(watch)
         if clock() - started > timeout_seconds:
+            phase, doing = watch.read_phase()[0], describe_activity()
             raise NotReadyError(
                 "engine",
                 clock() - started,
-                f"running, in phase `{watch.log.current}`",
+                f"running, in phase `{phase}`" + (f", {doing}" if doing else ""),
                 said,
                 watch.tail(),
                 hint="`stack logs engine --follow` shows what it does; `engine.ready-timeout-seconds` gives it longer",
             )
         if server_ready is None and _is_listening(engine):
-            server_ready = watch.elapsed_seconds()
+            server_ready = watch.note_server_ready()
         if server_ready is not None:
             token = engine.probe_first_token(is_pooling=is_pooling, timeout_seconds=60)
             if token.seconds is not None:
@@ -223,16 +244,3 @@ def _describe_exit(watch: BootWatch) -> ServiceExitedError:
         watch.tail(),
         hint="`stack logs engine` shows the whole log; the boot's own copy is kept in the state directory",
     )
-
-
-def find_engine(client: docker.DockerClient, project: str) -> ServiceState | None:
-    """Give the state of the project's engine container, or None where there is none."""
-    return read_services(client, project).get("engine")
-
-
-def keep_log(client: docker.DockerClient, state: ServiceState, path: Path) -> None:
-    """Keep a container's whole output before it is removed."""
-    text = read_log(client, state.container_id)
-    if text:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)

@@ -6,8 +6,10 @@ import datetime
 import time
 from collections.abc import Callable
 
+from stack.containers.activity import ActivityProbe
 from stack.containers.daemon import ServiceState
 from stack.errors import NotReadyError, ServiceApiError, StackError
+from stack.history.pace import EARLIER_BOOTS
 from stack.history.records import BootStart, boot_kind, compare_phases
 from stack.history.store import History, open_history
 from stack.operations.access import read_api_key
@@ -15,6 +17,7 @@ from stack.operations.boot import Boot, BootWatch, wait_first_token
 from stack.operations.outcome import BootResult, UpResult
 from stack.operations.record import write_metrics
 from stack.operations.session import Session
+from stack.operations.slow_phase import SlowPhaseWatch
 from stack.progress import ProgressEvent
 from stack.traffic.engine_client import EngineClient
 from stack.traffic.engine_http import build_http_client
@@ -34,9 +37,11 @@ def follow_boot(session: Session, up: UpResult, state: ServiceState | None) -> B
     log_path = session.paths.boots / f"{started:%Y%m%dT%H%M%SZ}-{state.container_id[:12]}.log"
     start = _build_start(up, state, started, str(log_path))
     boot_id = history.record_boot(start)
+    earlier = history.boots_of_kind(start.kind, EARLIER_BOOTS, before=boot_id)
     watch = BootWatch(session.connect, state, log_path, session.report)
+    probe = ActivityProbe(session.connect, state.container_id)
     try:
-        boot, warm_seconds = _wait(session, up, watch)
+        boot, warm_seconds = _wait(session, up, watch, SlowPhaseWatch(watch, earlier, probe.look, session.say))
     except (StackError, KeyboardInterrupt) as err:
         outcome = "interrupted" if isinstance(err, KeyboardInterrupt) else "failed"
         history.finish_boot(boot_id, outcome, total_seconds=watch.elapsed_seconds())
@@ -50,9 +55,8 @@ def follow_boot(session: Session, up: UpResult, state: ServiceState | None) -> B
     history.finish_boot(boot_id, "ready", total_seconds=seconds, cache_state=boot.cache_state)
     _prune(history)
     write_metrics(session, history)
-    before = history.last_boot_of_kind(start.kind, before=boot_id)
     current = {phase.name: phase.seconds for phase in boot.phases}
-    deltas = compare_phases(current, before.phases) if before else []
+    deltas = compare_phases(current, earlier[0].phases) if earlier else []
     return BootResult(boot_id, boot.phases, boot.total_seconds, boot.cache_state, deltas, warm_seconds, str(log_path))
 
 
@@ -62,13 +66,18 @@ def build_engine(session: Session, port: int, served_name: str | None = None) ->
     return EngineClient(build_http_client(), f"http://127.0.0.1:{port}", model=served_name, api_key=key)
 
 
-def _wait(session: Session, up: UpResult, watch: BootWatch) -> tuple[Boot, float]:
+def _wait(session: Session, up: UpResult, watch: BootWatch, slow: SlowPhaseWatch) -> tuple[Boot, float]:
     engine = build_engine(session, up.resolved.ports["engine"])
     facts = up.resolved.model_facts
     is_pooling = bool(facts and facts.is_pooling)
-    boot = wait_first_token(
-        watch, engine, timeout_seconds=session.config.engine.ready_timeout_seconds, is_pooling=is_pooling
-    )
+    with slow:
+        boot = wait_first_token(
+            watch,
+            engine,
+            timeout_seconds=session.config.engine.ready_timeout_seconds,
+            is_pooling=is_pooling,
+            describe_activity=slow.describe,
+        )
     said = f"first token {boot.total_seconds:.1f} s after the container's start"
     session.report(ProgressEvent("boot", said, state="done"))
     return boot, 0.0 if is_pooling else warm_engine(session, engine)

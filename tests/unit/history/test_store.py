@@ -75,25 +75,18 @@ def test_the_log_told_at_the_end_replaces_the_one_told_at_the_start(history):
     assert history.load_boot(number).start.log_path == "/logs/end.log"
 
 
-def test_the_last_boot_of_a_kind_is_one_that_became_ready(history):
-    ready = boot(history)
+def test_boots_of_a_kind_are_those_that_became_ready_the_newest_first(history):
+    ready = [boot(history) for _ in range(3)]
     boot(history, "failed")
     boot(history, None)
     boot(history, kind="k2")
-    assert history.last_boot_of_kind("k1").id == ready
+    assert [record.id for record in history.boots_of_kind("k1", 2)] == [ready[2], ready[1]]
 
 
 def test_a_boot_is_not_compared_with_itself(history):
     first, second = boot(history), boot(history)
-    assert history.last_boot_of_kind("k1", before=second).id == first
-    assert history.last_boot_of_kind("k1", before=first) is None
-
-
-def test_a_cold_boot_can_be_compared_with_cold_ones_only(history):
-    cold = boot(history, cache_state="cold")
-    boot(history, cache_state="warm")
-    assert history.last_boot_of_kind("k1", cache_state="cold").id == cold
-    assert history.last_boot_of_kind("k1", cache_state="unknown") is None
+    assert [record.id for record in history.boots_of_kind("k1", 9, before=second)] == [first]
+    assert history.boots_of_kind("k1", 9, before=first) == []
 
 
 def test_recent_boots_come_newest_first(history):

@@ -138,16 +138,45 @@ def test_a_container_that_ended_without_a_word_is_told_with_its_status(watch):
 
 
 @pytest.mark.parametrize(
-    ("engine", "said"),
-    [(FakeEngine(listens_after=10**6), "connection refused"), (FakeEngine(token_after=10**6), "503 loading")],
+    ("engine", "phase", "said"),
+    [
+        (FakeEngine(listens_after=10**6), "load", "connection refused"),
+        (FakeEngine(token_after=10**6), "first-token", "503 loading"),
+    ],
 )
-def test_an_engine_that_takes_too_long_is_told_with_its_phase_and_last_answer(watch, engine, said):
+def test_an_engine_that_takes_too_long_is_told_with_its_phase_and_last_answer(watch, engine, phase, said):
     found, _ = watch("INFO 11-21 22:00:00 [x.py:1] Starting to load model /models/m...")
     with pytest.raises(NotReadyError) as caught:
         wait(found, engine, timeout_seconds=10)
-    assert (caught.value.state, caught.value.last_probe) == ("running, in phase `load`", said)
+    assert (caught.value.state, caught.value.last_probe) == (f"running, in phase `{phase}`", said)
     assert not isinstance(caught.value, ServiceExitedError)
     assert "ready-timeout-seconds" in caught.value.hint
+
+
+def test_an_engine_that_takes_too_long_is_told_with_what_it_does(watch):
+    found, _ = watch("INFO 11-21 22:00:00 [x.py:1] Starting to load model /models/m...")
+    clock = Clock()
+    with pytest.raises(NotReadyError, match=r"in phase `load`, the engine reads from disk \(85 MB/s\), CPU 12 %;"):
+        wait_first_token(
+            found,
+            FakeEngine(listens_after=10**6),
+            timeout_seconds=10,
+            describe_activity=lambda: "the engine reads from disk (85 MB/s), CPU 12 %",
+            clock=clock,
+            sleep=clock.sleep,
+        )
+
+
+def test_a_phase_lasts_from_its_first_line_and_no_longer_than_it_was_watched(watch, monkeypatch):
+    found, _ = watch("INFO 11-21 22:00:00 [x.py:1] Starting", "Starting to load model /m...")
+    monkeypatch.setattr(found, "_watched_from_seconds", 0.0)
+    monkeypatch.setattr(found, "elapsed_seconds", lambda: 31.0)
+    assert found.read_phase() == ("load", 30.0)
+    monkeypatch.setattr(found, "_watched_from_seconds", 11.0)
+    assert found.read_phase() == ("load", 20.0)
+    found.note_server_ready()
+    monkeypatch.setattr(found, "elapsed_seconds", lambda: 38.0)
+    assert found.read_phase() == ("first-token", 7.0)
 
 
 @pytest.mark.parametrize(
