@@ -11,7 +11,10 @@ from stack.checks.smoke.defaults import COMPLETION_PROMPT
 
 # More than any engine makes before the hang-up is noticed, and little enough to end soon if it is not.
 _ASKED_TOKENS = 1500
-_PATIENCE_SECONDS = 6.0
+# An idle worker of vLLM's multi-process executor, which every CPU engine has, may miss that there is work and
+# looks again only after 5 s (SHM_READER_RECHECK_INTERVAL_MS in distributed/device_communicators/shm_broadcast.py,
+# 0.31.0): two such stalls are no reason to call a hang-up unnoticed.
+_PATIENCE_SECONDS = 15.0
 _POLL_SECONDS = 0.1
 _LOOKS_BEFORE = 5
 
