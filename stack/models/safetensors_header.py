@@ -6,7 +6,7 @@ import json
 import struct
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from stack.errors import ModelError
 
@@ -17,21 +17,67 @@ _LFS_POINTER = b"version https://git-lfs"
 
 
 @dataclass(frozen=True)
+class Tensor:
+    """One tensor, without its data.
+
+    Attributes:
+        name: Its name (`model.layers.0.self_attn.q_proj.weight`).
+        dtype: Its type as safetensors writes it (`BF16`, `F8_E4M3`, …).
+        rank: How many dimensions it has.
+        size_bytes: Its data.
+    """
+
+    name: str
+    dtype: str
+    rank: int
+    size_bytes: int
+
+
+@dataclass(frozen=True)
 class SafetensorsHeader:
     """What a safetensors file says of itself.
 
     Attributes:
-        dtype_bytes: Bytes of weights by type (`BF16`, `F8_E4M3`, …).
+        tensors: What it holds.
         file_bytes: How long the whole file must be.
     """
 
-    dtype_bytes: dict[str, int]
+    tensors: tuple[Tensor, ...]
     file_bytes: int
+
+    @property
+    def dtype_bytes(self) -> dict[str, int]:
+        """Give the bytes of weights by type."""
+        counted: dict[str, int] = {}
+        for tensor in self.tensors:
+            counted[tensor.dtype] = counted.get(tensor.dtype, 0) + tensor.size_bytes
+        return counted
 
     @property
     def weights_bytes(self) -> int:
         """Give the size of all tensors together."""
-        return sum(self.dtype_bytes.values())
+        return sum(tensor.size_bytes for tensor in self.tensors)
+
+
+def parse_safetensors_header(start: bytes, name: str) -> SafetensorsHeader | int:
+    """Read a header from the first bytes of a file, or tell how many of them it takes.
+
+    Args:
+        start: The file's beginning, at least eight bytes.
+        name: The file, for the words of an error.
+
+    Raises:
+        ModelError: The file is something else, or its header is damaged.
+    """
+    length = struct.unpack("<Q", start[:_LENGTH_BYTES])[0] if len(start) >= _LENGTH_BYTES else 0
+    if not 2 <= length <= _LONGEST_HEADER_BYTES:
+        _refuse(name, start)
+    if len(start) < _LENGTH_BYTES + length:
+        return _LENGTH_BYTES + length
+    try:
+        return _parse(start[_LENGTH_BYTES : _LENGTH_BYTES + length], _LENGTH_BYTES + length)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ModelError(f"{name} has a damaged safetensors header") from error
 
 
 def load_safetensors_header(path: Path) -> SafetensorsHeader:
@@ -42,16 +88,15 @@ def load_safetensors_header(path: Path) -> SafetensorsHeader:
     """
     try:
         with path.open("rb") as stream:
-            start = stream.read(_LENGTH_BYTES)
-            length = struct.unpack("<Q", start)[0] if len(start) == _LENGTH_BYTES else 0
-            if not 2 <= length <= _LONGEST_HEADER_BYTES:
-                _refuse(path, start + stream.read(len(_LFS_POINTER)))
-            text = stream.read(length)
-        return _parse(text, _LENGTH_BYTES + length)
+            start = stream.read(_LENGTH_BYTES + len(_LFS_POINTER))
+            found = parse_safetensors_header(start, str(path))
+            if isinstance(found, int):
+                found = parse_safetensors_header(start + stream.read(found - len(start)), str(path))
     except OSError as error:
         raise ModelError(f"cannot read {path}: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ModelError(f"{path} has a damaged safetensors header") from error
+    if isinstance(found, int):
+        raise ModelError(f"{path} has a damaged safetensors header")
+    return found
 
 
 def check_safetensors_size(path: Path) -> None:
@@ -71,18 +116,18 @@ def check_safetensors_size(path: Path) -> None:
 
 def _parse(text: bytes, data_start: int) -> SafetensorsHeader:
     document: dict[str, Any] = json.loads(text)
-    dtype_bytes: dict[str, int] = {}
+    tensors = []
     end_of_data = 0
     for name, tensor in document.items():
         if name == "__metadata__":
             continue
         start, end = tensor["data_offsets"]
-        dtype_bytes[tensor["dtype"]] = dtype_bytes.get(tensor["dtype"], 0) + end - start
+        tensors.append(Tensor(name, str(tensor["dtype"]), len(tensor["shape"]), end - start))
         end_of_data = max(end_of_data, end)
-    return SafetensorsHeader(dtype_bytes, data_start + end_of_data)
+    return SafetensorsHeader(tuple(tensors), data_start + end_of_data)
 
 
-def _refuse(path: Path, start: bytes) -> None:
+def _refuse(name: str, start: bytes) -> NoReturn:
     if start.startswith(_LFS_POINTER[: len(start)]) and start:
-        raise ModelError(f"{path} is a pointer of git-lfs, not the weights", hint="run `git lfs pull` there")
-    raise ModelError(f"{path} is not a safetensors file")
+        raise ModelError(f"{name} is a pointer of git-lfs, not the weights", hint="run `git lfs pull` there")
+    raise ModelError(f"{name} is not a safetensors file")
