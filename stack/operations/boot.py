@@ -24,6 +24,7 @@ logger = logging.getLogger(__name__)
 _PROBE_INTERVAL_SECONDS = 0.25
 _CATCH_UP_SECONDS = 2.0
 _TAIL_LINES = 30
+_HEALTHY = "healthy"
 
 
 @dataclass(frozen=True)
@@ -201,23 +202,24 @@ def wait_first_token(
                 watch.tail(),
                 hint="`stack logs engine --follow` shows what it does; `engine.ready-timeout-seconds` gives it longer",
             )
-        if server_ready is None and _is_listening(engine):
-            server_ready = watch.note_server_ready()
+        if server_ready is None:
+            said = _probe_health(engine)
+            server_ready = watch.note_server_ready() if said == _HEALTHY else None
         if server_ready is not None:
-            token = engine.probe_first_token(is_pooling=is_pooling, timeout_seconds=60)
+            left_seconds = max(1.0, timeout_seconds - (clock() - started))
+            token = engine.probe_first_token(is_pooling=is_pooling, timeout_seconds=min(60.0, left_seconds))
             if token.seconds is not None:
                 return _finish(watch, server_ready, token.seconds)
             said = token.reason or said
-        else:
-            said = "connection refused"
         sleep(_PROBE_INTERVAL_SECONDS)
 
 
-def _is_listening(engine: EngineClient) -> bool:
+def _probe_health(engine: EngineClient) -> str:
     try:
-        return engine.fetch_raw("GET", "/health", timeout_seconds=2).status_code == 200
-    except ServiceApiError:
-        return False
+        status = engine.fetch_raw("GET", "/health", timeout_seconds=2).status_code
+    except ServiceApiError as err:
+        return err.message
+    return _HEALTHY if status == 200 else f"HTTP {status} on /health"
 
 
 def _finish(watch: BootWatch, server_ready_seconds: float, first_token_seconds: float) -> Boot:

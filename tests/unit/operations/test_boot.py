@@ -40,16 +40,18 @@ class FakeDaemon:
 class FakeEngine:
     """Listens after so many asks, gives a token after so many more."""
 
-    def __init__(self, listens_after=0, token_after=0):
-        self._listens_after, self._token_after = listens_after, token_after
+    def __init__(self, listens_after=0, token_after=0, status=200):
+        self._listens_after, self._token_after, self._status = listens_after, token_after, status
+        self.longest_wait_seconds = 0.0
 
     def fetch_raw(self, method, path, *, timeout_seconds):
         if self._listens_after > 0:
             self._listens_after -= 1
             raise ServiceApiError("engine", "http://x", "connection refused")
-        return SimpleNamespace(status_code=200)
+        return SimpleNamespace(status_code=self._status)
 
     def probe_first_token(self, *, is_pooling, timeout_seconds):
+        self.longest_wait_seconds = max(self.longest_wait_seconds, timeout_seconds)
         if self._token_after > 0:
             self._token_after -= 1
             return SimpleNamespace(seconds=None, reason="503 loading")
@@ -140,7 +142,8 @@ def test_a_container_that_ended_without_a_word_is_told_with_its_status(watch):
 @pytest.mark.parametrize(
     ("engine", "phase", "said"),
     [
-        (FakeEngine(listens_after=10**6), "load", "connection refused"),
+        (FakeEngine(listens_after=10**6), "load", "engine at http://x: connection refused"),
+        (FakeEngine(status=503), "load", "HTTP 503 on /health"),
         (FakeEngine(token_after=10**6), "first-token", "503 loading"),
     ],
 )
@@ -151,6 +154,7 @@ def test_an_engine_that_takes_too_long_is_told_with_its_phase_and_last_answer(wa
     assert (caught.value.state, caught.value.last_probe) == (f"running, in phase `{phase}`", said)
     assert not isinstance(caught.value, ServiceExitedError)
     assert "ready-timeout-seconds" in caught.value.hint
+    assert engine.longest_wait_seconds <= 10
 
 
 def test_an_engine_that_takes_too_long_is_told_with_what_it_does(watch):
