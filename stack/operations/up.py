@@ -32,6 +32,7 @@ from stack.operations.record import write_lock_entries
 from stack.operations.resolve import Resolved, resolve
 from stack.operations.run_engine import follow_boot
 from stack.operations.session import Session, build_project, check_tools, hold_project
+from stack.progress import ProgressEvent
 
 _PORT_ATTEMPTS = 3
 # Without these there is nothing to serve or nothing to see; any other service can be missing.
@@ -190,6 +191,7 @@ class _Up:
         for attempt in range(1, _PORT_ATTEMPTS + 1):
             try:
                 self._apply(self._require_layout())
+                self.session.report(ProgressEvent("services", "started", state="done"))
                 return
             except CommandError as err:
                 if attempt == _PORT_ATTEMPTS or not is_port_taken(err.stderr):
@@ -202,6 +204,7 @@ class _Up:
     def _apply(self, layout: Layout) -> None:
         session = self.session
         self._write_rendered(layout)
+        session.report(ProgressEvent("services", f"starting {', '.join(layout.services)}"))
         project = build_project(session, layout)
         gone = [name for name in self.resolved.running if name not in layout.services]
         if gone:
