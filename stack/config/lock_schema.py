@@ -61,6 +61,8 @@ class LockedEngine(_Locked):
     accepted: Literal["verified", "claimed"] = Field(
         default="verified", description="The least level that was accepted for it"
     )
+    pinned: str | None = Field(default=None, description="What `stack pin` was asked for; none where `up` chose")
+    rests_on: str | None = Field(default=None, description="What the commit of a pin was read from, and what backs it")
 
 
 class LockedImage(_Locked):
@@ -74,6 +76,9 @@ class LockedImage(_Locked):
     device: Literal["cuda", "cpu"] | None = Field(default=None, description="Device variant, where there is one")
     source: Literal["registry", "packages"] = Field(description="Where it came from")
     recorded_from: str | None = Field(default=None, description="Who said that tag and digest belong together")
+    found_by: str | None = Field(default=None, description="Source that `stack pin` found it by, as in sources.toml")
+    variant: str | None = Field(default=None, description="CUDA variant, where it is not upstream's default")
+    created: str | None = Field(default=None, description="When the image was built, as its config says")
 
 
 class LockedFile(_Locked):

@@ -1,4 +1,4 @@
-"""[engine.mounts] and [images.mirror]: what may stand on either side (pure)."""
+"""[engine.mounts], [images.mirror] and [images.sources]: what may stand on either side (pure)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from stack.config.toml_text import show_path
-from stack.config.values import check_mirror, check_registry
+from stack.config.values import check_mirror, check_registry, check_template
 from stack.errors import Problem
 
 RESERVED_CONTAINER_PATHS: Mapping[str, str] = {
@@ -48,6 +48,17 @@ def check_mirrors(mirrors: Mapping[str, Any]) -> list[Problem]:
             check_mirror(mirror)
         except ValueError as err:
             problems.append(Problem(show_path(("images", "mirror", host)), str(err)))
+    return problems
+
+
+def check_sources(sources: Mapping[str, Any]) -> list[Problem]:
+    """Give what is wrong with the references of [images.sources]."""
+    problems = []
+    for name, template in sources.items():
+        try:
+            check_template(template)
+        except ValueError as err:
+            problems.append(Problem(show_path(("images", "sources", name)), str(err)))
     return problems
 
 

@@ -160,8 +160,8 @@ class ImagesConfig(Section):
     sources: dict[str, str] = Field(
         default={},
         description="Where to look for engine images of a commit or release before upstream's places: name = "
-        "reference with `{commit}` or `{version}`; the name of one of upstream's (`nightly`, `release-repository`, `release`, "
-        "`ci`) replaces that one, and an empty reference takes it out",
+        "reference with `{commit}` or `{version}`; one named `nightly`, `release-repository`, `release` or "
+        "`ci` replaces upstream's own, and an empty reference takes it out",
         examples=[{"internal": "registry.example/vllm:{commit}"}],
     )
     timeout_seconds: float = Field(

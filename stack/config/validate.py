@@ -13,7 +13,7 @@ from stack.config.engine_args import check_engine_args, warn_engine_args
 from stack.config.engine_env import check_engine_env, warn_engine_env
 from stack.config.engine_limits import check_engine_limits, warn_engine_limits
 from stack.config.layers import Setting
-from stack.config.maps import check_mirrors, check_mounts
+from stack.config.maps import check_mirrors, check_mounts, check_sources
 from stack.config.schema import StackConfig
 from stack.config.toml_text import show_path
 from stack.config.translate import show_location, translate_error
@@ -104,6 +104,7 @@ def _check_maps(settings: Mapping[KeyPath, Setting]) -> list[Problem]:
         *check_engine_env(texts, arg_names=frozenset(args)),
         *check_mounts(entries("engine", "mounts")),
         *check_mirrors(entries("images", "mirror")),
+        *check_sources(entries("images", "sources")),
     ]
 
 

@@ -17,6 +17,7 @@ from stack.config.quantities import parse_duration_seconds, parse_size_bytes
 _PROJECT = re.compile(r"[a-z0-9][a-z0-9_-]*")
 _REGISTRY = re.compile(r"[A-Za-z0-9.-]+(:\d+)?")
 _MIRROR = re.compile(r"[A-Za-z0-9.-]+(:\d+)?(/[a-z0-9._-]+)*")
+_SOURCE_FIELDS = frozenset({"commit", "version", "device", "cuda", "arch"})
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -157,6 +158,23 @@ def check_mirror(mirror: Any) -> str:
         hint = f": `{near}`" if near and _MIRROR.fullmatch(near) else ", for example `mirror.example:5000/hub`"
         raise ValueError(f"{show_value(mirror)} must be a host and a path without `https://`{hint}")
     return mirror
+
+
+def check_template(template: Any) -> str:
+    """Give the reference of a source back, or raise ValueError; an empty one takes a source out."""
+    if template == "":
+        return ""
+    if not isinstance(template, str) or not re.search(r"\{(commit|version)\}", template):
+        example = "registry.example/vllm:{commit}"
+        raise ValueError(f"{show_value(template)} must be a reference with `{{commit}}` or `{{version}}`: `{example}`")
+    unknown = sorted(set(re.findall(r"\{([^{}]*)\}", template)) - _SOURCE_FIELDS)
+    if unknown:
+        known = ", ".join(f"`{{{name}}}`" for name in sorted(_SOURCE_FIELDS))
+        raise ValueError(f"`{{{unknown[0]}}}` is not filled in; there are {known}")
+    filled = re.sub(r"\{[a-z]+\}", "0", template)
+    if "{" in filled or "}" in filled or "://" in filled:
+        raise ValueError(f"{show_value(template)} must be an image reference without `https://`")
+    return parse_image(filled) and template
 
 
 def show_value(value: Any) -> str:

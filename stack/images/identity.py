@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from stack.errors import ImageError
@@ -33,6 +33,7 @@ _VERSION_LABELS = ("org.opencontainers.image.version", "ai.vllm.image.tag")
 _BUILT_BY_LABELS = ("dev.stack.built-by", "org.opencontainers.image.vendor")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _VERSION = re.compile(r"v?(\d+\.\d+\.\d+\S*)")
+_COMMIT_TAG = re.compile(r"(?:.*-)?([0-9a-f]{40})(?:-.*)?")
 _HASH_IN_VERSION = re.compile(r"[+.]g([0-9a-f]{7,40})(?![0-9a-z])")
 
 
@@ -46,12 +47,14 @@ class Origin:
         digest: The digest that was served.
         upstream_digest: The digest that upstream's registry is known to serve for the reference, from
             `images.toml` or from a lock written when upstream itself answered. It lets a mirror's copy count.
+        upstream_tag: The tag that upstream's registry served `upstream_digest` for, from such a lock.
     """
 
     kind: Literal["registry", "built", "loaded"]
     served_by: ImageReference | None = None
     digest: str | None = None
     upstream_digest: str | None = None
+    upstream_tag: str | None = None
 
 
 @dataclass(frozen=True)
@@ -95,7 +98,9 @@ def build_identity(config: ImageConfig, origin: Origin, releases: Iterable[Publi
         level: Level = "verified" if trust else "claimed"
         backing = trust or _describe_distrust(origin)
         return Identity(commit, level, version, f"{where}; {backing}", built_by)
-    return _identify_release(origin, known, version, built_by)
+    # The release map first: a mirror may put any tag on a release's digest.
+    found = _identify_release(origin, known, version, built_by)
+    return found if found.commit else _identify_tag(origin, trust, found)
 
 
 def check_identity(identity: Identity, wanted_commit: str | None, accept: Accept) -> ImageError | None:
@@ -174,6 +179,22 @@ def _identify_release(
             rests_on = f"the tag {served.tag} alone: the image of {served.name} names no commit"
             return Identity(release.commit, "claimed", version or release.version, rests_on, built_by)
     return Identity(None, "unknown", version, "no label, environment or record names a commit", built_by)
+
+
+def _identify_tag(origin: Origin, trust: str | None, unknown: Identity) -> Identity:
+    """Fall back on the tag: upstream's CPU images carry no label, but upstream alone gives tags in its registries."""
+    served = origin.served_by
+    if origin.kind != "registry" or served is None:
+        return unknown
+    is_locked = origin.upstream_tag is not None and origin.upstream_digest == origin.digest
+    tag = origin.upstream_tag if is_locked else served.tag
+    match = _COMMIT_TAG.fullmatch(tag or "")
+    if match is None:
+        return unknown
+    if trust is not None and (is_locked or is_upstream(served)):
+        return replace(unknown, commit=match[1], level="verified", rests_on=f"the tag {tag}; {trust}")
+    rests_on = f"the tag {tag} alone; {_describe_distrust(origin)}"
+    return replace(unknown, commit=match[1], level="claimed", rests_on=rests_on)
 
 
 def _describe_distrust(origin: Origin) -> str:

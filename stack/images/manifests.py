@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from stack.errors import ImageError
@@ -56,11 +56,15 @@ class ImageConfig:
         labels: Its labels.
         environment: Its environment.
         entrypoint: What it runs.
+        platform: `os/architecture`, where it says so.
+        created: When it was built (RFC 3339), where it says so.
     """
 
     labels: Mapping[str, str] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
     entrypoint: tuple[str, ...] = ()
+    platform: str | None = None
+    created: str | None = None
 
 
 @dataclass(frozen=True)
@@ -147,8 +151,12 @@ def parse_config(body: bytes) -> ImageConfig:
     Raises:
         ImageError: It is not one.
     """
-    config = _parse_object(body, "image config").get("config")
-    return parse_image_config(config if isinstance(config, dict) else {})
+    document = _parse_object(body, "image config")
+    config, created = document.get("config"), document.get("created")
+    parsed = parse_image_config(config if isinstance(config, dict) else {})
+    parts = (document.get("os"), document.get("architecture"))
+    platform = "/".join(parts) if all(isinstance(part, str) and part for part in parts) else None
+    return replace(parsed, platform=platform, created=created if isinstance(created, str) else None)
 
 
 def parse_image_config(config: Mapping[str, Any]) -> ImageConfig:

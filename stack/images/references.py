@@ -17,7 +17,6 @@ Device = Literal["cuda", "cpu"]
 
 _SCHEMA_VERSION = 1
 _RECORDS_NEEDED = 3
-_ECR = "public.ecr.aws/q9t5s3a7"
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _NAMES = frozenset({"engine.cuda", "engine.cpu", "prometheus", "grafana", "node-exporter", "dcgm-exporter", "nginx"})
 # Compose's service names, where they differ from the name of what they run.
@@ -127,34 +126,6 @@ def build_reference(
     if entry is None:
         raise ImageError(f"no image is known for the service `{service}` on {device}")
     return WantedImage(service, entry.reference, entry)
-
-
-def build_commit_references(commit: str, device: Device) -> list[ImageReference]:
-    """List where upstream may have an engine image of a commit, best first.
-
-    Nightly tags go after about two weeks; the release repository has release candidates and nightlies.
-
-    Source: vllm-project/vllm `.buildkite/release-pipeline.yaml`, `scripts/push-nightly-builds*.sh` (2026-09).
-
-    Raises:
-        ImageError: `commit` is not 40 hex digits: tags are never abbreviated.
-    """
-    if not _COMMIT.fullmatch(commit):
-        raise ImageError(f"`{commit}` is not a commit: 40 hex digits are needed")
-    if device == "cuda":
-        names = (f"docker.io/vllm/vllm-openai:nightly-{commit}", f"{_ECR}/vllm-release-repo:{commit}")
-    else:
-        names = (
-            f"docker.io/vllm/vllm-openai-cpu:nightly-{commit}",
-            f"{_ECR}/vllm-cpu-release-repo:{commit}-x86_64",
-        )
-    return [parse_reference(name) for name in names]
-
-
-def build_version_reference(version: str, device: Device) -> ImageReference:
-    """Give upstream's engine image of a release such as `0.31.0`."""
-    repository = "vllm/vllm-openai" if device == "cuda" else "vllm/vllm-openai-cpu"
-    return parse_reference(f"docker.io/{repository}:v{version.removeprefix('v')}")
 
 
 def _parse_entry(entry: Any, where: str) -> PublishedImage:

@@ -17,6 +17,10 @@ class MissingImageError(ImageError):
     """The registry answers, and has no such tag or digest."""
 
 
+class UnreachableRegistryError(ImageError):
+    """Nothing answers where the registry should be, so other questions to it need not be asked."""
+
+
 def build_status_error(status: int, what: str, registry: str) -> ImageError:
     """Say what an HTTP status means for the thing asked for.
 
@@ -61,7 +65,9 @@ def build_transport_error(error: httpx2.HTTPError, registry: str) -> ImageError:
             f"the connection to {registry} cannot be trusted: {reason}",
             hint="behind a corporate proxy, name its certificates in `images.ca-bundle`",
         )
-    return ImageError(f"{registry} is not reachable: {reason}", hint=f"check the network, or {_MIRROR_HINT}")
+    return UnreachableRegistryError(
+        f"{registry} is not reachable: {reason}", hint=f"check the network, or {_MIRROR_HINT}"
+    )
 
 
 def describe_transport_error(error: httpx2.HTTPError) -> str:

@@ -6,13 +6,12 @@ from dataclasses import dataclass
 
 import docker
 
-from stack.config.schema import StackConfig
 from stack.containers.daemon import read_image
 from stack.errors import ImageError
 from stack.images.identity import Identity, Origin, build_identity, check_identity
 from stack.images.manifests import parse_image_config
 from stack.images.reference import parse_reference
-from stack.operations.needs import ImageNeed
+from stack.operations.pin_lock import use_pin
 from stack.operations.resolve import Resolved
 from stack.operations.resolve_images import build_lock_key
 from stack.operations.session import Session
@@ -45,9 +44,9 @@ def identify_engine(session: Session, client: docker.DockerClient, resolved: Res
     if attributes is None:
         raise ImageError(f"the engine image `{image}` is not here any more", hint="run `stack up` again")
     digest = image.partition("@")[2] or None
-    origin = _build_origin(resolved, resolved.needs["engine"], image, digest)
+    origin = _build_origin(session, resolved, image, digest)
     identity = build_identity(parse_image_config(attributes["Config"]), origin, resolved.published.values())
-    _demand(session.config, identity)
+    _demand(session, resolved, identity)
     return EngineIdentity(identity, image, attributes["Id"], digest)
 
 
@@ -58,27 +57,35 @@ def check_known_identity(session: Session, client: docker.DockerClient, resolved
         ImageError: It is not the commit that was asked for, or only claims to be.
     """
     need = resolved.needs["engine"]
-    if session.config.engine.commit is None:
+    if use_pin(session.config, resolved.lock).engine.commit is None:
         return
     if need.action == "none":
         identify_engine(session, client, resolved, need.name)
     elif need.recipe is not None:
         built = dict(need.recipe.arguments)
         found = Identity(built.get("COMMIT") or None, "claimed", built.get("VERSION"), "built here from packages")
-        _demand(session.config, found)
+        _demand(session, resolved, found)
 
 
-def _build_origin(resolved: Resolved, need: ImageNeed, image: str, digest: str | None) -> Origin:
+def _build_origin(session: Session, resolved: Resolved, image: str, digest: str | None) -> Origin:
+    need = resolved.needs["engine"]
     if need.source == "packages":
         return Origin("built")
     entry = resolved.lock.images.get(build_lock_key("engine", resolved.device.device))
-    upstream = entry.digest if entry is not None and entry.recorded_from == "upstream" else None
+    upstream, tag = None, None
+    if entry is not None and entry.recorded_from == "upstream":
+        upstream, tag = entry.digest, entry.tag
     if digest is None:
         return Origin("loaded", upstream_digest=upstream)
-    return Origin("registry", parse_reference(image), digest, upstream)
+    served_by, wanted = parse_reference(image), need.wanted
+    if session.config.engine.image is None and wanted is not None and wanted.reference.digest == digest:
+        # We asked for this tag ourselves; one that the configuration names may stand beside any digest.
+        served_by = served_by.with_tag(wanted.reference.tag)
+    return Origin("registry", served_by, digest, upstream, tag)
 
 
-def _demand(config: StackConfig, identity: Identity) -> None:
+def _demand(session: Session, resolved: Resolved, identity: Identity) -> None:
+    config = use_pin(session.config, resolved.lock)
     problem = check_identity(identity, config.engine.commit, config.engine.accept)
     if problem is not None:
         raise problem

@@ -12,20 +12,21 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx2
 
 from stack.config.schema import ImagesConfig
 from stack.errors import ImageError
 from stack.images.reference import ImageReference, apply_mirror
-from stack.images.references import Device, WantedImage, build_commit_references
+from stack.images.references import Device, WantedImage
 from stack.images.registry import Registry
 from stack.images.registry_auth import read_docker_login
 from stack.images.registry_errors import MissingImageError
 from stack.images.wheels import CommitWheel, fetch_commit_wheel
+from stack.operations.wanted_images import list_commit_places
 
-Ask = Callable[[ImageReference], str]
+Said = TypeVar("Said")
 
 # A registry that wants a token is asked three times: without one, for one, and with it.
 _REQUESTS_PER_ANSWER = 3
@@ -65,27 +66,27 @@ def find_commit_image(commit: str, device: Device, config: ImagesConfig) -> Want
             return registry.fetch_digest(apply_mirror(reference, config.mirror))
 
     limit = config.timeout_seconds * _REQUESTS_PER_ANSWER
-    answers = ask_references(build_commit_references(commit, device), ask, timeout_seconds=limit)
+    answers = ask_references(list_commit_places(config, commit, device), ask, timeout_seconds=limit)
     return select_image(commit, device, answers)
 
 
 def ask_references(
     references: Sequence[ImageReference],
-    ask: Ask,
+    ask: Callable[[ImageReference], Said],
     *,
     timeout_seconds: float,
     clock: Callable[[], float] = time.monotonic,
-) -> dict[ImageReference, str | ImageError]:
-    """Ask for the digest behind each reference side by side; what says nothing in time is an error too.
+) -> dict[ImageReference, Said | ImageError]:
+    """Ask for something of each reference side by side; what says nothing in time is an error too.
 
     Args:
         references: What to ask for; the answers keep their order.
-        ask: Gives a digest, or raises ImageError.
+        ask: Gives the answer, or raises ImageError.
         timeout_seconds: How long to wait in all. A name server that does not answer cannot be interrupted,
             so such a question is left behind in a daemon thread.
         clock: Seconds that only grow.
     """
-    said: queue.SimpleQueue[tuple[ImageReference, str | ImageError]] = queue.SimpleQueue()
+    said: queue.SimpleQueue[tuple[ImageReference, Said | ImageError]] = queue.SimpleQueue()
 
     def answer(reference: ImageReference) -> None:
         try:
@@ -95,7 +96,7 @@ def ask_references(
 
     for reference in references:
         threading.Thread(target=answer, args=(reference,), name=f"ask for {reference}", daemon=True).start()
-    found: dict[ImageReference, str | ImageError] = {}
+    found: dict[ImageReference, Said | ImageError] = {}
     deadline = clock() + timeout_seconds
     while len(found) < len(references):
         try:

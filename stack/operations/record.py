@@ -12,6 +12,7 @@ from stack.images.reference import parse_reference
 from stack.models.snapshot import Snapshot
 from stack.operations.fetch_images import FetchedImage, ImageFetcher
 from stack.operations.identify import EngineIdentity
+from stack.operations.pin_lock import keep_found, keep_pin
 from stack.operations.resolve import Resolved
 from stack.operations.resolve_images import build_lock_key
 from stack.operations.session import Session
@@ -49,6 +50,7 @@ def write_lock_entries(
         version=found.version,
         accepted=session.config.engine.accept,
     )
+    engine = keep_pin(resolved.lock.engine, engine)
     new = Lock(engine=engine, images=images, model=_lock_model(snapshot))
     return write_lock(session.lock_path, merge(resolved.lock, new))
 
@@ -98,7 +100,7 @@ def _lock_image(fetched: FetchedImage, device: str | None, old: LockedImage | No
     if recorded is None and old is not None and (old.reference, old.digest) == (name, digest):
         # Who said so once is not forgotten because a mirror serves the same bytes today.
         recorded = old.recorded_from
-    return LockedImage(
+    new = LockedImage(
         reference=name,
         tag=need.wanted.reference.tag,
         digest=digest,
@@ -106,6 +108,7 @@ def _lock_image(fetched: FetchedImage, device: str | None, old: LockedImage | No
         source="registry",
         recorded_from=recorded or "registry",
     )
+    return keep_found(old, new)
 
 
 def _lock_model(snapshot: Snapshot) -> LockedModel | None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from stack.config.lock import Lock
 from stack.config.schema import ImagesConfig, StackConfig
+from stack.errors import ImageError
 from stack.images.reference import apply_mirror, parse_reference
 from stack.images.references import Device, PublishedImage, WantedImage
 from stack.images.registry import is_registry_reachable
@@ -19,6 +20,7 @@ from stack.operations.needs import (
     resolve_packages_need,
     resolve_registry_need,
 )
+from stack.operations.pin_lock import find_pin, use_pin
 from stack.operations.pinned_engine import (
     NoCommitImageError,
     find_commit_image,
@@ -100,21 +102,28 @@ def resolve_images(
     Raises:
         ImageError: What was asked for cannot be had.
     """
+    is_pinned = find_pin(config, lock) is not None
+    config = use_pin(config, lock)
     services = list_services(config, device)
     locked = read_locked(lock, services, device)
     overrides = read_overrides(config)
-    unnamed = [service for service in services if not overrides.get(service)]
-    wanted = build_wanted(config, services, device, published, locked.get("engine"))
+    # A pin names the engine's image as the configuration may name others.
+    pinned = locked.get("engine") if is_pinned else None
+    _check_pin_source(pinned, config.images)
+    unnamed = [name for name in services if not overrides.get(name) and not (name == "engine" and pinned)]
+    wanted = build_wanted(config, services, device, published, locked.get("engine"), is_pinned=is_pinned)
     here = _find_locked(locked.get("engine"), find_image)
     source = _choose_source(config.images, locked, {name: wanted[name] for name in unnamed})
     built: list[str] = unnamed if source.source == "packages" else []
-    if not built and is_open(config, wanted["engine"]):
-        pinned = _pin_engine(config, device, here, find_pinned)
-        if isinstance(pinned, WantedImage):
-            wanted["engine"] = pinned
+    if pinned is not None and pinned.source == "packages":
+        built = [*built, "engine"]
+    if "engine" not in built and is_open(config, wanted["engine"]):
+        found = _pin_engine(config, device, here, find_pinned)
+        if isinstance(found, WantedImage):
+            wanted["engine"] = found
         else:
-            built = ["engine"]
-            source = replace(source, reason=f"{source.reason}; {pinned}")
+            built = [*built, "engine"]
+            source = replace(source, reason=f"{source.reason}; {found}")
     recipes, left_out = build_recipes(
         config, built, device, published, lambda commit: find_wheel(commit, device, config.images, here)
     )
@@ -147,6 +156,14 @@ def _pin_engine(
         if not is_auto or config.engine.accept != "claimed":
             raise
         return f"the engine is built from upstream's wheel, because no registry has an image of {commit}"
+
+
+def _check_pin_source(pinned: LockedImage | None, config: ImagesConfig) -> None:
+    if pinned is not None and config.source == "packages" and pinned.source == "registry":
+        raise ImageError(
+            f'stack.lock pins {pinned.reference}, and `images.source = "packages"` builds every image',
+            hint="leave out `images.source`, or delete the engine's entries in stack.lock",
+        )
 
 
 def _find_locked(locked: LockedImage | None, find_image: FindImage) -> Mapping[str, Any] | None:

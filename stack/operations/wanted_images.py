@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from stack.config.schema import StackConfig
+from stack.config.schema import ImagesConfig, StackConfig
 from stack.images.recipe import (
     BaseRecipe,
     ImageRecipe,
@@ -21,9 +22,9 @@ from stack.images.references import (
     Device,
     PublishedImage,
     WantedImage,
-    build_commit_references,
     build_reference,
 )
+from stack.images.sources import Variant, build_places, load_sources
 from stack.images.wheels import CommitWheel
 
 
@@ -97,27 +98,40 @@ def build_wanted(
     device: Device,
     published: Mapping[str, PublishedImage],
     locked_engine: LockedImage | None = None,
+    *,
+    is_pinned: bool = False,
 ) -> dict[str, WantedImage]:
     """Give the published image of each service, as the configuration, the lock and the shipped table name it.
 
     The engine of a pinned commit that is no known release gets the first place where upstream may have it,
-    without a digest: only its registry can tell (`is_open`).
+    without a digest: only its registry can tell (`is_open`). A pin is what the lock has (`is_pinned`).
     """
     overrides = {name: text for name, text in read_overrides(config).items() if text and not is_image_id(text)}
     wanted = {service: build_reference(service, device, overrides, published) for service in services}
     engine = wanted["engine"]
     if engine.published is None:
         return wanted
+    if is_pinned and locked_engine is not None and locked_engine.source == "registry":
+        entry = engine.published if engine.published.digest == locked_engine.reference.digest else None
+        wanted["engine"] = WantedImage("engine", locked_engine.reference, entry)
+        return wanted
     version, commit = config.engine.version, config.engine.commit
     if version is not None and version != engine.published.version:
         reference = parse_reference(f"{engine.published.repository}:v{version}")
         wanted["engine"] = WantedImage("engine", reference, None)
     if commit is not None and commit != engine.published.commit:
-        places = build_commit_references(commit, device)
+        places = list_commit_places(config.images, commit, device)
         locked = locked_engine.reference if locked_engine is not None else places[0]
         reference = locked if locked.with_digest(None) in places else places[0]
         wanted["engine"] = WantedImage("engine", reference, None)
     return wanted
+
+
+def list_commit_places(config: ImagesConfig, commit: str, device: Device) -> list[ImageReference]:
+    """List where an engine image of a commit may be, best first; what comes with a warning is for `stack pin` alone."""
+    table = load_sources(config.sources)
+    places = build_places(table, Variant(device, arch=platform.machine()), commit=commit)
+    return [place.reference for place in places if place.source.warning is None]
 
 
 def is_open(config: StackConfig, engine: WantedImage) -> bool:

@@ -263,3 +263,35 @@ def test_a_development_version_is_compared_where_no_label_is():
 )
 def test_a_version_is_compared_by_its_abbreviated_hash(reported, matches):
     assert match_version(reported, COMMIT) is matches
+
+
+TAGGED = parse_reference(f"vllm/vllm-openai-cpu:nightly-{COMMIT}")
+TAGGED_MIRROR = parse_reference(f"mirror.example/vllm/vllm-openai-cpu:nightly-{COMMIT}")
+
+
+@pytest.mark.parametrize("tag", [COMMIT, f"nightly-{COMMIT}", f"cu129-nightly-{COMMIT}", f"{COMMIT}-x86_64"])
+def test_an_image_without_a_label_is_of_the_commit_in_the_tag_that_upstream_served_it_for(tag):
+    identity = build_identity(ImageConfig(), from_registry(UPSTREAM.with_tag(tag)))
+    assert (identity.commit, identity.level) == (COMMIT, "verified")
+    assert identity.rests_on == f"the tag {tag}; docker.io/vllm/vllm-openai served {DIGEST}"
+
+
+def test_the_tag_of_a_mirror_is_a_claim_until_upstream_has_served_its_digest_for_it():
+    identity = build_identity(ImageConfig(), from_registry(TAGGED_MIRROR))
+    assert (identity.commit, identity.level) == (COMMIT, "claimed")
+    assert f"the tag nightly-{COMMIT} alone" in identity.rests_on
+    # A recorded digest of a release does not vouch for whatever tag a mirror gives it.
+    origin = Origin("registry", TAGGED_MIRROR, DIGEST)
+    assert (
+        build_identity(ImageConfig(), origin, [PublishedImage("docker.io/a/b", "v1", "1", DIGEST)]).level == "claimed"
+    )
+    locked = Origin("registry", MIRROR, DIGEST, DIGEST, f"nightly-{COMMIT}")
+    assert build_identity(ImageConfig(), locked).level == "verified"
+    other = Origin("registry", MIRROR, DIGEST, FOREIGN, f"nightly-{COMMIT}")
+    assert build_identity(ImageConfig(), other).commit is None
+
+
+def test_a_label_outweighs_the_tag_it_was_served_for():
+    identity = build_identity(LABELLED, from_registry(TAGGED.with_tag(f"nightly-{OTHER}")))
+    assert identity.commit == COMMIT
+    assert f"the image is commit {COMMIT}" in check_identity(identity, OTHER, "claimed").message

@@ -4,9 +4,7 @@ import pytest
 
 from stack.errors import ImageError
 from stack.images.references import (
-    build_commit_references,
     build_reference,
-    build_version_reference,
     load_published_images,
     parse_published_images,
 )
@@ -140,26 +138,3 @@ def test_an_image_named_in_the_config_is_never_replaced():
 def test_a_service_without_an_image_is_an_error():
     with pytest.raises(ImageError, match="no image is known for the service `loki`"):
         build_reference("loki", "cpu", {"loki": None}, load_published_images())
-
-
-def test_a_commit_is_looked_for_where_upstream_publishes():
-    assert [str(reference) for reference in build_commit_references(COMMIT, "cuda")] == [
-        f"docker.io/vllm/vllm-openai:nightly-{COMMIT}",
-        f"public.ecr.aws/q9t5s3a7/vllm-release-repo:{COMMIT}",
-    ]
-    assert [str(reference) for reference in build_commit_references(COMMIT, "cpu")] == [
-        f"docker.io/vllm/vllm-openai-cpu:nightly-{COMMIT}",
-        f"public.ecr.aws/q9t5s3a7/vllm-cpu-release-repo:{COMMIT}-x86_64",
-    ]
-
-
-@pytest.mark.parametrize("commit", ["", COMMIT[:12], COMMIT.upper(), COMMIT + "0"])
-def test_an_abbreviated_commit_is_refused(commit):
-    with pytest.raises(ImageError, match="40 hex digits"):
-        build_commit_references(commit, "cuda")
-
-
-@pytest.mark.parametrize("version", ["0.31.0", "v0.31.0"])
-def test_a_release_has_one_tag(version):
-    assert str(build_version_reference(version, "cuda")) == "docker.io/vllm/vllm-openai:v0.31.0"
-    assert str(build_version_reference(version, "cpu")) == "docker.io/vllm/vllm-openai-cpu:v0.31.0"

@@ -1,0 +1,97 @@
+"""What a pin means to `up`: the engine that stack.lock holds, unless the configuration asks for another. Pure."""
+
+from __future__ import annotations
+
+import datetime
+
+from stack.config.lock import Lock, LockedEngine, LockedImage
+from stack.config.schema import StackConfig
+from stack.images.sources import load_sources
+
+_WARN_AFTER_DAYS = 7
+
+
+def find_pin(config: StackConfig, lock: Lock) -> LockedEngine | None:
+    """Give the engine that `stack pin` wrote down, or None where there is none or the configuration has another."""
+    pin, asked = lock.engine, config.engine
+    if pin is None or pin.pinned is None or asked.image is not None:
+        return None
+    is_same = asked.commit in (None, pin.commit) and asked.version in (None, pin.version)
+    return pin if is_same else None
+
+
+def use_pin(config: StackConfig, lock: Lock) -> StackConfig:
+    """Give the configuration as the pin completes it: with its commit, and with the level that was accepted for it."""
+    pin = find_pin(config, lock)
+    if pin is None or pin.commit is None:
+        return config
+    accept = "claimed" if pin.commit_level == "claimed" else config.engine.accept
+    engine = config.engine.model_copy(update={"commit": pin.commit, "version": None, "accept": accept})
+    return config.model_copy(update={"engine": engine})
+
+
+def describe_pin(config: StackConfig, lock: Lock, device: str, now: datetime.datetime) -> list[str]:
+    """Say what the user of an `up` should know of the pin."""
+    pin = lock.engine
+    if pin is None or pin.pinned is None:
+        return []
+    if find_pin(config, lock) is None:
+        return [f"the pin of stack.lock ({pin.pinned}) is not used: the configuration asks for another engine"]
+    entry = lock.images.get(f"engine/{device}")
+    said = [f"engine = {pin.commit or (entry and entry.digest)}: pinned by `stack pin {pin.pinned}`"]
+    age = read_age_days(entry, now) if entry is not None else None
+    if age is not None and age > _WARN_AFTER_DAYS:
+        said.append(f"warning: the pinned nightly is {age} days old, and {describe_expiry(entry, now)}")
+    return said
+
+
+def read_age_days(entry: LockedImage | None, now: datetime.datetime) -> int | None:
+    """Give the age of an image that upstream will delete, or None for one that stays or says no date."""
+    if entry is None or entry.created is None or find_kept_nights(entry) is None:
+        return None
+    try:
+        created = datetime.datetime.fromisoformat(entry.created)
+    except ValueError:
+        return None
+    created = created if created.tzinfo else created.replace(tzinfo=datetime.UTC)
+    return (now - created).days
+
+
+def find_kept_nights(entry: LockedImage) -> int | None:
+    """Give how many nights' tags upstream keeps where an image was found, or None where none are deleted."""
+    source = load_sources().find(entry.found_by)
+    return source.keeps if source is not None else None
+
+
+def describe_expiry(entry: LockedImage | None, now: datetime.datetime) -> str | None:
+    """Say when upstream is expected to delete the image's tag, or None where it is not known to."""
+    age = read_age_days(entry, now)
+    if entry is None or age is None:
+        return None
+    left = (find_kept_nights(entry) or 0) - age
+    day = (now + datetime.timedelta(days=left)).date().isoformat()
+    if left <= 0:
+        return f"upstream keeps the newest {find_kept_nights(entry)} nightlies: its tag was to be deleted about {day}"
+    return f"upstream keeps the newest {find_kept_nights(entry)} nightlies: its tag is deleted about {day}"
+
+
+def merge_pin(old: Lock, engine: LockedEngine, key: str, image: LockedImage) -> tuple[Lock, list[str]]:
+    """Put a pin into a lock, and give the names of what is dropped: engines of another commit on other devices."""
+    same = old.engine is not None and old.engine.commit == engine.commit and engine.commit is not None
+    dropped = [name for name in old.images if name.startswith("engine/") and name != key and not same]
+    images = {name: entry for name, entry in old.images.items() if name not in dropped} | {key: image}
+    return old.model_copy(update={"engine": engine, "images": images}), dropped
+
+
+def keep_pin(old: LockedEngine | None, new: LockedEngine) -> LockedEngine:
+    """Give an engine that `up` read with what the pin of the same commit says beside it."""
+    if old is None or old.pinned is None or old.commit != new.commit:
+        return new
+    return new.model_copy(update={"pinned": old.pinned, "rests_on": old.rests_on, "accepted": old.accepted})
+
+
+def keep_found(old: LockedImage | None, new: LockedImage) -> LockedImage:
+    """Give an image that `up` had with what the pin of the same digest says beside it."""
+    if old is None or (old.reference, old.digest) != (new.reference, new.digest):
+        return new
+    return new.model_copy(update={"found_by": old.found_by, "variant": old.variant, "created": old.created})
