@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from stack.errors import ModelError
@@ -38,43 +39,57 @@ def is_offline(environ: Mapping[str, str]) -> bool:
     return any(environ.get(name, "").lower() in _TRUE for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"))
 
 
+class HubAnswer(NamedTuple):
+    """Whether a hub answers, the reason in words, and the `Date` header of its answer."""
+
+    is_reachable: bool
+    reason: str
+    date: str = ""
+
+
 def is_hub_reachable(
     endpoint: str, timeout_seconds: float, *, environ: Mapping[str, str] | None = None
 ) -> tuple[bool, str]:
-    """Ask whether a hub answers at `endpoint`, and give the reason in words.
+    """Ask whether a hub answers at `endpoint`, and give the reason in words."""
+    answer = ask_hub(endpoint, timeout_seconds, environ=environ)
+    return answer.is_reachable, answer.reason
+
+
+def ask_hub(endpoint: str, timeout_seconds: float, *, environ: Mapping[str, str] | None = None) -> HubAnswer:
+    """Ask a hub for as much as shows that it is one.
 
     The answer comes within the time given, also where name resolution hangs: it is asked from a thread that
     is left behind. A proxy's block page is no hub: only JSON counts.
     """
     if environ is not None and is_offline(environ):
-        return False, "HF_HUB_OFFLINE is set"
+        return HubAnswer(False, "HF_HUB_OFFLINE is set")
     host = urlsplit(endpoint).netloc or endpoint
-    answers: list[tuple[bool, str]] = []
+    answers: list[HubAnswer] = []
     asking = threading.Thread(
         target=lambda: answers.append(_ask(endpoint, host, timeout_seconds)), daemon=True, name="ask-hub"
     )
     asking.start()
     asking.join(timeout_seconds)
-    return answers[0] if answers else (False, f"{host} did not answer within {timeout_seconds:g} s")
+    return answers[0] if answers else HubAnswer(False, f"{host} did not answer within {timeout_seconds:g} s")
 
 
-def _ask(endpoint: str, host: str, timeout_seconds: float) -> tuple[bool, str]:
+def _ask(endpoint: str, host: str, timeout_seconds: float) -> HubAnswer:
     import httpx2  # noqa: PLC0415 (slow to import)
 
     url = f"{endpoint.rstrip('/')}/api/models"
     try:
         response = httpx2.get(url, params={"limit": 1}, timeout=timeout_seconds, follow_redirects=True)
     except httpx2.TimeoutException:
-        return False, f"{host} did not answer within {timeout_seconds:g} s"
+        return HubAnswer(False, f"{host} did not answer within {timeout_seconds:g} s")
     except (httpx2.TransportError, httpx2.TooManyRedirects) as error:
-        return False, f"{host} cannot be reached ({error})"
+        return HubAnswer(False, f"{host} cannot be reached ({error})")
     except (httpx2.InvalidURL, ValueError) as error:
-        return False, f"`{endpoint}` is not an address ({error})"
+        return HubAnswer(False, f"`{endpoint}` is not an address ({error})")
     if response.status_code >= 500:
-        return False, f"{host} answers with status {response.status_code}"
+        return HubAnswer(False, f"{host} answers with status {response.status_code}")
     if "json" not in response.headers.get("content-type", ""):
-        return False, f"what answers at {host} is not a model hub (status {response.status_code})"
-    return True, f"{host} answers"
+        return HubAnswer(False, f"what answers at {host} is not a model hub (status {response.status_code})")
+    return HubAnswer(True, f"{host} answers", response.headers.get("date", ""))
 
 
 def _load_given(path: Path) -> str:
