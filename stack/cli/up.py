@@ -11,6 +11,9 @@ from stack.cli.options import JSON, open_session, project_options
 from stack.console import Console
 from stack.errors import EXIT_CHECK_FAILED
 
+# Prometheus and Grafana may be a moment behind an engine that boots quickly.
+_PATIENCE_SECONDS = 10.0
+
 
 @click.command("up")
 @click.option("--model", help="Model: a hub id, a directory, or `demo`")
@@ -72,18 +75,26 @@ def build_flags(flags: dict[str, Any], no_smoke: bool | None) -> dict[str, Any]:
 
 def _finish(console: Console, session: Any, result: Any, as_json: bool) -> bool:
     from stack.operations.smoke import needs_smoke, run
-    from stack.operations.status import build_document, read_status
+    from stack.operations.status import read_status
+    from stack.operations.status_document import build_document
+    from stack.operations.status_judge import UP, describe_reasons
+    from stack.operations.status_verdict import read_verdict
     from stack.operations.summary import render_summary
 
     report = None
     if session.config.smoke.enabled and needs_smoke(session, result):
         with console.live():
             report = run(session)
-    status = read_status(session)
+    client = session.connect()
+    status = read_status(session, client)
+    verdict = read_verdict(session, status, client, patience_seconds=_PATIENCE_SECONDS)
     if as_json:
-        console.json(build_document(status))
+        console.json(build_document(status, verdict))
     else:
-        console.result(render_summary(session, status, result, report))
+        console.result(render_summary(session, status, verdict, result, report))
+    if verdict.state != UP:
+        # The engine has given a token, so it stays up; what watches it may be broken all the same.
+        console.warn(f"the stack is {verdict.state}: {describe_reasons(verdict.reasons)}")
     return status.smoke is not None and not status.smoke.passed
 
 

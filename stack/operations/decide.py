@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from stack.config.engine_limits import check_engine_limits
 from stack.containers.layout import Layout
@@ -13,8 +14,10 @@ from stack.models.snapshot import Snapshot
 from stack.operations.assemble import EngineChoice, build_layout, render_files
 from stack.operations.choices import DeviceChoice, narrow_to_one_gpu
 from stack.operations.engine_defaults import EngineDefault, choose_engine_defaults
-from stack.operations.resolve import Resolved
 from stack.operations.session import Session
+
+if TYPE_CHECKING:
+    from stack.operations.resolve import Resolved
 
 
 def check_engine(session: Session, device: DeviceChoice) -> None:

@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from stack.containers.daemon import ServiceState
 from stack.containers.render import render_json, render_override
 from stack.operations.decide import decide_layout
 from stack.operations.plan import Plan, Step
+from stack.operations.project import container_stamp
 from stack.operations.resolve import Resolved
 from stack.operations.session import Session, build_project
 
@@ -30,12 +30,6 @@ def build_plan(session: Session, resolved: Resolved) -> Plan:
         cause = "the engine is started" if "engine" in causes else "the engine has not given a token yet"
         steps.append(Step("boot", "wait for the first token and warm the engine", cause, ("services",)))
     return Plan(tuple(steps))
-
-
-def container_stamp(state: ServiceState) -> str:
-    """Give what names one start of one container."""
-    started = state.started_at.isoformat() if state.started_at else ""
-    return f"{state.container_id}@{started}"
 
 
 def is_ready(resolved: Resolved) -> bool:

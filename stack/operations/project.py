@@ -8,8 +8,12 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from stack.errors import StackError
+
+if TYPE_CHECKING:
+    from stack.containers.daemon import ServiceState
 
 STATE_VERSION = 1
 
@@ -82,6 +86,12 @@ class ProjectFacts:
     last_boot: int | None = None
     ready_container: str | None = None
     schema_version: int = STATE_VERSION
+
+
+def container_stamp(state: ServiceState) -> str:
+    """Give what names one start of one container."""
+    started = state.started_at.isoformat() if state.started_at else ""
+    return f"{state.container_id}@{started}"
 
 
 def make_folders(paths: ProjectPaths, engine_uid: int) -> None:

@@ -128,19 +128,19 @@ def _build_service(state: ServiceState) -> ServiceFacts:
 
 
 def _build_identity(session: Session, status: Status) -> IdentityFacts:
-    assert status.boot is not None
-    start, locked = status.boot.start, status.lock.engine
+    assert status.engine is not None
+    running, locked = status.engine, status.lock.engine
     engine = status.states["engine"]
-    key = f"engine/{start.device}"
+    key = f"engine/{running.device}"
     image = status.lock.images.get(key)
     digest = next((service.digest for service in status.services if service.name == "engine"), None)
     return IdentityFacts(
         expected_commit=session.config.engine.commit or (locked.commit if locked else None),
-        found_commit=start.commit,
-        found_level=start.commit_level,
+        found_commit=running.commit,
+        found_level=running.commit_level,
         accepted_level="claimed" if session.config.engine.commit is None else session.config.engine.accept,
         expected_digest=image.digest if image else None,
-        found_digest=digest or start.image_digest,
+        found_digest=digest or running.image_digest,
         expected_image_id=status.facts.image_ids.get(engine.image),
         found_image_id=engine.image_id,
         expected_version=locked.version if locked else None,

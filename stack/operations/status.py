@@ -1,23 +1,28 @@
-"""What runs now: services, URLs, the engine's identity, the model, the last boot and smoke."""
+"""What runs now: services, URLs, the engine's identity and model, the last boot and smoke.
+
+Containers and identity are Docker's word; only the boot's phases and the smoke's verdict come from the history.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import docker
 
 from stack.config.lock import Lock
-from stack.containers.daemon import ServiceState, read_image, read_services
+from stack.containers.daemon import ServiceState, read_image
 from stack.containers.layout import SERVICES
+from stack.containers.ownership import Foreign, Found, read_attributes, sort_containers
+from stack.errors import StackError
 from stack.history.records import BootRecord, SmokeRecord
-from stack.history.store import open_history
+from stack.history.store import History
 from stack.operations.access import API_KEY, GRAFANA_PASSWORD
 from stack.operations.project import ProjectFacts, load_facts
-from stack.operations.session import Session, check_tools, load_project_lock
+from stack.operations.session import Session, load_project_lock
+from stack.operations.status_engine import EngineStatus, read_engine
 
-SCHEMA_VERSION = 1
 _PUBLISHED = ("engine", "prometheus", "grafana", "gateway")
 
 
@@ -32,6 +37,10 @@ class ServiceStatus:
         url: Where it answers on this machine, or None.
         image: The image as Compose was told it.
         digest: The image's digest, or None where it has none here.
+        restarts: Restarts by Docker since the container was started.
+        exit_code: The last exit status; None while it runs.
+        was_oom_killed: Whether the kernel killed it, or a process of it, for memory.
+        started_at: When it was last started, ISO 8601 in UTC, or None.
     """
 
     name: str
@@ -40,6 +49,10 @@ class ServiceStatus:
     url: str | None
     image: str | None
     digest: str | None
+    restarts: int = 0
+    exit_code: int | None = None
+    was_oom_killed: bool = False
+    started_at: str | None = None
 
 
 @dataclass(frozen=True)
@@ -49,27 +62,38 @@ class Status:
     Attributes:
         project: The Compose project.
         services: Its services.
+        engine: What the engine's container is, or None where there is none.
         boot: The engine's last boot, or None.
         smoke: The last smoke run of that boot, or None.
-        served_name: What clients write as `model`.
         states: The containers, by service.
         facts: This machine's small facts.
         lock: The lock.
+        found: The containers with the daemon's documents of them, by service.
+        foreign: Containers that bear the project's name and are not the project's.
+        images: The daemon's documents of the containers' images, by image ID.
     """
 
     project: str
     services: tuple[ServiceStatus, ...]
+    engine: EngineStatus | None
     boot: BootRecord | None
     smoke: SmokeRecord | None
-    served_name: str | None
     states: Mapping[str, ServiceState]
     facts: ProjectFacts
     lock: Lock
+    found: Mapping[str, Found] = field(default_factory=dict)
+    foreign: tuple[Foreign, ...] = ()
+    images: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
     def is_serving(self) -> bool:
         """Tell whether the engine runs."""
         return any(service.name == "engine" and service.state == "running" for service in self.services)
+
+    @property
+    def served_name(self) -> str | None:
+        """Give what clients write as `model`."""
+        return self.engine.served_name if self.engine is not None else None
 
     @property
     def ports(self) -> dict[str, int]:
@@ -78,73 +102,40 @@ class Status:
         return dict(self.facts.ports) | told
 
 
-def read_status(session: Session) -> Status:
-    """Read what runs now."""
-    client = check_tools(session)
-    states = read_services(client, session.project)
+def read_status(session: Session, client: docker.DockerClient | None = None) -> Status:
+    """Read what runs now; `read_verdict` says what that amounts to.
+
+    Args:
+        session: The run.
+        client: A connection to the daemon, where there is one already.
+
+    Raises:
+        HostError: The daemon does not answer.
+    """
+    client = client or session.connect()
+    found, foreign = sort_containers(read_attributes(client, session.project), session.project, session.paths.state)
+    states = {name: item.state for name, item in found.items()}
+    images = {state.image_id: read_image(client, state.image_id) or {} for state in states.values()}
     facts = load_facts(session.paths.facts)
-    boot = smoke = None
-    if session.paths.history.is_file():
-        history = open_history(session.paths.history)
-        boot = history.load_boot(facts.last_boot) if facts.last_boot is not None else None
-        smoke = history.last_smoke(boot.id) if boot is not None else None
+    boot, smoke = _read_history(session, facts)
+    engine = found.get("engine")
     return Status(
         project=session.project,
-        services=tuple(_build_service(session, client, states[name], facts) for name in SERVICES if name in states),
+        services=tuple(
+            _build_service(session, states[name], facts, images[states[name].image_id])
+            for name in SERVICES
+            if name in states
+        ),
+        engine=read_engine(session, engine, images[engine.state.image_id], boot) if engine is not None else None,
         boot=boot,
         smoke=smoke,
-        served_name=read_served_name(boot),
         states=states,
         facts=facts,
         lock=load_project_lock(session),
+        found=found,
+        foreign=foreign,
+        images=images,
     )
-
-
-def read_served_name(boot: BootRecord | None) -> str | None:
-    """Give the served model name that the engine of a boot was started with."""
-    argv = list(boot.start.args.get("argv", [])) if boot is not None else []
-    flag = "--served-model-name"
-    return str(argv[argv.index(flag) + 1]) if flag in argv else None
-
-
-def build_document(status: Status, secrets: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """Give the JSON document of `status`; secrets only where they were asked for."""
-    boot = status.boot
-    document: dict[str, Any] = {
-        "schema_version": SCHEMA_VERSION,
-        "project": status.project,
-        "services": [vars(service) for service in status.services],
-        "engine": None
-        if boot is None
-        else {
-            "commit": boot.start.commit,
-            "commit_level": boot.start.commit_level,
-            "version": boot.start.version,
-            "model": boot.start.model,
-            "revision": boot.start.revision,
-            "served_name": status.served_name,
-            "device": boot.start.device,
-            "image_id": boot.start.image_id,
-            "image_digest": boot.start.image_digest,
-        },
-        "boot": None
-        if boot is None
-        else {
-            "id": boot.id,
-            "started_at": boot.start.started_at.isoformat(),
-            "outcome": boot.outcome,
-            "total_seconds": boot.total_seconds,
-            "cache_state": boot.cache_state,
-            "phases": dict(boot.phases),
-            "log_path": boot.start.log_path,
-        },
-        "smoke": None
-        if status.smoke is None
-        else {"passed": status.smoke.passed, "started_at": status.smoke.started_at.isoformat()},
-    }
-    if secrets is not None:
-        document["secrets"] = dict(secrets)
-    return document
 
 
 def read_secrets(session: Session) -> dict[str, str]:
@@ -157,10 +148,29 @@ def read_secrets(session: Session) -> dict[str, str]:
     return found
 
 
+def find_digest(image: str, repo_digests: Sequence[str]) -> str | None:
+    """Give the digest that an image was started with, else one that it was pulled by."""
+    named = image.partition("@")[2]
+    digests = [item.partition("@")[2] for item in repo_digests]
+    return named or next(iter(digests), None)
+
+
+def _read_history(session: Session, facts: ProjectFacts) -> tuple[BootRecord | None, SmokeRecord | None]:
+    if facts.last_boot is None or not session.paths.history.is_file():
+        return None, None
+    # Not `open_history`: that checks and mends the file, and this only looks.
+    history = History(session.paths.history)
+    try:
+        boot = history.load_boot(facts.last_boot)
+        return boot, history.last_smoke(boot.id) if boot is not None else None
+    except StackError as err:
+        session.say(f"the last boot and smoke are not known: {err.message}")
+        return None, None
+
+
 def _build_service(
-    session: Session, client: docker.DockerClient, state: ServiceState, facts: ProjectFacts
+    session: Session, state: ServiceState, facts: ProjectFacts, image: Mapping[str, Any]
 ) -> ServiceStatus:
-    image = read_image(client, state.image_id) or {}
     return ServiceStatus(
         name=state.name,
         state=state.state,
@@ -168,6 +178,10 @@ def _build_service(
         url=_build_url(session, state, facts),
         image=state.image,
         digest=find_digest(state.image, image.get("RepoDigests") or []),
+        restarts=state.restart_count,
+        exit_code=None if state.state in ("running", "paused", "created") else state.exit_code,
+        was_oom_killed=state.was_oom_killed,
+        started_at=state.started_at.isoformat(timespec="seconds") if state.started_at else None,
     )
 
 
@@ -180,10 +194,3 @@ def _build_url(session: Session, state: ServiceState, facts: ProjectFacts) -> st
     scheme = "https" if state.name == "gateway" and gateway.certificate_file else "http"
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address, address)
     return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
-
-
-def find_digest(image: str, repo_digests: Sequence[str]) -> str | None:
-    """Give the digest that an image was started with, else one that it was pulled by."""
-    named = image.partition("@")[2]
-    digests = [item.partition("@")[2] for item in repo_digests]
-    return named or next(iter(digests), None)

@@ -4,23 +4,32 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from stack.checks.finding import Report
 from stack.console_lines import format_duration, render_table
 from stack.operations.access import API_KEY, demands_key
-from stack.operations.outcome import UpResult
-from stack.operations.plan_up import container_stamp
+from stack.operations.project import container_stamp
 from stack.operations.session import Session
 from stack.operations.status import Status
+from stack.operations.status_drift import Drift
+from stack.operations.status_judge import DOWN
+from stack.operations.status_verdict import Verdict
+
+if TYPE_CHECKING:
+    # `status` is quick, and this would bring in all that `up` needs.
+    from stack.operations.outcome import UpResult
 
 _SLOWER = 1.5
 _WORTH_TELLING_SECONDS = 2.0
 
 
-def render_summary(session: Session, status: Status, up: UpResult | None = None, report: Report | None = None) -> str:
+def render_summary(
+    session: Session, status: Status, verdict: Verdict, up: UpResult | None = None, report: Report | None = None
+) -> str:
     """Give the summary."""
-    blocks = [_render_services(status)]
-    if status.boot is not None:
+    blocks = [render_verdict(status, verdict), _render_services(status, verdict)]
+    if status.engine is not None:
         blocks.append("\n".join(_render_engine(status, up)))
     if up is not None and up.defaults:
         lines = [f"  {default.name} = {_show(default.value)}: {default.reason}" for default in up.defaults]
@@ -29,6 +38,25 @@ def render_summary(session: Session, status: Status, up: UpResult | None = None,
     if status.is_serving:
         blocks.append(render_curl(session, status))
     return "\n\n".join(block for block in blocks if block)
+
+
+def render_verdict(status: Status, verdict: Verdict) -> str:
+    """Give the overall state, what is wrong and what differs, each with the command that mends it."""
+    said = "nothing runs" if verdict.state == DOWN else verdict.state
+    lines = [f"project `{status.project}`: {said}"]
+    for reason in verdict.reasons:
+        who = f"{reason.service}: " if reason.service else ""
+        lines.append(f"  {who}{reason.message}; `{reason.hint}`")
+    if verdict.drift:
+        lines.append("what runs is not what stack.toml and stack.lock say; `stack up` mends it")
+        lines += [f"  {_render_drift(drift)}" for drift in verdict.drift]
+    return "\n".join(lines)
+
+
+def _render_drift(drift: Drift) -> str:
+    wanted = "not wanted" if drift.wanted is None else f"`{drift.wanted}` wanted"
+    found = "missing" if drift.found is None else f"`{drift.found}` found"
+    return f"{drift.service}: {drift.what}: {wanted}, {found}"
 
 
 def render_curl(session: Session, status: Status) -> str:
@@ -47,40 +75,35 @@ def render_curl(session: Session, status: Status) -> str:
     return f"curl -s {url} {' '.join(f'-H {header}' for header in headers)} -d '{text}'"
 
 
-def _render_services(status: Status) -> str:
+def _render_services(status: Status, verdict: Verdict) -> str:
     if not status.services:
-        return f"project `{status.project}`: nothing runs"
+        return ""
     rows = [
         (item.name, item.state if item.health is None else f"{item.state}, {item.health}", item.url or "-")
         for item in status.services
     ]
-    rows += [
-        (name, "left out", reason)
-        for name, reason in status.facts.left_out.items()
-        if name not in {item.name for item in status.services}
-    ]
+    rows += [(name, "left out", reason) for name, reason in verdict.left_out.items()]
     return render_table(rows, ("SERVICE", "STATE", "URL"))
 
 
 def _render_engine(status: Status, up: UpResult | None) -> list[str]:
-    assert status.boot is not None
-    start = status.boot.start
+    engine = status.engine
+    assert engine is not None
     rests_on = f": {up.identity.identity.rests_on}" if up is not None and up.identity is not None else ""
-    engine = status.states.get("engine")
-    named = engine.image if engine is not None else "no container"
     lines = [
-        f"model     {start.model} @ {_shorten(start.revision)}, served as `{status.served_name}`",
-        f"vLLM      commit {start.commit or 'unknown'} ({start.commit_level}), version {start.version or 'unknown'}",
-        f"          {start.commit_level}{rests_on}" if rests_on else "",
-        f"image     {named}",
-        f"          {_describe_digest(start.image_digest, start.image_id)}",
+        f"model     {engine.model} @ {_shorten(engine.revision)}, served as `{engine.served_name}`",
+        f"vLLM      commit {engine.commit or 'unknown'} ({engine.commit_level}), version {engine.version or 'unknown'}",
+        f"          {engine.commit_level}{rests_on}" if rests_on else "",
+        f"image     {status.states['engine'].image}",
+        f"          {_describe_digest(engine.image_digest, engine.image_id)}",
     ]
     return [line for line in [*lines, *_render_boot(status, up)] if line]
 
 
 def _render_boot(status: Status, up: UpResult | None) -> list[str]:
     boot = status.boot
-    assert boot is not None
+    if boot is None:
+        return []
     if boot.total_seconds is None:
         return ["boot      not finished"]
     caches = {"warm": "caches warm", "cold": "caches cold", "none": "eager, nothing to compile"}

@@ -25,9 +25,9 @@ from stack.operations.fetch_images import ImageFetcher
 from stack.operations.identify import check_known_identity, identify_engine
 from stack.operations.outcome import UpResult
 from stack.operations.plan import Plan, render_plan, run_plan
-from stack.operations.plan_up import build_plan, container_stamp
+from stack.operations.plan_up import build_plan
 from stack.operations.ports import check_asked_ports, choose_ports, describe_moves, find_owner_by
-from stack.operations.project import ProjectFacts, make_folders, write_facts, write_whole
+from stack.operations.project import ProjectFacts, container_stamp, make_folders, write_facts, write_whole
 from stack.operations.record import write_lock_entries
 from stack.operations.resolve import Resolved, resolve
 from stack.operations.run_engine import follow_boot

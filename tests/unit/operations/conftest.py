@@ -100,3 +100,44 @@ def make_state() -> Callable[..., ServiceState]:
         return ServiceState(**(values | changes))
 
     return make
+
+
+@pytest.fixture
+def make_inspected(tmp_path: Path) -> Callable[..., dict[str, Any]]:
+    """A function: the daemon's inspect document of a container in this state, as `up` of a project makes it."""
+
+    def make(state: ServiceState, project: str = "mine", **changes: Any) -> dict[str, Any]:
+        directory = tmp_path / "home/.local/state/stack" / project
+        labels = {
+            "com.docker.compose.project": project,
+            "com.docker.compose.service": state.name,
+            "com.docker.compose.config-hash": state.config_hash,
+            "com.docker.compose.oneoff": "False",
+            "com.docker.compose.project.working_dir": str(directory),
+            "dev.stack.project": project,
+            "dev.stack.config": "",
+        }
+        bindings = {"1/tcp": [{"HostIp": "127.0.0.1", "HostPort": str(state.host_port)}]} if state.host_port else {}
+        document = {
+            "Id": state.container_id,
+            "Name": f"/{project}-{state.name}-1",
+            "Image": state.image_id,
+            "RestartCount": state.restart_count,
+            "State": {
+                "Status": state.state,
+                "ExitCode": state.exit_code,
+                "Error": state.error,
+                "OOMKilled": state.was_oom_killed,
+                "StartedAt": state.started_at.isoformat() if state.started_at else "0001-01-01T00:00:00Z",
+                **({"Health": {"Status": state.health}} if state.health else {}),
+            },
+            "Config": {"Image": state.image, "Labels": labels, "Cmd": None, "Env": []},
+            "HostConfig": {"PortBindings": bindings},
+            "Mounts": [],
+        }
+        labels |= changes.pop("labels", {})
+        for key, value in changes.items():
+            document[key] = document[key] | value if isinstance(value, dict) else value
+        return document
+
+    return make

@@ -18,6 +18,7 @@ from stack.operations.project import ProjectFacts, ensure_secret
 from stack.operations.smoke import build_target, run
 from stack.operations.smoke_watchers import GrafanaFacts, PrometheusFacts
 from stack.operations.status import ServiceStatus, Status
+from stack.operations.status_engine import EngineStatus
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 OTHER = "89abcdef0123456789abcdef0123456789abcdef"
@@ -59,7 +60,9 @@ def make_status(make_state):
             "services": (ServiceStatus("engine", "running", "healthy", "http://x", "x", DIGEST),),
             "boot": BootRecord(1, build_start(), "none", 26.0, "ready", {}),
             "smoke": None,
-            "served_name": "tiny",
+            "engine": EngineStatus(
+                COMMIT, "claimed", "0.31.0", "acme/tiny", "abc", "tiny", "cpu", "sha256:" + "e" * 64, None
+            ),
             "states": states,
             "facts": ProjectFacts(image_ids={states["engine"].image: "sha256:" + "e" * 64}),
             "lock": Lock(

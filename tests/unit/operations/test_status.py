@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -16,18 +17,14 @@ from stack.operations.chat import connect_chat
 from stack.operations.engine_defaults import EngineDefault
 from stack.operations.outcome import BootResult, UpResult
 from stack.operations.plan import Plan, Step
-from stack.operations.plan_up import container_stamp
-from stack.operations.project import ProjectFacts, ensure_secret, write_facts
+from stack.operations.project import ProjectFacts, container_stamp, ensure_secret, write_facts
 from stack.operations.smoke import needs_smoke
-from stack.operations.status import (
-    ServiceStatus,
-    Status,
-    build_document,
-    find_digest,
-    read_secrets,
-    read_served_name,
-    read_status,
-)
+from stack.operations.status import ServiceStatus, Status, find_digest, read_secrets, read_status
+from stack.operations.status_document import build_document
+from stack.operations.status_drift import Drift
+from stack.operations.status_engine import EngineStatus, read_served_name
+from stack.operations.status_judge import Reason
+from stack.operations.status_verdict import Verdict
 from stack.operations.summary import render_curl, render_summary
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -44,29 +41,25 @@ BOOT = BootRecord(1, START, "none", 26.3, "ready", {"start": 20.0, "load": 1.25,
 SMOKE = SmokeRecord(1, 1, STARTED + datetime.timedelta(minutes=1), True, {})
 
 
-class FakeDaemon:
-    """`read_services` and `read_image` of the daemon room."""
-
-    def __init__(self, states=(), repo_digests=()):
-        self.states = {state.name: state for state in states}
-        self.repo_digests = list(repo_digests)
-
-    def read_services(self, client, project):
-        return self.states
-
-    def read_image(self, client, name):
-        return {"Id": name, "RepoDigests": self.repo_digests}
+CLIENT = object()
+ENGINE = EngineStatus(
+    commit=COMMIT, commit_level="verified", version="0.31.0", model="acme/tiny", revision=REVISION,
+    served_name="tiny", device="cpu", image_id="sha256:" + "e" * 64, image_digest=DIGEST,
+)  # fmt: skip
+UP = Verdict("up", (), (), {})
+DOWN = Verdict("down", (), (), {})
 
 
 @pytest.fixture
-def run_on(monkeypatch):
-    """A function: these containers are what runs."""
+def run_on(monkeypatch, make_inspected):
+    """A function: containers with these states are what runs; changes go to every document."""
 
-    def call(*states, repo_digests=()):
-        daemon = FakeDaemon(states, repo_digests)
-        monkeypatch.setattr(module, "check_tools", lambda session: None)
-        monkeypatch.setattr(module, "read_services", daemon.read_services)
-        monkeypatch.setattr(module, "read_image", daemon.read_image)
+    def call(*states, **changes):
+        def read(client, project):
+            return [make_inspected(state, project, **changes) for state in states]
+
+        monkeypatch.setattr(module, "read_attributes", read)
+        monkeypatch.setattr(module, "read_image", lambda client, name: {"Id": name, "RepoDigests": []})
 
     return call
 
@@ -104,9 +97,9 @@ def make_status(make_state):
         values = {
             "project": "mine",
             "services": services,
+            "engine": ENGINE,
             "boot": BOOT,
             "smoke": SMOKE,
-            "served_name": "tiny",
             "states": states,
             "facts": ProjectFacts(ports={"engine": 8001}, ready_container=container_stamp(engine)),
             "lock": Lock(),
@@ -118,13 +111,13 @@ def make_status(make_state):
 
 def test_nothing_runs_where_nothing_was_started(make_session, run_on):
     run_on()
-    status = read_status(make_session())
+    status = read_status(make_session(), CLIENT)
     assert (status.services, status.boot, status.smoke, status.is_serving) == ((), None, None, False)
 
 
 def test_services_come_in_their_order_with_urls_and_digests(make_session, make_state, run_on):
     run_on(make_state("prometheus", host_port=9091), make_state("engine", host_port=8001), make_state("node-exporter"))
-    shown = [(item.name, item.url, item.digest) for item in read_status(make_session()).services]
+    shown = [(item.name, item.url, item.digest) for item in read_status(make_session(), CLIENT).services]
     assert shown == [
         ("engine", "http://127.0.0.1:8001", DIGEST),
         ("prometheus", "http://127.0.0.1:9091", DIGEST),
@@ -144,7 +137,7 @@ def test_services_come_in_their_order_with_urls_and_digests(make_session, make_s
 def test_the_gateway_is_shown_where_it_listens(make_session, make_state, run_on, address, url):
     run_on(make_state("gateway", host_port=8080))
     session = make_session(f'[services.gateway]\nexpose = true\naddress = "{address}"\n')
-    assert read_status(session).services[0].url == url
+    assert read_status(session, CLIENT).services[0].url == url
 
 
 def test_a_lost_state_does_not_lose_the_addresses(make_session, make_state, run_on):
@@ -152,16 +145,16 @@ def test_a_lost_state_does_not_lose_the_addresses(make_session, make_state, run_
     session = make_session()
     session.paths.state.mkdir(parents=True)
     session.paths.facts.write_text("{damaged")
-    status = read_status(session)
+    status = read_status(session, CLIENT)
     assert (status.services[0].url, status.ports) == ("http://127.0.0.1:8017", {"engine": 8017})
-    assert connect_chat(session) is not None
+    assert connect_chat(replace(session, connect=lambda: CLIENT)) is not None
 
 
 def test_a_stopped_service_is_shown_where_it_was(make_session, make_state, run_on):
     run_on(make_state(state="exited"))
     session = make_session()
     write_facts(session.paths.facts, ProjectFacts(ports={"engine": 8001}))
-    service = read_status(session).services[0]
+    service = read_status(session, CLIENT).services[0]
     assert (service.state, service.url) == ("exited", "http://127.0.0.1:8001")
 
 
@@ -178,26 +171,31 @@ def test_the_digest_is_the_one_that_the_image_was_started_with(image, repo_diges
 
 
 def test_the_last_boot_and_its_smoke_are_read_from_the_history(make_session, make_state, run_on, record_boot):
-    run_on(make_state(host_port=8001))
+    run_on(make_state(host_port=8001), Config={"Cmd": ARGV})
     session = make_session()
     boot_id = record_boot(session, smoke=True)
     write_facts(session.paths.facts, ProjectFacts(last_boot=boot_id))
-    status = read_status(session)
+    status = read_status(session, CLIENT)
     assert status.boot.start.commit == COMMIT
     assert (status.smoke.passed, status.served_name, status.is_serving) == (True, "tiny", True)
 
 
-@pytest.mark.parametrize(("argv", "name"), [(ARGV, "tiny"), (["/models/x"], None), (None, None)])
+@pytest.mark.parametrize(
+    ("argv", "name"), [(ARGV, "tiny"), (["/models/x"], None), ([], None), (["/models/x", "--served-model-name"], None)]
+)
 def test_the_served_name_is_what_the_engine_was_started_with(argv, name):
-    start = BootStart(**(vars(START) | {"args": {} if argv is None else {"argv": argv}}))
-    assert read_served_name(BootRecord(1, start, "unknown", None, None, {})) == name
+    assert read_served_name(argv) == name
 
 
 def test_the_document_of_a_running_stack(make_status):
-    document = build_document(make_status())
+    document = build_document(make_status(), UP)
     assert json.loads(json.dumps(document)) == document
     assert document["schema_version"] == 1
-    assert set(document["services"][0]) == {"name", "state", "health", "url", "image", "digest"}
+    assert list(document) == [
+        "schema_version", "project", "state", "reasons", "drift", "foreign", "left_out", "services", "engine", "boot",
+        "smoke",
+    ]  # fmt: skip
+    assert {"name", "state", "health", "url", "image", "digest"} < set(document["services"][0])
     engine = {name: document["engine"][name] for name in ("commit", "commit_level", "version", "model", "revision")}
     assert engine == {
         "commit": COMMIT, "commit_level": "verified", "version": "0.31.0", "model": "acme/tiny", "revision": REVISION,
@@ -208,7 +206,7 @@ def test_the_document_of_a_running_stack(make_status):
 
 
 def test_the_document_of_nothing_is_whole(make_status):
-    document = build_document(make_status(services=(), boot=None, smoke=None, states={}))
+    document = build_document(make_status(services=(), engine=None, boot=None, smoke=None, states={}), DOWN)
     assert (document["services"], document["engine"], document["boot"], document["smoke"]) == ([], None, None, None)
 
 
@@ -217,11 +215,13 @@ def test_secrets_are_told_only_when_they_were_asked_for(make_session, make_statu
     ensure_secret(session.paths, "api_key")
     secrets = read_secrets(session)
     assert set(secrets) == {"api_key"}
-    assert secrets["api_key"] not in json.dumps(build_document(make_status()))
-    assert build_document(make_status(), secrets)["secrets"] == secrets
+    assert secrets["api_key"] not in json.dumps(build_document(make_status(), UP))
+    assert build_document(make_status(), UP, secrets)["secrets"] == secrets
 
 
 SUMMARY = f"""\
+project `mine`: up
+
 SERVICE     STATE             URL
 engine      running, healthy  http://127.0.0.1:8001
 prometheus  running           http://127.0.0.1:9091
@@ -243,22 +243,22 @@ curl -s http://127.0.0.1:8001/v1/chat/completions -H 'Content-Type: application/
 
 def test_the_whole_text_of_status(make_session, make_status):
     session = make_session()
-    text = render_summary(session, make_status())
+    text = render_summary(session, make_status(), UP)
     shown = text.replace(str(session.loaded.path), "CONFIG").replace(str(session.paths.state), "STATE")
     assert shown == SUMMARY
 
 
 def test_the_text_of_a_stack_that_does_not_run(make_session, make_status):
     session = make_session(None)
-    text = render_summary(session, make_status(services=(), boot=None, smoke=None, states={}))
+    text = render_summary(session, make_status(services=(), engine=None, boot=None, smoke=None, states={}), DOWN)
     assert text == (
         f"project `mine`: nothing runs\n\nconfig    defaults, no stack.toml\nstate     {session.paths.state}"
     )
 
 
 def test_what_is_left_out_is_shown_with_its_reason(make_session, make_status):
-    facts = ProjectFacts(ports={"engine": 8001}, left_out={"grafana": "no registry answers"})
-    text = render_summary(make_session(), make_status(facts=facts))
+    verdict = replace(UP, left_out={"grafana": "no registry answers"})
+    text = render_summary(make_session(), make_status(), verdict)
     assert "grafana     left out          no registry answers\n" in text
 
 
@@ -278,7 +278,7 @@ def test_the_summary_of_up_tells_what_was_chosen_what_was_slow_and_what_failed(m
     quick = PhaseDelta("server", 0.3, 0.1, 3.0)
     boot = BootResult(1, (), 26.3, "none", [delta, quick, PhaseDelta("graphs", None, 1.0, None)], 0.5, "/log")
     up = UpResult(None, Plan(()), boot=boot, defaults=[EngineDefault("max-model-len", "auto", "fits")])
-    text = render_summary(make_session(), make_status(), up, REPORT)
+    text = render_summary(make_session(), make_status(), UP, up, REPORT)
     assert "          load took 9.0 s, in the last boot of this kind 3.0 s\n" in text
     assert "server took" not in text and "graphs took" not in text
     assert "chosen engine args\n  max-model-len = auto: fits\n" in text
@@ -290,22 +290,22 @@ def test_the_summary_of_up_tells_what_was_chosen_what_was_slow_and_what_failed(m
 
 
 def test_an_engine_that_was_restarted_since_says_so(make_session, make_status):
-    text = render_summary(make_session(), make_status(facts=ProjectFacts(ports={"engine": 8001})))
+    text = render_summary(make_session(), make_status(facts=ProjectFacts(ports={"engine": 8001})), UP)
     assert "the engine was started again since; these are the phases of the boot before" in text
 
 
 def test_a_boot_that_has_not_ended_says_so(make_session, make_status):
     boot = BootRecord(1, START, "unknown", None, None, {})
-    assert "boot      not finished" in render_summary(make_session(), make_status(boot=boot))
+    assert "boot      not finished" in render_summary(make_session(), make_status(boot=boot), UP)
 
 
 def test_a_smoke_that_never_ran_is_offered(make_session, make_status):
-    assert "smoke     not run; `stack smoke` runs it" in render_summary(make_session(), make_status(smoke=None))
+    assert "smoke     not run; `stack smoke` runs it" in render_summary(make_session(), make_status(smoke=None), UP)
 
 
 def test_an_image_made_here_is_shown_by_its_id(make_session, make_status):
-    start = BootStart(**(vars(START) | {"image_digest": None, "revision": "sha256:" + "9" * 64}))
-    text = render_summary(make_session(), make_status(boot=BootRecord(1, start, "none", 26.3, "ready", {})))
+    engine = replace(ENGINE, image_digest=None, revision="sha256:" + "9" * 64)
+    text = render_summary(make_session(), make_status(engine=engine), UP)
     assert f"{START.image_id} (image ID; it was made here, so it has no digest)" in text
     assert "model     acme/tiny @ 999999999999, served as" in text
 
@@ -319,7 +319,7 @@ def test_the_pasted_line_shows_a_key_by_its_file_and_never_by_its_value(make_ses
 
 
 def test_a_name_with_a_quote_does_not_end_the_pasted_line(make_session, make_status):
-    line = render_curl(make_session(), make_status(served_name="o'brien"))
+    line = render_curl(make_session(), make_status(engine=replace(ENGINE, served_name="o'brien")))
     assert line.count("'") == 4
     assert json.loads(line.rpartition(" -d ")[2].strip("'"))["model"] == "o'brien"
 
@@ -334,7 +334,67 @@ def test_up_tests_after_a_change_and_until_the_boot_has_passed(
     make_session, make_state, run_on, record_boot, monkeypatch, steps, smoke, needed
 ):
     run_on(make_state(host_port=8001))
-    session = make_session()
+    session = make_session(connect=lambda: CLIENT)
     boot_id = record_boot(session, smoke=smoke)
     write_facts(session.paths.facts, ProjectFacts(last_boot=boot_id))
     assert needs_smoke(session, UpResult(None, Plan(steps))) is needed
+
+
+def test_what_is_wrong_and_what_differs_comes_first_each_with_its_command(make_session, make_status):
+    verdict = Verdict(
+        "degraded",
+        (
+            Reason("prometheus", "ended with exit status 0", "stack up"),
+            Reason(None, "container `x` is foreign", "docker rm -f x"),
+        ),
+        (Drift("engine", "arg max-model-len", "1024", "auto"), Drift("grafana", "service", "enabled", None)),
+        {},
+    )
+    text = render_summary(make_session(), make_status(), verdict)
+    assert text.startswith(
+        "project `mine`: degraded\n"
+        "  prometheus: ended with exit status 0; `stack up`\n"
+        "  container `x` is foreign; `docker rm -f x`\n"
+        "what runs is not what stack.toml and stack.lock say; `stack up` mends it\n"
+        "  engine: arg max-model-len: `1024` wanted, `auto` found\n"
+        "  grafana: service: `enabled` wanted, missing\n"
+    )
+    document = build_document(make_status(), verdict)
+    assert document["reasons"][0] == {
+        "service": "prometheus", "message": "ended with exit status 0", "hint": "stack up",
+    }  # fmt: skip
+    assert document["drift"][0] == {
+        "service": "engine", "what": "arg max-model-len", "wanted": "1024", "found": "auto", "hint": "stack up",
+    }  # fmt: skip
+
+
+def test_an_engine_of_another_image_than_the_history_knows_is_read_from_its_labels(
+    make_session, make_state, run_on, record_boot, monkeypatch
+):
+    run_on(make_state(host_port=8001, image_id="sha256:" + "7" * 64), Config={"Cmd": ["/models/other@1", "--x"]})
+    labels = {"org.opencontainers.image.revision": "f" * 40, "org.opencontainers.image.version": "0.30.0"}
+    monkeypatch.setattr(module, "read_image", lambda client, name: {"Id": name, "Config": {"Labels": labels}})
+    session = make_session()
+    write_facts(session.paths.facts, ProjectFacts(last_boot=record_boot(session)))
+    engine = read_status(session, CLIENT).engine
+    assert (engine.commit, engine.commit_level, engine.version) == ("f" * 40, "claimed", "0.30.0")
+    assert (engine.model, engine.revision, engine.image_id) == ("other", None, "sha256:" + "7" * 64)
+
+
+def test_without_an_engine_nothing_is_told_of_one_that_once_ran(make_session, make_state, run_on, record_boot):
+    run_on(make_state("prometheus"))
+    session = make_session()
+    write_facts(session.paths.facts, ProjectFacts(last_boot=record_boot(session)))
+    status = read_status(session, CLIENT)
+    assert (status.engine, status.served_name) == (None, None)
+    assert status.boot is not None
+
+
+def test_a_history_that_cannot_be_read_takes_nothing_else_away(make_session, make_state, run_on, said):
+    run_on(make_state(host_port=8001))
+    session = make_session()
+    write_facts(session.paths.facts, ProjectFacts(last_boot=1))
+    session.paths.history.write_text("not a database, but long enough to be one" * 20)
+    status = read_status(session, CLIENT)
+    assert (status.boot, status.is_serving) == (None, True)
+    assert said[0].startswith("the last boot and smoke are not known: the history at ")
