@@ -73,15 +73,19 @@ def build_layout(
         "dcgm-exporter": lambda: build_dcgm_exporter(decided),
         "gateway": lambda: build_gateway(decided),
     }
-    shm = config.engine.shm_size or ("1g" if choice.device == "cpu" else "8g")
     return Layout(
         project=config.project,
         device=choice.device,
         devices=choice.devices,
         services={name: builders[name]() for name in builders if name in images},
         left_out=dict(left_out),
-        shm_size=shm,
+        shm_size=choose_shm_size(config, choice.device),
     )
+
+
+def choose_shm_size(config: StackConfig, device: str) -> str:
+    """Give the size of the engine's `/dev/shm`: the configured one, else one for its device."""
+    return config.engine.shm_size or ("1g" if device == "cpu" else "8g")
 
 
 def render_files(config: StackConfig, services: Sequence[str]) -> dict[str, str]:

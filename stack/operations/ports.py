@@ -45,7 +45,7 @@ def choose_ports(
             chosen[name] = port
     for name in asked:
         if name not in chosen:
-            address = _find_address(config, name)
+            address = find_port_address(config, name)
             chosen[name] = _find_port(name, address, remembered.get(name), set(chosen.values()), test)
     return {name: chosen[name] for name in asked}
 
@@ -72,7 +72,9 @@ def check_asked_ports(
     test = is_free or is_port_free
     ours = {_read_running_port(state) for state in running.values()}
     asked = [name for name, setting in _read_settings(config).items() if name in ports and isinstance(setting, int)]
-    taken = [name for name in asked if ports[name] not in ours and not test(_find_address(config, name), ports[name])]
+    taken = [
+        name for name in asked if ports[name] not in ours and not test(find_port_address(config, name), ports[name])
+    ]
     if taken:
         said = [f"{_describe_taken(ports[name], find_owner)}, and `services.{name}.port` asks for it" for name in taken]
         key = f"services.{taken[0]}.port"
@@ -107,7 +109,14 @@ def _describe_taken(port: int, find_owner: Callable[[int], str | None]) -> str:
     return f"port {port} is taken by {find_owner(port) or 'another program'}"
 
 
-def _find_address(config: StackConfig, name: str) -> str:
+def find_asked_port(config: StackConfig, name: str) -> int | None:
+    """Give the port that the configuration names for a service, or None where it leaves the choice to the tool."""
+    setting = _read_settings(config)[name]
+    return setting if isinstance(setting, int) else None
+
+
+def find_port_address(config: StackConfig, name: str) -> str:
+    """Give the address that a service's port is bound to."""
     return config.services.gateway.address if name == "gateway" else "127.0.0.1"
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import docker
@@ -72,8 +72,15 @@ class Resolved:
         return [self.device.choice, source, self.model]
 
 
-def resolve(session: Session, client: docker.DockerClient) -> Resolved:
+def resolve(
+    session: Session, client: docker.DockerClient, *, ask_hub: Callable[[], tuple[bool, str]] | None = None
+) -> Resolved:
     """Find out everything that `up` needs to know; asks the network only where nothing here tells.
+
+    Args:
+        session: The session.
+        client: A connection to the daemon.
+        ask_hub: Tells whether the model hub answers; None asks it.
 
     Raises:
         StackError: What was asked for cannot be had here.
@@ -87,7 +94,7 @@ def resolve(session: Session, client: docker.DockerClient) -> Resolved:
     images = resolve_images(
         config, device.device, lock, published, facts.image_ids, lambda name: read_image(client, name)
     )
-    model = choose_model(config, _locked_model(lock), device, lambda: _ask_hub(config))
+    model = choose_model(config, _locked_model(lock), device, ask_hub or (lambda: _ask_hub(config)))
     base = session.loaded.path.parent if session.loaded.path else None
     reference = parse_model_reference(model.value, home=resolve_home(session.environ), base=base)
     locked_revision = lock.model.revision if lock.model is not None and lock.model.id == model.value else None

@@ -1,0 +1,231 @@
+"""What `up` would want of this machine, from what was resolved: the target of the host checks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from stack.checks.host.target import (
+    EndpointNeed,
+    EngineNeed,
+    FolderNeed,
+    HostTarget,
+    ImageNeed,
+    ModelNeed,
+    PortNeed,
+    StateNeed,
+)
+from stack.config.quantities import parse_size_bytes
+from stack.history.peek import peek_last_outcome
+from stack.images.reference import apply_mirror
+from stack.images.references import build_reference
+from stack.models.facts import build_kv_bytes_per_token
+from stack.operations.assemble import choose_shm_size, engine_uid
+from stack.operations.decide import read_total_memory_bytes
+from stack.operations.engine_defaults import choose_engine_defaults
+from stack.operations.needs import ImageNeed as ImageStep
+from stack.operations.ports import PREFERRED_PORTS, find_asked_port, find_port_address
+from stack.operations.resolve import Resolved
+from stack.operations.session import Session
+
+_GIB = 1024**3
+_MIB = 1024**2
+# What an image takes under the daemon's data root: surely, and while it is pulled or built. Built ones are measured
+# (`docker images`, and the build cache beside them); of published ones only the CUDA engine's download is known (9 GB,
+# docs of 0.31), the rest is an assumption: layers unpack to about two and a half times their compressed size, which
+# stays until the last one is unpacked.
+_BUILT_BYTES = {"engine/cpu": 4140 * 10**6, "engine/cuda": 9 * _GIB, "prometheus": 615 * 10**6}
+_BUILT_OTHER_BYTES = 275 * 10**6
+_PULLED_BYTES = {"engine/cuda": 9 * 10**9, "engine/cpu": 10**9, "grafana": 200 * _MIB, "dcgm-exporter": 300 * _MIB}
+_PULLED_OTHER_BYTES = 100 * _MIB
+_BUILD_RATIO, _PULL_RATIO = 2.0, 3.5
+# Measured: the installed package with its GGUF file, and the converted weights.
+_DEMO_BYTES = 100 * 10**6 + 270 * 10**6
+_REQUIRED = ("engine", "prometheus")
+
+
+@dataclass(frozen=True)
+class ModelSize:
+    """What the hub said of a model's size in bytes, where it had to be asked."""
+
+    size_bytes: int | None = None
+
+
+def build_host_target(
+    session: Session, resolved: Resolved | None, *, size: ModelSize = ModelSize(), is_looked_back: bool = True
+) -> HostTarget:
+    """Give the target.
+
+    Args:
+        session: The session.
+        resolved: The decisions; None where they could not be taken.
+        size: What the hub said of the model.
+        is_looked_back: Whether to look for what earlier runs left; the preflight has no need of it.
+    """
+    model = build_model_need(resolved, size) if resolved else None
+    return HostTarget(
+        project=session.project,
+        engine=build_engine_need(session, resolved),
+        model=model,
+        ports=build_port_needs(session, resolved) if resolved else (),
+        folders=build_folder_needs(session, model),
+        images=tuple(build_image_need(resolved, step) for step in resolved.needs.values()) if resolved else (),
+        running=tuple(n for n, state in resolved.running.items() if state.state == "running") if resolved else (),
+        endpoints=build_endpoint_needs(session, resolved, model),
+        state=build_state_need(session) if is_looked_back else None,
+        shm_bytes=parse_size_bytes(choose_shm_size(session.config, resolved.device.device)) if resolved else None,
+    )
+
+
+def build_engine_need(session: Session, resolved: Resolved | None) -> EngineNeed:
+    """Say how the engine is to run, with the arguments that the tool would choose."""
+    config = session.config.engine
+    asked = tuple(config.devices) if isinstance(config.devices, list | tuple) else config.devices
+    if resolved is None:
+        return EngineNeed(device_asked=config.device, devices=asked)
+    device, facts = resolved.device, resolved.model_facts
+    defaults = choose_engine_defaults(
+        device.device,
+        config.args,
+        gpus=device.gpus,
+        heads=facts.attention_heads if facts else None,
+        memory_bytes=read_total_memory_bytes(),
+    )
+    args = {default.name: default.value for default in defaults} | dict(config.args)
+    utilization = read_number(args, "gpu-memory-utilization", "device-memory-utilization")
+    context = args.get("max-model-len")
+    return EngineNeed(
+        device_asked=config.device,
+        device=device.device,
+        device_reason=device.choice.reason,
+        devices=asked,
+        gpu_indexes=tuple(gpu.index for gpu in device.gpus),
+        utilization=utilization,
+        is_utilization_asked=bool({"gpu-memory-utilization", "device-memory-utilization"} & set(config.args)),
+        kv_cache_bytes=read_kv_cache_bytes(args),
+        max_model_len=context if isinstance(context, int) and context > 0 else None,
+        tensor_parallel=int(read_number(args, "tensor-parallel-size") or 1),
+    )
+
+
+def read_number(args: Mapping[str, Any], *names: str) -> float | None:
+    """Give the first of these engine args that is a number."""
+    for name in names:
+        try:
+            return float(args[name])
+        except (KeyError, TypeError, ValueError):
+            continue
+    return None
+
+
+def read_kv_cache_bytes(args: Mapping[str, Any]) -> int | None:
+    """Give the KV cache's size where an engine arg sets it (`1G`, or bytes)."""
+    for name in ("kv-cache-memory-bytes", "kv-cache-memory"):
+        if name in args:
+            try:
+                return parse_size_bytes(str(args[name]))
+            except ValueError:
+                return None
+    return None
+
+
+def build_model_need(resolved: Resolved, size: ModelSize) -> ModelNeed:
+    """Say which model is wanted, and what is known of it."""
+    reference, snapshot, facts = resolved.reference, resolved.snapshot, resolved.model_facts
+    known = snapshot.size_bytes if snapshot else (_DEMO_BYTES if reference.kind == "demo" else size.size_bytes)
+    return ModelNeed(
+        id=reference.id,
+        kind=reference.kind,
+        revision=resolved.locked_revision,
+        is_here=snapshot is not None,
+        size_bytes=known,
+        # Of a model that is not here yet the files are nearly all weights.
+        weights_bytes=facts.weights_bytes if facts else known,
+        kv_bytes_per_token=build_kv_bytes_per_token(facts) if facts else None,
+        max_context=facts.max_position_embeddings if facts else None,
+        attention_heads=facts.attention_heads if facts else None,
+        unknown=facts.kv_unknown_reason if facts else "its files are not here yet",
+    )
+
+
+def build_port_needs(session: Session, resolved: Resolved) -> tuple[PortNeed, ...]:
+    """Say which ports are published."""
+    needs = []
+    for service, port in resolved.ports.items():
+        state = resolved.running.get(service)
+        is_ours = state is not None and state.state == "running" and state.host_port == port
+        is_asked = find_asked_port(session.config, service) is not None
+        preferred = None if is_asked or is_ours else resolved.facts.ports.get(service, PREFERRED_PORTS[service])
+        address = find_port_address(session.config, service)
+        needs.append(PortNeed(service, address, port, is_asked, is_ours, preferred))
+    return tuple(needs)
+
+
+def build_folder_needs(session: Session, model: ModelNeed | None) -> tuple[FolderNeed, ...]:
+    """Say which folders are used, and what has yet to be written there."""
+    needed = 0 if model is None or model.is_here or model.kind == "directory" else model.size_bytes
+    paths, volume = session.paths, session.config.model.volume
+    return (
+        FolderNeed("models", volume, "`model.volume`", needed),
+        FolderNeed("state", paths.state, "STACK_STATE_HOME"),
+        FolderNeed("caches", paths.cache, "`engine.cache-dir`", engine_uid=engine_uid()),
+    )
+
+
+def build_image_need(resolved: Resolved, step: ImageStep) -> ImageNeed:
+    """Say what an image takes."""
+    key = f"engine/{resolved.device.device}" if step.service == "engine" else step.service
+    is_built = step.action == "build"
+    table, other = (_BUILT_BYTES, _BUILT_OTHER_BYTES) if is_built else (_PULLED_BYTES, _PULLED_OTHER_BYTES)
+    least = table.get(key, other)
+    return ImageNeed(
+        service=step.service,
+        action=step.action,
+        name=step.name,
+        least_bytes=least if step.action != "none" else 0,
+        likely_bytes=int(least * (_BUILD_RATIO if is_built else _PULL_RATIO)) if step.action != "none" else 0,
+        registry=step.wanted.reference.registry if step.action == "pull" and step.wanted else None,
+        is_required=step.service in _REQUIRED,
+    )
+
+
+def build_endpoint_needs(
+    session: Session, resolved: Resolved | None, model: ModelNeed | None
+) -> tuple[EndpointNeed, ...]:
+    """Say what `up` may have to ask over the network; nothing, where images and model are here."""
+    needs = []
+    config = session.config
+    if model is None or (model.kind == "hub" and not model.is_here) or _is_fallback(resolved):
+        is_needed = model is not None and model.kind == "hub"
+        needs.append(EndpointNeed("the model hub", "hub", config.model.endpoint, is_needed))
+    hosts: dict[str, bool] = {}
+    for step in resolved.needs.values() if resolved else ():
+        if step.action == "pull" and step.wanted is not None:
+            host = apply_mirror(step.wanted.reference, config.images.mirror).registry
+            hosts[host] = hosts.get(host, False) or step.service in _REQUIRED
+        elif step.action == "build" and config.images.source == "auto":
+            published = build_reference(step.service, resolved.device.device, {}, resolved.published)
+            hosts.setdefault(apply_mirror(published.reference, config.images.mirror).registry, False)
+    return (*needs, *(EndpointNeed(host, "registry", host, is_needed) for host, is_needed in hosts.items()))
+
+
+def _is_fallback(resolved: Resolved | None) -> bool:
+    """Tell whether the demo model is only served because the hub does not answer."""
+    return resolved is not None and resolved.reference.kind == "demo" and resolved.model.is_automatic and (
+        resolved.snapshot is None
+    )  # fmt: skip
+
+
+def build_state_need(session: Session) -> StateNeed:
+    """Say where earlier runs may have left something."""
+    paths = session.paths
+    return StateNeed(
+        folder=paths.state,
+        lock=paths.state / "lock",
+        facts=paths.facts,
+        volume=Path(session.config.model.volume),
+        cache=paths.cache,
+        last_boot=peek_last_outcome(paths.history),
+    )
