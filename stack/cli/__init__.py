@@ -20,6 +20,7 @@ EXIT_USAGE = 2
 
 _COMMANDS = {
     "up": "Bring the stack up: serve, watch and test a model",
+    "doctor": "Check whether `up` would work on this machine",
     "down": "Stop the stack; models on the shared volume stay",
     "status": "Show what runs: services, URLs, model, commit",
     "logs": "Show a service's log",
