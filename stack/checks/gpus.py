@@ -15,6 +15,15 @@ MIN_CAPABILITY = (7, 5)
 # CUDA 13 images need the R580 driver; GeForce boards have no forward compatibility
 # (docs/getting_started/installation/gpu.cuda.inc.md).
 MIN_DRIVER_MAJOR = 580
+# NVML's codes (nvml.h). The library that does not match the kernel module, and a GPU that fell off the bus, are seen
+# only where a GPU is, also where the PCI bus cannot be looked at.
+ERROR_NO_PERMISSION = 4
+ERROR_DRIVER_NOT_LOADED = 9
+ERROR_LIBRARY_NOT_FOUND = 12
+ERROR_GPU_IS_LOST = 15
+ERROR_RESET_REQUIRED = 16
+ERROR_VERSION_MISMATCH = 18
+_ERRORS_BESIDE_A_GPU = frozenset({ERROR_GPU_IS_LOST, ERROR_RESET_REQUIRED, ERROR_VERSION_MISMATCH})
 
 
 @dataclass(frozen=True)
@@ -47,12 +56,16 @@ class GpuReport:
         driver: The driver's version, or None.
         reason: Why `gpus` is empty, for a person.
         has_device: Whether a GPU is on this machine at all, so that a driver would help.
+        error: NVML's code for what keeps it from answering, or None.
+        unreadable: GPUs that it lists and cannot describe: index and NVML's words.
     """
 
     gpus: tuple[Gpu, ...] = ()
     driver: str | None = None
     reason: str = ""
     has_device: bool = True
+    error: int | None = None
+    unreadable: tuple[tuple[int, str], ...] = ()
 
 
 def read_gpus(nvml: Any = None, pci: Path = Path("/sys/bus/pci/devices")) -> GpuReport:
@@ -67,17 +80,16 @@ def read_gpus(nvml: Any = None, pci: Path = Path("/sys/bus/pci/devices")) -> Gpu
     try:
         nvml.nvmlInit()
     except nvml.NVMLError as err:
-        if has_nvidia_device(pci):
-            return GpuReport(reason=f"an NVIDIA GPU is here, but its driver does not answer ({err})")
-        return GpuReport(reason="no NVIDIA GPU on this machine", has_device=False)
+        code = getattr(err, "value", None)
+        if has_nvidia_device(pci) or code in _ERRORS_BESIDE_A_GPU:
+            return GpuReport(reason=f"an NVIDIA GPU is here, but its driver does not answer ({err})", error=code)
+        return GpuReport(reason="no NVIDIA GPU on this machine", has_device=False, error=code)
     try:
-        driver = _text(nvml.nvmlSystemGetDriverVersion())
-        gpus = tuple(_read_gpu(nvml, index) for index in range(nvml.nvmlDeviceGetCount()))
+        return _read_all(nvml)
     except nvml.NVMLError as err:
-        return GpuReport(reason=f"the NVIDIA driver cannot describe its GPUs ({err})")
+        return GpuReport(reason=_describe_silence(err), error=getattr(err, "value", None))
     finally:
         nvml.nvmlShutdown()
-    return GpuReport(gpus, driver, "" if gpus else "the NVIDIA driver reports no GPU")
 
 
 def has_nvidia_device(pci: Path) -> bool:
@@ -113,6 +125,26 @@ def describe_unfit(gpu: Gpu) -> str:
     """Say why a GPU is not fit."""
     major, minor = gpu.capability
     return f"{gpu.name} has compute capability {major}.{minor}; 7.5 or newer is needed"
+
+
+def _read_all(nvml: Any) -> GpuReport:
+    driver = _text(nvml.nvmlSystemGetDriverVersion())
+    gpus, unreadable, error = [], [], None
+    for index in range(nvml.nvmlDeviceGetCount()):
+        try:
+            gpus.append(_read_gpu(nvml, index))
+        except nvml.NVMLError as err:
+            # One that fell off the bus must not hide the others.
+            unreadable.append((index, str(err)))
+            error = error or err
+    reason = "" if gpus else "the NVIDIA driver reports no GPU"
+    if error is not None and not gpus:
+        reason = _describe_silence(error)
+    return GpuReport(tuple(gpus), driver, reason, error=getattr(error, "value", None), unreadable=tuple(unreadable))
+
+
+def _describe_silence(err: Exception) -> str:
+    return f"the NVIDIA driver cannot describe its GPUs ({err})"
 
 
 def _read_gpu(nvml: Any, index: int) -> Gpu:

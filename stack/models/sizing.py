@@ -204,8 +204,9 @@ def _judge_pool(sizing: Sizing, low_bytes: int | None, high_bytes: int, where: s
         return Verdict("unknown", reason, context, concurrency)
     if least < wanted:
         return Verdict("uncertain", "it depends on what vLLM measures at start", context, concurrency)
-    said = "one request" if not sizing.shape.is_auto_length else "at least one request, of a length that vLLM chooses,"
-    return Verdict("yes", f"{said} fits {where}", context, concurrency)
+    if sizing.shape.is_auto_length:
+        return Verdict("yes", f"vLLM takes the longest context that fits {where}", context, concurrency)
+    return Verdict("yes", f"one request of {asked} tokens fits {where}", context, concurrency)
 
 
 def _build_pool(layers: CacheLayers | Unknown, shape: EngineShape, encoder: str | None) -> CachePool | Unknown:

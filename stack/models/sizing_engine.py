@@ -21,8 +21,8 @@ _CPU_LATENT_BLOCK_TOKENS = 16
 _CUDA_BLOCK_TOKENS = 16
 # Latent attention runs on kernels that want 16 to 128 tokens, by the GPU; 64 is FlashMLA's.
 _CUDA_LATENT_BLOCK_TOKENS = 64
-# Scheduling goes on while a batch runs, on CUDA and on CPU.
-_BATCHES_IN_FLIGHT = 2
+# On CUDA the next batch is scheduled while one runs (`async_scheduling`); the CPU platform turns that off.
+_BATCHES_IN_FLIGHT = {"cpu": 1, "cuda": 2}
 _CHECKPOINT_FP8 = {"FP8", "fp8"}
 _NUMBER = re.compile(r"(\d+(?:\.\d+)?)([kKmMgGtT]?)")
 
@@ -85,7 +85,7 @@ class EngineShape:
     @property
     def in_flight_tokens(self) -> int:
         """Give the tokens that may be scheduled and not yet settled."""
-        return _BATCHES_IN_FLIGHT * self.batched_tokens
+        return _BATCHES_IN_FLIGHT[self.device] * self.batched_tokens
 
 
 def build_engine_shape(

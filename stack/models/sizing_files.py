@@ -9,9 +9,27 @@ from pathlib import Path
 from typing import Any
 
 from stack.errors import ModelError
+from stack.models.demo import DEMO_FILES, DEMO_REVISION
 from stack.models.directory import check_model_directory
-from stack.models.safetensors_header import SafetensorsHeader, load_safetensors_header
+from stack.models.safetensors_header import SafetensorsHeader, Tensor, load_safetensors_header
 from stack.models.selection import select_files
+
+# What converting the demo model gives, by its recorded hashes.
+_DEMO_HEADER_BYTES = 30_536
+_DEMO_CONFIG = {
+    "architectures": ["LlamaForCausalLM"],
+    "model_type": "llama",
+    "head_dim": 64,
+    "hidden_size": 576,
+    "intermediate_size": 1536,
+    "max_position_embeddings": 8192,
+    "num_attention_heads": 9,
+    "num_hidden_layers": 30,
+    "num_key_value_heads": 3,
+    "tie_word_embeddings": True,
+    "torch_dtype": "bfloat16",
+    "vocab_size": 49152,
+}
 
 
 @dataclass(frozen=True)
@@ -60,3 +78,11 @@ def parse_config(text: bytes, name: str) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise ModelError(f"{name} does not hold a JSON object")
     return document
+
+
+def build_demo_files() -> SizingFiles:
+    """Give what the demo model's files will say once they are here; they are the same on every machine."""
+    weights = next(record.size_bytes for record in DEMO_FILES if record.name == "model.safetensors")
+    tensor = Tensor("model.weight", "BF16", 2, weights - _DEMO_HEADER_BYTES)
+    header = SafetensorsHeader((tensor,), weights)
+    return SizingFiles(_DEMO_CONFIG, (header,), DEMO_REVISION, "this tool (the files are not here yet)")

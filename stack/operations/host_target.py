@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from stack.checks.host.memory_verdict import JudgeMemory
 from stack.checks.host.target import (
     EndpointNeed,
     EngineNeed,
@@ -21,10 +22,10 @@ from stack.config.quantities import parse_size_bytes
 from stack.history.peek import peek_last_outcome
 from stack.images.reference import apply_mirror
 from stack.images.references import build_reference
-from stack.models.facts import build_kv_bytes_per_token
 from stack.operations.assemble import choose_shm_size, engine_uid
 from stack.operations.decide import read_total_memory_bytes
 from stack.operations.engine_defaults import choose_engine_defaults
+from stack.operations.estimate import build_memory_judge
 from stack.operations.needs import ImageNeed as ImageStep
 from stack.operations.ports import PREFERRED_PORTS, find_asked_port, find_port_address
 from stack.operations.resolve import Resolved
@@ -64,7 +65,7 @@ def build_host_target(
         size: What the hub said of the model.
         is_looked_back: Whether to look for what earlier runs left; the preflight has no need of it.
     """
-    model = build_model_need(resolved, size) if resolved else None
+    model = build_model_need(session, resolved, size) if resolved else None
     return HostTarget(
         project=session.project,
         engine=build_engine_need(session, resolved),
@@ -85,15 +86,7 @@ def build_engine_need(session: Session, resolved: Resolved | None) -> EngineNeed
     asked = tuple(config.devices) if isinstance(config.devices, list | tuple) else config.devices
     if resolved is None:
         return EngineNeed(device_asked=config.device, devices=asked)
-    device, facts = resolved.device, resolved.model_facts
-    defaults = choose_engine_defaults(
-        device.device,
-        config.args,
-        gpus=device.gpus,
-        heads=facts.attention_heads if facts else None,
-        memory_bytes=read_total_memory_bytes(),
-    )
-    args = {default.name: default.value for default in defaults} | dict(config.args)
+    device, args = resolved.device, build_engine_args(session, resolved)
     utilization = read_number(args, "gpu-memory-utilization", "device-memory-utilization")
     context = args.get("max-model-len")
     return EngineNeed(
@@ -108,6 +101,19 @@ def build_engine_need(session: Session, resolved: Resolved | None) -> EngineNeed
         max_model_len=context if isinstance(context, int) and context > 0 else None,
         tensor_parallel=int(read_number(args, "tensor-parallel-size") or 1),
     )
+
+
+def build_engine_args(session: Session, resolved: Resolved) -> dict[str, Any]:
+    """Give the engine args: the user's, and the tool's where they are silent."""
+    asked, facts = session.config.engine.args, resolved.model_facts
+    defaults = choose_engine_defaults(
+        resolved.device.device,
+        asked,
+        gpus=resolved.device.gpus,
+        heads=facts.attention_heads if facts else None,
+        memory_bytes=read_total_memory_bytes(),
+    )
+    return {default.name: default.value for default in defaults} | dict(asked)
 
 
 def read_number(args: Mapping[str, Any], *names: str) -> float | None:
@@ -131,7 +137,7 @@ def read_kv_cache_bytes(args: Mapping[str, Any]) -> int | None:
     return None
 
 
-def build_model_need(resolved: Resolved, size: ModelSize) -> ModelNeed:
+def build_model_need(session: Session, resolved: Resolved, size: ModelSize) -> ModelNeed:
     """Say which model is wanted, and what is known of it."""
     reference, snapshot, facts = resolved.reference, resolved.snapshot, resolved.model_facts
     known = snapshot.size_bytes if snapshot else (_DEMO_BYTES if reference.kind == "demo" else size.size_bytes)
@@ -143,11 +149,17 @@ def build_model_need(resolved: Resolved, size: ModelSize) -> ModelNeed:
         size_bytes=known,
         # Of a model that is not here yet the files are nearly all weights.
         weights_bytes=facts.weights_bytes if facts else known,
-        kv_bytes_per_token=build_kv_bytes_per_token(facts) if facts else None,
-        max_context=facts.max_position_embeddings if facts else None,
         attention_heads=facts.attention_heads if facts else None,
-        unknown=facts.kv_unknown_reason if facts else "its files are not here yet",
+        judge_memory=_build_judge(session, resolved),
     )
+
+
+def _build_judge(session: Session, resolved: Resolved) -> JudgeMemory | None:
+    if resolved.snapshot is None:
+        return None
+    device = resolved.device
+    args = build_engine_args(session, resolved)
+    return build_memory_judge(resolved.snapshot.path, args, device=device.device, gpus=device.gpus)
 
 
 def build_port_needs(session: Session, resolved: Resolved) -> tuple[PortNeed, ...]:

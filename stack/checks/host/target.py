@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
+
+from stack.checks.host.memory_verdict import JudgeMemory
 
 
 @dataclass(frozen=True)
@@ -58,8 +60,8 @@ class ImageNeed:
         service: The Compose service.
         action: What has to be done to have it.
         name: What Compose is told.
-        download_bytes: What comes over the network; None where it is not known.
-        disk_bytes: What it takes under the daemon's data root; None where it is not known.
+        least_bytes: What it surely takes under the daemon's data root; None where that is not known.
+        likely_bytes: What it takes while it is pulled or built; None where that is not known.
         registry: The registry's host, for one that is pulled.
         is_required: Whether the stack is no stack without it.
     """
@@ -67,8 +69,8 @@ class ImageNeed:
     service: str
     action: Literal["none", "pull", "build"]
     name: str
-    download_bytes: int | None = None
-    disk_bytes: int | None = None
+    least_bytes: int | None = None
+    likely_bytes: int | None = None
     registry: str | None = None
     is_required: bool = False
 
@@ -92,7 +94,7 @@ class EngineImageFacts:
 
 @dataclass(frozen=True)
 class ModelNeed:
-    """The model and what it takes; None means unknown, with the reason in `unknown`.
+    """The model and what it takes; None means unknown.
 
     Attributes:
         id: Hub id, directory, or `demo`.
@@ -101,10 +103,8 @@ class ModelNeed:
         is_here: Whether its verified files are on the volume.
         size_bytes: All of its files.
         weights_bytes: The weights alone, as they lie in the engine's memory, over all GPUs.
-        kv_bytes_per_token: KV cache of one token over all layers and all GPUs.
-        max_context: The longest context that the model was made for, in tokens.
         attention_heads: For the question whether several GPUs can share it.
-        unknown: Why something of it is not known.
+        judge_memory: Judges whether it fits a device; None before its files are here.
     """
 
     id: str
@@ -113,10 +113,8 @@ class ModelNeed:
     is_here: bool = False
     size_bytes: int | None = None
     weights_bytes: int | None = None
-    kv_bytes_per_token: int | None = None
-    max_context: int | None = None
     attention_heads: int | None = None
-    unknown: str | None = None
+    judge_memory: JudgeMemory | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
