@@ -50,10 +50,9 @@ def list_needs(context: HostContext) -> list[Need]:
     root = find_data_root(context, info.get("DockerRootDir"))
     if root is not None:
         wanted = [image for image in target.images if image.action != "none"]
-        # What comes over the network is compressed: unpacked it is surely not less.
-        low = sum(image.download_bytes or image.disk_bytes or 0 for image in wanted)
-        high = sum(image.disk_bytes or image.download_bytes or 0 for image in wanted)
-        is_known = all(image.disk_bytes is not None or image.download_bytes is not None for image in wanted)
+        low = sum(image.least_bytes or 0 for image in wanted)
+        high = sum(image.likely_bytes or image.least_bytes or 0 for image in wanted)
+        is_known = all(image.likely_bytes is not None for image in wanted)
         needs.append(Need(_DOCKER, root, low, high, is_known))
     return needs
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -76,14 +77,13 @@ def find_strangers(context: HostContext, need: FolderNeed) -> list[Fault]:
     """Find what lies in a folder and belongs to a user who is neither this one nor the engine's."""
     if not need.path.is_dir():
         return []
-    allowed = {context.world.uid} | ({need.engine_uid} if need.engine_uid is not None else set())
-    if context.world.uid == 0 and need.engine_uid is None:
+    user = context.world.uid if need.engine_uid is None else need.engine_uid
+    if user == 0:
         return []
     paths = islice(walk(need.path), _MOST_ENTRIES)
-    strangers = [path for path in paths if is_strange(path, allowed)]
+    strangers = [path for path in paths if is_strange(path, user)]
     if not strangers:
         return []
-    user = need.engine_uid if need.engine_uid is not None else context.world.uid
     who = "the engine" if need.engine_uid is not None else "this user"
     return [
         Fault(
@@ -95,28 +95,26 @@ def find_strangers(context: HostContext, need: FolderNeed) -> list[Fault]:
     ]
 
 
-def walk(folder: Path, depth: int = _DEPTH) -> list[Path]:
-    """List what lies in a folder, some levels deep; what cannot be listed is left out."""
-    found: list[Path] = []
+def walk(folder: Path, depth: int = _DEPTH) -> Iterator[Path]:
+    """Give what lies in a folder, some levels deep; what cannot be listed is left out."""
     try:
         entries = sorted(folder.iterdir())
     except OSError:
-        return found
-    for path in entries[:_MOST_ENTRIES]:
-        found.append(path)
+        return
+    for path in entries:
+        yield path
         if depth > 1 and not path.is_symlink() and path.is_dir():
-            found += walk(path, depth - 1)
-    return found
+            yield from walk(path, depth - 1)
 
 
-def is_strange(path: Path, allowed: set[int]) -> bool:
+def is_strange(path: Path, user: int) -> bool:
     """Tell whether a file or folder belongs to somebody else and is not open to everybody."""
     try:
         figures = path.lstat()
     except OSError:
         return False
     is_open = stat.S_ISLNK(figures.st_mode) or bool(figures.st_mode & stat.S_IWOTH)
-    return figures.st_uid not in allowed and not is_open
+    return figures.st_uid != user and not is_open
 
 
 def describe_owner(path: Path) -> str:

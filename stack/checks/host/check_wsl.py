@@ -25,7 +25,7 @@ def run(context: HostContext) -> Outcome:
         return Outcome(
             "warn",
             f"WSL 2, with folders on a Windows drive: {named}",
-            hint=f"keep them inside WSL: `{outside[0].setting}`",
+            hint=f"keep them inside WSL: {outside[0].setting}",
             why="every file there goes through the 9P protocol: weights load many times slower, and locks and owners "
             "are not those of Linux",
             data=data,
