@@ -1,0 +1,70 @@
+"""What `up` looks at before it fetches, builds or starts anything: the quick checks of `doctor`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import docker
+
+from stack.checks.finding import Finding
+from stack.checks.host.check import HostCheck, HostContext
+from stack.checks.host.run import run_host_checks
+from stack.checks.host.world import HostWorld
+from stack.config.places import resolve_home
+from stack.errors import HostError
+from stack.operations.doctor_probes import ask_docker
+from stack.operations.host_target import build_host_target
+from stack.operations.resolve import Resolved
+from stack.operations.session import Session
+
+
+class PreflightError(HostError):
+    """This machine cannot run what was asked for; every reason at once.
+
+    Args:
+        findings: The failed findings, at least one.
+    """
+
+    def __init__(self, findings: Sequence[Finding]) -> None:
+        self.findings = tuple(findings)
+        hints = dict.fromkeys(finding.hint for finding in findings if finding.hint)
+        super().__init__(
+            "\n".join(f"{finding.check}: {finding.message}" for finding in findings),
+            hint="\n".join([*hints, "`stack doctor` looks at everything"]),
+        )
+
+
+def check_preflight(
+    session: Session,
+    client: docker.DockerClient,
+    resolved: Resolved,
+    *,
+    checks: Sequence[HostCheck] | None = None,
+) -> list[str]:
+    """Give the warnings of the quick checks.
+
+    Args:
+        session: The session.
+        client: A connection to the daemon.
+        resolved: What `up` will work with.
+        checks: Other checks than those of the registry.
+
+    Raises:
+        PreflightError: Something would keep `up` from working.
+    """
+    target = build_host_target(session, resolved, is_looked_back=False)
+    world = HostWorld(
+        ask_docker=lambda: ask_docker(client, session.environ),
+        environ=session.environ,
+        home=resolve_home(session.environ),
+    )
+    report = run_host_checks(HostContext(target, world), checks=checks, is_quick_only=True)
+    failed = [finding for finding in report.findings if finding.status == "fail"]
+    if failed:
+        raise PreflightError(failed)
+    return [describe(finding) for finding in report.findings if finding.status == "warn"]
+
+
+def describe(finding: Finding) -> str:
+    """Give a warning with why it matters, in one line."""
+    return f"{finding.check}: {finding.message}" + (f" ({finding.why})" if finding.why else "")
