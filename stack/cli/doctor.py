@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -13,11 +14,26 @@ from stack.errors import HostError
 
 @click.command("doctor")
 @click.option("--gpu-test", is_flag=True, help="Also allocate memory on the GPU, in the engine's image")
+@click.option(
+    "--estimate", metavar="MODEL", help="Size a model (hub id[@revision], directory, demo) without its weights"
+)
 @JSON
 @project_options
 @click.pass_obj
-def command(console: Console, config_path: Path | None, as_json: bool, project: str | None, gpu_test: bool) -> None:
+def command(
+    console: Console,
+    config_path: Path | None,
+    as_json: bool,
+    project: str | None,
+    gpu_test: bool,
+    estimate: str | None,
+) -> None:
     """Check whether `up` would work on this machine; exit code 0 if so, else 3. Changes nothing."""
+    if estimate is not None:
+        if gpu_test:
+            raise click.UsageError("`--estimate` sizes a model and tests no GPU; leave out `--gpu-test`")
+        _print_estimate(console, open_session(console, config_path, {"project": project}), estimate, as_json)
+        return
     from stack.operations.doctor import run_doctor
     from stack.operations.doctor_report import build_document, render_lines
 
@@ -29,3 +45,16 @@ def command(console: Console, config_path: Path | None, as_json: bool, project: 
         console.result("\n".join(render_lines(doctor)))
     if not doctor.would_work:
         raise click.exceptions.Exit(HostError.exit_code)
+
+
+def _print_estimate(console: Console, session: Any, model: str, as_json: bool) -> None:
+    from stack.operations.estimate import run_estimate
+    from stack.operations.estimate_report import build_document, build_heading, build_rows
+
+    with console.live():
+        found = run_estimate(session, model)
+    if as_json:
+        console.json(build_document(found))
+        return
+    console.result(build_heading(found))
+    console.table(build_rows(found), ("what", "how much", "why"))
