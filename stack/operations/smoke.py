@@ -28,11 +28,13 @@ from stack.models.facts import build_model_facts
 from stack.models.warm import list_snapshots
 from stack.operations.access import GRAFANA_PASSWORD, read_api_key
 from stack.operations.outcome import UpResult
+from stack.operations.project import container_stamp
 from stack.operations.record import write_metrics
 from stack.operations.run_engine import build_engine
 from stack.operations.session import Session
 from stack.operations.smoke_watchers import GrafanaFacts, PrometheusFacts
 from stack.operations.status import Status, read_status
+from stack.operations.status_judge import SETTLED_SECONDS
 from stack.progress import ProgressEvent
 from stack.telemetry.grafana_api import GrafanaApi
 from stack.telemetry.prometheus_api import PrometheusApi
@@ -89,7 +91,7 @@ def build_target(session: Session, status: Status, history: History, http: httpx
             has_chat_template=bool(file_facts and file_facts.has_chat_template) or "--chat-template" in argv,
             vocab_size=file_facts.vocab_size if file_facts else None,
         ),
-        services=tuple(_build_service(state) for state in status.states.values()),
+        services=tuple(_build_service(state, status.facts.ready_container) for state in status.states.values()),
         identity=_build_identity(session, status),
         max_num_seqs=int(argv[argv.index("--max-num-seqs") + 1]) if "--max-num-seqs" in argv else None,
         api_key=read_api_key(config, session.paths),
@@ -116,12 +118,15 @@ def _read_file_facts(session: Session, status: Status) -> FileFacts | None:
     return None
 
 
-def _build_service(state: ServiceState) -> ServiceFacts:
+def _build_service(state: ServiceState, followed: str | None) -> ServiceFacts:
+    age = datetime.datetime.now(datetime.UTC) - state.started_at if state.started_at else datetime.timedelta()
+    # A start that `up` followed to a first token, or that has lasted since, is no news any more.
+    is_past = container_stamp(state) == followed or age.total_seconds() >= SETTLED_SECONDS
     return ServiceFacts(
         name=state.name,
         state=state.state,
         health=state.health,
-        restart_count=state.restart_count,
+        restart_count=0 if is_past else state.restart_count,
         started_at=state.started_at.isoformat() if state.started_at else None,
         is_required=state.name not in _OPTIONAL,
     )

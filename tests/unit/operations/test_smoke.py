@@ -14,7 +14,7 @@ from stack.errors import NotRunningError, StackError
 from stack.history.records import BootRecord, BootStart
 from stack.history.store import open_history
 from stack.operations import smoke
-from stack.operations.project import ProjectFacts, ensure_secret
+from stack.operations.project import ProjectFacts, container_stamp, ensure_secret
 from stack.operations.smoke import build_target, run
 from stack.operations.smoke_watchers import GrafanaFacts, PrometheusFacts
 from stack.operations.status import ServiceStatus, Status
@@ -89,6 +89,22 @@ def test_the_engine_is_asked_as_it_was_started(target):
     found = target()
     assert (found.served_name, found.max_num_seqs, found.api_key) == ("tiny", 4, None)
     assert (found.model.id, found.model.revision) == ("acme/tiny", "abc")
+
+
+def test_a_restart_is_news_until_up_followed_it_or_it_lasted(target, make_state):
+    now = datetime.datetime.now(datetime.UTC)
+    engine = make_state(started_at=now, restart_count=1, host_port=8001)
+
+    def count(facts, *states):
+        found = target(states={state.name: state for state in states}, facts=facts).services
+        return {service.name: service.restart_count for service in found}
+
+    long_ago = make_state("prometheus", started_at=now - datetime.timedelta(hours=1), restart_count=2)
+    just_now = make_state("grafana", started_at=now, restart_count=3)
+    assert count(ProjectFacts(), engine, long_ago, just_now) == {"engine": 1, "prometheus": 0, "grafana": 3}
+    assert count(ProjectFacts(ready_container=container_stamp(engine)), engine) == {"engine": 0}
+    earlier = make_state(started_at=now - datetime.timedelta(seconds=5))
+    assert count(ProjectFacts(ready_container=container_stamp(earlier)), engine) == {"engine": 1}
 
 
 def test_a_key_that_is_demanded_is_shown(target, make_session):
