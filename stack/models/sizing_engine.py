@@ -1,6 +1,6 @@
 """What an engine's arguments come to, as far as the memory it takes depends on them (pure).
 
-Source: vLLM 0.32.0, `engine/arg_utils.py` (`get_batch_defaults`, `_set_default_max_num_seqs_and_batched_tokens_args`),
+Source: vLLM 0.31.0, `engine/arg_utils.py` (`get_batch_defaults`, `_set_default_max_num_seqs_and_batched_tokens_args`),
 `platforms/cpu.py`, `config/model.py` (`_resolve_auto_dtype`), `utils/torch_utils.py` (`resolve_kv_cache_dtype_string`).
 """
 
@@ -138,7 +138,7 @@ def build_engine_shape(
 def find_max_context(config: Mapping[str, Any]) -> int | None:
     """Give the longest context that the model was made for, in tokens.
 
-    Source: vLLM 0.32.0, `config/model.py` (`_get_and_verify_max_len`): rotary scaling of the kinds `linear` and
+    Source: vLLM 0.31.0, `config/model.py` (`_get_and_verify_max_len`): rotary scaling of the kinds `linear` and
     `dynamic` stretches the length; the others have it stretched already, and LongRoPE serves the original one.
     """
     text = find_text_config(config)
@@ -165,7 +165,7 @@ def parse_length(value: Any) -> tuple[int | None, bool]:
 def parse_engine_number(value: Any) -> int | None:
     """Give a number as vLLM reads it, or None for what is none.
 
-    Source: vLLM 0.32.0, `utils/argparse_utils.py` (`human_readable_int`): `k` is 1000 and `K` is 1024.
+    Source: vLLM 0.31.0, `utils/argparse_utils.py` (`human_readable_int`): `k` is 1000 and `K` is 1024.
     """
     found = _NUMBER.fullmatch(str(value).strip())
     if found is None:

@@ -1,6 +1,6 @@
 """Which layers of a model keep a KV cache, and of what shape, read from its config (pure).
 
-Only model types whose attention was read in vLLM 0.32.0's `model_executor/models/` are answered; a guess
+Only model types whose attention was read in vLLM 0.31.0's `model_executor/models/` are answered; a guess
 about another one would be a promise that nobody keeps. Where config.json leaves a size to the defaults of
 the transformers library, the answer is unknown as well: those defaults differ by class and version.
 """
@@ -142,7 +142,7 @@ def parse_cache_layers(config: Mapping[str, Any]) -> CacheLayers | Unknown:
     Args:
         config: `config.json`.
 
-    Source: vLLM 0.32.0: `model_executor/layers/attention/` (`get_kv_cache_spec`), `engine/arg_utils.py`
+    Source: vLLM 0.31.0: `model_executor/layers/attention/` (`get_kv_cache_spec`), `engine/arg_utils.py`
     (a window counts for all layers only where `layer_types` names no other kind), and the models.
     """
     text = find_text_config(config)

@@ -1,8 +1,9 @@
 """The KV cache as vLLM divides it: blocks of tokens, drawn from one pool by groups of layers (pure).
 
-Source: vLLM 0.32.0, `v1/kv_cache_interface.py` (what a request keeps) and `v1/core/kv_cache_utils.py`
+Source: vLLM 0.31.0, `v1/kv_cache_interface.py` (what a request keeps) and `v1/core/kv_cache_utils.py`
 (`_get_kv_cache_groups_uniform_page_size`, `get_max_concurrency_for_kv_cache_config`,
-`_max_memory_usage_bytes_from_groups`). Every figure is that of one device.
+`_max_memory_usage_bytes_from_groups`); for these kinds of layers 0.32.0 computes the same. Every figure is that of
+one device.
 """
 
 from __future__ import annotations

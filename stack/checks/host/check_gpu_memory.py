@@ -82,7 +82,7 @@ def run(context: HostContext) -> Outcome:
 def compute_claim(gpu: Gpu, utilization: float | None) -> int | None:
     """Give what vLLM claims of a GPU at start, or None where the KV cache has a size of its own.
 
-    Source: vLLM 0.32.0, `v1/worker/utils.py` (`request_memory`).
+    Source: vLLM 0.31.0, `v1/worker/utils.py` (`request_memory`).
     """
     return math.ceil(gpu.total_bytes * utilization) if utilization is not None else None
 
