@@ -80,16 +80,17 @@ def _finish(console: Console, session: Any, result: Any, as_json: bool) -> bool:
     from stack.operations.status_judge import UP, describe_reasons
     from stack.operations.status_verdict import read_verdict
     from stack.operations.summary import render_summary
+    from stack.operations.timeline import build_timeline
 
     report = None
     if session.config.smoke.enabled and needs_smoke(session, result):
-        with console.live():
+        with console.live(), result.timeline.measure("smoke"):
             report = run(session)
     client = session.connect()
     status = read_status(session, client)
     verdict = read_verdict(session, status, client, patience_seconds=_PATIENCE_SECONDS)
     if as_json:
-        console.json(build_document(status, verdict))
+        console.json(build_document(status, verdict) | {"timeline": build_timeline(result.timeline.steps)})
     else:
         console.result(render_summary(session, status, verdict, result, report))
     if verdict.state != UP:

@@ -77,7 +77,8 @@ def read_into_page_cache(
     with translate_os_errors(f"cannot read the weights in {snapshot.path}"):
         for name in names:
             done += _read_file(snapshot.path / name, meter, is_stopped)
-    report(ProgressEvent(task, "weights are in the page cache", done, snapshot.weights_bytes, state="done"))
+    said = "left where the engine is ready" if is_stopped() else "weights are in the page cache"
+    report(ProgressEvent(task, said, done, snapshot.weights_bytes, state="done"))
     return done
 
 

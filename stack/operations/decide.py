@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 from stack.config.engine_limits import check_engine_limits
 from stack.containers.layout import Layout
-from stack.errors import ConfigError
+from stack.errors import ConfigError, ModelError
+from stack.models.directory import find_unreadable
 from stack.models.facts import build_model_facts
 from stack.models.snapshot import Snapshot
-from stack.operations.assemble import EngineChoice, build_layout, render_files
+from stack.operations.assemble import EngineChoice, build_layout, engine_uid, render_files
 from stack.operations.choices import DeviceChoice, narrow_to_one_gpu
 from stack.operations.engine_defaults import EngineDefault, choose_engine_defaults
 from stack.operations.session import Session
@@ -30,6 +31,20 @@ def check_engine(session: Session, device: DeviceChoice) -> None:
     problems = check_engine_limits(session.config.engine.args, device=device.device, devices=devices)
     if problems:
         raise ConfigError(problems)
+
+
+def check_readable(snapshot: Snapshot) -> None:
+    """Find files that the engine's user may not read, before it fails on them.
+
+    Raises:
+        ModelError: There are some.
+    """
+    names = find_unreadable(snapshot, engine_uid(), (0,))
+    if names:
+        raise ModelError(
+            f"the engine (uid {engine_uid()}) may not read {', '.join(names[:3])} in {snapshot.path}",
+            hint=f"chmod -R a+rX '{snapshot.path}'",
+        )
 
 
 def decide_layout(

@@ -14,6 +14,7 @@ from stack.operations.engine_defaults import EngineDefault
 from stack.operations.identify import EngineIdentity
 from stack.operations.plan import Plan
 from stack.operations.resolve import Resolved
+from stack.operations.timeline import Timeline
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,7 @@ class UpResult:
         boot: The boot, where the engine was started.
         states: The containers at the end.
         warnings: What the user should know.
+        timeline: When each step ran.
     """
 
     resolved: Resolved
@@ -64,3 +66,4 @@ class UpResult:
     boot: BootResult | None = None
     states: Mapping[str, ServiceState] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    timeline: Timeline = field(default_factory=Timeline)

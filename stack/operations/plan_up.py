@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from stack.containers.render import render_json, render_override
+from stack.operations import page_cache
 from stack.operations.decide import decide_layout
 from stack.operations.plan import Plan, Step
 from stack.operations.project import container_stamp
@@ -21,7 +22,8 @@ START, CHANGE, STOP = "start", "change", "stop"
 def build_plan(session: Session, resolved: Resolved) -> Plan:
     """Give the steps that are missing, each with its cause."""
     steps = [*_plan_images(resolved), *_plan_model(resolved)]
-    fetched = tuple(step.name for step in steps)
+    # Reading the weights into memory goes on beside the start: the engine imports for long before it loads them.
+    fetched = tuple(step.name for step in steps if step.name != page_cache.STEP)
     causes = _find_causes(session, resolved)
     if causes:
         reasons = "; ".join(f"{service} {cause}" for service, cause in causes.items())
@@ -111,11 +113,11 @@ def _plan_model(resolved: Resolved) -> list[Step]:
         cause = "its files are not on the shared volume, or not as they were"
         fetch = Step("model", f"fetch {resolved.reference.id}", cause)
         load = "the engine is about to load them"
-        return [fetch, Step("page cache", "read the weights into memory", load, ("model",))]
+        return [fetch, Step(page_cache.STEP, "read the weights into memory", load, ("model",))]
     engine = resolved.running.get("engine")
     if engine is None or engine.state != "running":
         action = f"read the weights of {resolved.snapshot.id} into memory"
-        return [Step("page cache", action, "the engine is about to load them")]
+        return [Step(page_cache.STEP, action, "the engine is about to load them")]
     return []
 
 

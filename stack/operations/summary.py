@@ -15,6 +15,7 @@ from stack.operations.status import Status
 from stack.operations.status_drift import Drift
 from stack.operations.status_judge import DOWN
 from stack.operations.status_verdict import Verdict
+from stack.operations.timeline import render_timeline
 
 if TYPE_CHECKING:
     # `status` is quick, and this would bring in all that `up` needs.
@@ -34,6 +35,8 @@ def render_summary(
     if up is not None and up.defaults:
         lines = [f"  {default.name} = {_show(default.value)}: {default.reason}" for default in up.defaults]
         blocks.append("chosen engine args\n" + "\n".join(lines))
+    if up is not None and up.plan.steps:
+        blocks.append("\n".join(["steps of this `up`", *(f"  {line}" for line in render_timeline(up.timeline.steps))]))
     blocks.append("\n".join([*_render_smoke(status, report), *_render_places(session)]))
     if status.is_serving:
         blocks.append(render_curl(session, status))

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 _WIDTH = 32
 # Below this a bar says nothing that the numbers do not.
@@ -54,6 +55,18 @@ class Timeline:
     def steps(self) -> list[StepTime]:
         """Give what ended so far, in the order in which it started."""
         return sorted(self._taken, key=lambda taken: (taken.started_seconds, taken.seconds))
+
+
+def build_timeline(steps: Sequence[StepTime]) -> list[dict[str, Any]]:
+    """Give the steps as JSON says them, to the millisecond."""
+    return [
+        {
+            "step": step.step,
+            "started_seconds": round(step.started_seconds, 3),
+            "seconds": round(step.seconds, 3),
+        }
+        for step in steps
+    ]
 
 
 def render_timeline(steps: Sequence[StepTime], width: int = _WIDTH) -> list[str]:

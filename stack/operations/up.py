@@ -12,26 +12,28 @@ from stack.containers.daemon import ServiceState, read_services
 from stack.containers.failures import is_port_taken
 from stack.containers.layout import Layout
 from stack.containers.render import render_json, render_override
-from stack.errors import CommandError, ConfigError, ModelError, StackError
-from stack.models.directory import find_unreadable
+from stack.errors import CommandError, ConfigError, StackError
 from stack.models.ensure import ensure_snapshot
 from stack.models.hub_access import load_token
 from stack.models.snapshot import Snapshot
-from stack.models.warm import read_into_page_cache
+from stack.operations import page_cache
 from stack.operations.access import open_grafana
 from stack.operations.assemble import engine_uid, render_files, write_files, write_secrets
-from stack.operations.decide import check_engine, decide_layout
+from stack.operations.decide import check_engine, check_readable, decide_layout
 from stack.operations.fetch_images import ImageFetcher
 from stack.operations.identify import check_known_identity, identify_engine
 from stack.operations.outcome import UpResult
-from stack.operations.plan import Plan, render_plan, run_plan
+from stack.operations.page_cache import BackgroundReader
+from stack.operations.plan import render_plan, run_plan
 from stack.operations.plan_up import build_plan
 from stack.operations.ports import check_asked_ports, choose_ports, describe_moves, find_owner_by
+from stack.operations.preflight import check_preflight
 from stack.operations.project import ProjectFacts, container_stamp, make_folders, write_facts, write_whole
 from stack.operations.record import write_lock_entries
 from stack.operations.resolve import Resolved, resolve
 from stack.operations.run_engine import follow_boot
 from stack.operations.session import Session, build_project, check_tools, hold_project
+from stack.operations.timeline import Timeline
 from stack.progress import ProgressEvent
 
 _PORT_ATTEMPTS = 3
@@ -52,7 +54,9 @@ def run_up(session: Session, *, dry_run: bool = False) -> UpResult:
     if dry_run:
         return _look(session, client)
     with hold_project(session, "up"):
+        timeline = Timeline()
         result = _look(session, client)
+        result.timeline = timeline
         for choice in result.resolved.choices:
             session.say(str(choice))
         for move in _describe_moves(session, client, result.resolved):
@@ -61,8 +65,9 @@ def run_up(session: Session, *, dry_run: bool = False) -> UpResult:
             session.say(f"{service} is left out: {reason}")
         if result.plan.steps:
             session.say(render_plan(result.plan))
+            result.warnings += check_preflight(session, client, result.resolved)
         make_folders(session.paths, engine_uid())
-        return _Up(session, client, result.resolved, result.plan).run()
+        return _Up(session, client, result).run()
 
 
 def _look(session: Session, client: docker.DockerClient) -> UpResult:
@@ -70,7 +75,7 @@ def _look(session: Session, client: docker.DockerClient) -> UpResult:
     check_engine(session, resolved.device)
     check_known_identity(session, client, resolved)
     check_asked_ports(session.config, resolved.ports, resolved.running, find_owner_by(client))
-    return UpResult(resolved, build_plan(session, resolved))
+    return UpResult(resolved, build_plan(session, resolved), warnings=list(resolved.device.warnings))
 
 
 def _describe_moves(session: Session, client: docker.DockerClient, resolved: Resolved) -> list[str]:
@@ -78,35 +83,30 @@ def _describe_moves(session: Session, client: docker.DockerClient, resolved: Res
     return describe_moves(session.config, resolved.ports, remembered, running, find_owner_by(client))
 
 
-def check_readable(snapshot: Snapshot) -> None:
-    """Find files that the engine's user may not read, before it fails on them.
-
-    Raises:
-        ModelError: There are some.
-    """
-    names = find_unreadable(snapshot, engine_uid(), (0,))
-    if names:
-        raise ModelError(
-            f"the engine (uid {engine_uid()}) may not read {', '.join(names[:3])} in {snapshot.path}",
-            hint=f"chmod -R a+rX '{snapshot.path}'",
-        )
-
-
 class _Up:
     """One execution of a plan: what one step finds, the next one takes."""
 
-    def __init__(self, session: Session, client: docker.DockerClient, resolved: Resolved, plan: Plan) -> None:
+    def __init__(self, session: Session, client: docker.DockerClient, result: UpResult) -> None:
+        resolved = result.resolved
         self.session = session
         self.client = client
         self.resolved = resolved
-        self.plan = plan
+        self.plan = result.plan
         self.images = {service: need.name for service, need in resolved.needs.items()}
         self.missing: dict[str, str] = {}
         self.snapshot = resolved.snapshot
         self.fetcher = ImageFetcher(session, client, resolved)
-        self.result = UpResult(resolved, plan, warnings=list(resolved.device.warnings))
+        self.result = result
+        self.reader = BackgroundReader(session.report, result.timeline)
 
     def run(self) -> UpResult:
+        try:
+            return self._run()
+        finally:
+            self.reader.close()
+
+    def _run(self) -> UpResult:
+        result, timeline = self.result, self.result.timeline
         fetches = [step for step in self.plan.steps if step.name not in ("services", "boot")]
         actions = {step.name: self._build_action(step.name) for step in fetches}
         try:
@@ -115,7 +115,6 @@ class _Up:
             # The threads that wait for builds do not hear of it.
             self.fetcher.stop()
             raise
-        result = self.result
         result.snapshot = self._require_snapshot()
         check_readable(result.snapshot)
         # Before the layout: what reads a key is started anew when the key is another one.
@@ -125,27 +124,26 @@ class _Up:
         write_lock_entries(self.session, self.resolved, self.fetcher, result.identity, result.snapshot)
         before = self.resolved.running.get("engine")
         if self.plan.has("services"):
-            self._start_services()
+            with timeline.measure("services"):
+                self._start_services()
         elif self.plan.steps:
             # The state may be lost while its containers run on; at a reboot they look for these files.
             self._write_rendered(self._require_layout())
         after = read_services(self.client, self.session.project)
         if self.plan.has("boot") or _is_other(before, after.get("engine")):
-            result.boot = follow_boot(self.session, result, after.get("engine"))
+            with timeline.measure("boot"):
+                result.boot = follow_boot(self.session, result, after.get("engine"))
         self._restore_grafana(after)
         result.states = read_services(self.client, self.session.project)
         self._remember(result)
         return result
 
     def _build_action(self, name: str) -> Callable[[], None]:
-        if name == "model":
-            return self._fetch_model
-        if name == "page cache":
-            return self._warm_page_cache
-        if name == "image base":
-            return self.fetcher.build_base
-        service = name.removeprefix("image ")
-        return lambda: self._fetch_image(service)
+        if name == page_cache.STEP:
+            return lambda: self.reader.start(self._require_snapshot())
+        actions = {"model": self._fetch_model, "image base": self.fetcher.build_base}
+        action = actions.get(name) or (lambda: self._fetch_image(name.removeprefix("image ")))
+        return self.result.timeline.measure(name)(action)
 
     def _fetch_image(self, service: str) -> None:
         try:
@@ -169,9 +167,6 @@ class _Up:
             report=self.session.report,
             locked_revision=resolved.locked_revision,
         )
-
-    def _warm_page_cache(self) -> None:
-        read_into_page_cache(self._require_snapshot(), self.session.report)
 
     def _decide(self) -> None:
         """Settle the layout; ports anew, because fetching may have taken minutes in which somebody took one."""

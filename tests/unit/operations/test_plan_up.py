@@ -76,7 +76,7 @@ def test_a_fresh_machine_gets_everything(plan):
         f"#3 image prometheus: pull {DIGEST.format('prometheus')}, because its digest is not known yet\n"
         "#4 model: fetch acme/tiny, because its files are not on the shared volume, or not as they were\n"
         "#5 page cache: read the weights into memory after #4, because the engine is about to load them\n"
-        "#6 services: start engine, prometheus after #1, #2, #3, #4, #5, because engine is not running; "
+        "#6 services: start engine, prometheus after #1, #2, #3, #4, because engine is not running; "
         "prometheus is not running\n"
         "#7 boot: wait for the first token and warm the engine after #6, because the engine is started"
     )
@@ -85,7 +85,7 @@ def test_a_fresh_machine_gets_everything(plan):
 def test_after_down_only_services_and_boot_are_left(plan):
     assert plan() == (
         "#1 page cache: read the weights of acme/tiny into memory, because the engine is about to load them\n"
-        "#2 services: start engine, prometheus after #1, because engine is not running; prometheus is not running\n"
+        "#2 services: start engine, prometheus, because engine is not running; prometheus is not running\n"
         "#3 boot: wait for the first token and warm the engine after #2, because the engine is started"
     )
 
@@ -123,7 +123,7 @@ def test_what_runs_is_not_compared_before_its_image_is_known(plan, make_state):
 
 def test_another_model_is_another_engine(plan, make_state):
     text = plan([make_state(), make_state("prometheus")], snapshot=None)
-    assert "services: change engine after #1, #2, because engine gets another model" in text
+    assert "services: change engine after #1, because engine gets another model" in text
     assert "boot: wait for the first token" in text
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from stack.errors import ImageError
 from stack.operations.plan import Step, run_plan
-from stack.operations.timeline import StepTime, Timeline, render_timeline
+from stack.operations.timeline import StepTime, Timeline, build_timeline, render_timeline
 
 WAIT_SECONDS = 30
 
@@ -74,3 +74,9 @@ def test_a_short_step_has_a_bar_and_one_of_no_time_no_line():
     assert [line.split("  ")[0] for line in lines] == ["model", "page cache"]
     assert lines[1] == "page cache         =  100.0-100.1 s"
     assert render_timeline([]) == []
+
+
+def test_a_document_tells_milliseconds():
+    assert build_timeline([StepTime("boot", 0.12345, 7.0)]) == [
+        {"step": "boot", "started_seconds": 0.123, "seconds": 7.0}
+    ]
