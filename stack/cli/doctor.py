@@ -38,7 +38,7 @@ def command(
     from stack.operations.doctor_report import build_document, render_lines
 
     session = open_session(console, config_path, {"project": project})
-    doctor = run_doctor(session)
+    doctor = run_doctor(session, is_gpu_tested=gpu_test)
     if as_json:
         console.json(build_document(doctor))
     else:

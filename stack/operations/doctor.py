@@ -16,6 +16,7 @@ from stack.config.places import resolve_home
 from stack.operations.choices import Choice
 from stack.operations.doctor_decide import Decision, decide
 from stack.operations.doctor_probes import Connect, NetworkProbes, connect_briefly
+from stack.operations.gpu_test import judge_gpu
 from stack.operations.host_target import ModelSize, build_host_target
 from stack.operations.resolve import Resolved
 from stack.operations.session import Session
@@ -50,7 +51,7 @@ def run_doctor(
     *,
     connect: Connect | None = None,
     checks: Sequence[HostCheck] | None = None,
-    more: Callable[[HostTarget], Sequence[Finding]] = lambda target: (),
+    is_gpu_tested: bool = False,
     clock: Callable[[], float] = time.monotonic,
 ) -> DoctorReport:
     """Check this machine against what `up` of this project would want of it.
@@ -59,7 +60,7 @@ def run_doctor(
         session: The session.
         connect: Makes a connection to the daemon; None connects briefly.
         checks: Other checks than those of the registry.
-        more: Gives further findings once the target is known (`--gpu-test`).
+        is_gpu_tested: Whether to run an allocation on the GPU, in a container of the engine's image.
         clock: Monotonic seconds.
     """
     began = clock()
@@ -75,7 +76,8 @@ def run_doctor(
         home=resolve_home(session.environ),
     )
     found = run_host_checks(HostContext(target, world), checks=checks, clock=clock)
-    findings = (decision.finding, *judge_services(decision.resolved), *found.findings, *more(target))
+    tests = [judge_gpu(decision.resolved)] if is_gpu_tested else []
+    findings = (decision.finding, *judge_services(decision.resolved), *found.findings, *tests)
     report = Report(findings, seconds=clock() - began)
     choices = tuple(decision.resolved.choices) if decision.resolved else ()
     return DoctorReport(report, build_headline(report, decision.resolved), choices, target)
