@@ -148,3 +148,10 @@ def hold_project(session: Session, doing: str) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def wait_for_others(session: Session, doing: str) -> None:
+    """Wait until no other run of the tool works on this project, and say for whom."""
+    if (session.paths.state / "lock").is_file():
+        with hold_project(session, doing):
+            pass

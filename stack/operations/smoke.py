@@ -31,7 +31,7 @@ from stack.operations.outcome import UpResult
 from stack.operations.project import container_stamp
 from stack.operations.record import write_metrics
 from stack.operations.run_engine import build_engine
-from stack.operations.session import Session
+from stack.operations.session import Session, wait_for_others
 from stack.operations.smoke_watchers import GrafanaFacts, PrometheusFacts
 from stack.operations.status import Status, read_status
 from stack.operations.status_judge import SETTLED_SECONDS
@@ -48,6 +48,8 @@ def run(session: Session) -> Report:
     Raises:
         NotRunningError: Nothing runs that could be tested.
     """
+    # What an `up` is still bringing cannot be judged, nor what a `down` is taking away.
+    wait_for_others(session, "smoke")
     status = read_status(session)
     if not status.is_serving:
         raise NotRunningError("engine", session.project)

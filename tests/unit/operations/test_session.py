@@ -17,6 +17,7 @@ from stack.operations.session import (
     has_gpu_runtime,
     hold_project,
     load_project_lock,
+    wait_for_others,
 )
 
 WAIT_SECONDS = 30
@@ -151,6 +152,23 @@ def test_a_second_run_says_for_whom_it_waits_and_goes_on_when_it_is_done(make_se
     second.join(WAIT_SECONDS)
     assert finished.is_set()
     assert events[-1].state == "done"
+
+
+def test_what_only_looks_waits_too_and_holds_nothing(make_session, events):
+    session = make_session()
+    wait_for_others(session, "smoke")
+    assert not session.paths.state.exists()
+    told = threading.Event()
+    waiting = make_session()
+    object.__setattr__(waiting, "report", lambda event: (events.append(event), told.set()))
+    looking = threading.Thread(target=wait_for_others, args=(waiting, "smoke"))
+    with hold_project(session, "up"):
+        looking.start()
+        assert told.wait(WAIT_SECONDS)
+        assert looking.is_alive()
+    looking.join(WAIT_SECONDS)
+    assert not looking.is_alive()
+    assert not is_held(session)
 
 
 def test_two_projects_do_not_wait_for_each_other(make_session, events):

@@ -1,0 +1,146 @@
+"""An engine that misbehaves must be found out and told, and what it did must not outlive it; on the fake engine."""
+
+from __future__ import annotations
+
+import json
+import urllib.request
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.scenarios.faults.projects import build_small_stack, get_engine_address, render_config
+from tests.scenarios.harness import Done, Stack, eventually
+
+LIMITS = """
+[smoke]
+timeout-seconds = 15
+[services.engine]
+memory = "300m"
+"""
+
+
+def misbehave(stack: Stack, *modes: str) -> None:
+    body = json.dumps({"modes": modes}).encode()
+    with urllib.request.urlopen(f"{get_engine_address(stack)}/_misbehave", body, timeout=5) as answer:
+        assert answer.status == 200
+
+
+def failed_checks(done: Done) -> set[str]:
+    assert "Traceback" not in done.err
+    return {check["check"] for check in done.json()["checks"] if check["status"] == "fail"}
+
+
+@pytest.fixture(scope="module")
+def served(make_stack: Callable[..., Stack], fake_engine: str) -> Stack:
+    stack = build_small_stack(make_stack, "misbehaves", render_config(fake_engine, after=LIMITS))
+    stack.run("up").demand()
+    return stack
+
+
+@pytest.fixture
+def well(served: Stack) -> Iterator[Stack]:
+    """An engine that is well again after the test; that is part of the test."""
+    yield served
+    served.run("up").demand()
+    served.run("smoke").demand()
+
+
+@pytest.mark.parametrize(
+    ("mode", "checks"),
+    [
+        pytest.param(
+            "garbage",
+            {"canaries", "likelihood"},
+            marks=pytest.mark.fault(
+                "The engine answers garbage", "`stack smoke` ends with 1 and names what is wrong with the answers"
+            ),
+        ),
+        pytest.param(
+            "unavailable",
+            {"model-list"},
+            marks=pytest.mark.fault(
+                "The engine answers 503", "`stack smoke` ends with 1 at the first check and skips what needs an answer"
+            ),
+        ),
+        pytest.param(
+            "hang",
+            {"model-list"},
+            marks=pytest.mark.fault(
+                "The engine hangs after its port opened",
+                "`stack smoke` gives each check its time and ends with 1; it never waits for ever",
+            ),
+        ),
+    ],
+)
+def test_a_served_model_that_goes_wrong_fails_smoke_and_is_tested_anew(
+    well: Stack, mode: str, checks: set[str]
+) -> None:
+    misbehave(well, mode)
+    assert failed_checks(well.run("smoke", "--json").demand(1)) >= checks
+    misbehave(well)
+
+
+@pytest.mark.parametrize(
+    ("mode", "said"),
+    [
+        pytest.param(
+            "unavailable",
+            "last probe: HTTP 503 on /health",
+            marks=pytest.mark.fault(
+                "The engine answers 503 from its start",
+                "`stack up` waits `engine.ready-timeout-seconds`, then exit 5 with the phase and the last answer",
+            ),
+        ),
+        ("hang", "last probe: engine at"),
+    ],
+)
+def test_an_engine_that_opens_its_port_and_never_serves_is_given_up_after_the_time_set(
+    make_stack: Callable[..., Stack], fake_engine: str, mode: str, said: str
+) -> None:
+    config = render_config(fake_engine, f"--misbehave {mode}", "ready-timeout-seconds = 5")
+    stack = build_small_stack(make_stack, f"never-{mode}", config)
+    done = stack.run("up", "--no-smoke").demand(5)
+    assert "is not ready after" in done.err
+    assert said in done.err
+    assert "Traceback" not in done.err
+    stack.write_config(render_config(fake_engine))
+    stack.run("up", "--no-smoke").demand()
+
+
+@pytest.mark.parametrize(
+    ("mode", "is_oom"),
+    [
+        pytest.param(
+            "die-under-load",
+            False,
+            marks=pytest.mark.fault(
+                "The engine dies under load",
+                "Docker starts it again; `stack smoke` tells the restart, `stack up` follows the new start",
+            ),
+        ),
+        pytest.param(
+            "eat-memory",
+            True,
+            marks=pytest.mark.fault(
+                "The engine is killed for its memory",
+                "`services.engine.memory` bounds it, the host stays usable; Docker starts it again, and smoke tells it",
+            ),
+        ),
+    ],
+)
+def test_an_engine_that_dies_comes_back_and_the_restart_is_told_until_up_looked_at_it(
+    well: Stack, mode: str, is_oom: bool
+) -> None:
+    before = well.containers()["engine"]
+    misbehave(well, mode)
+    assert failed_checks(well.run("smoke", "--json").demand(1))
+
+    def is_back() -> bool:
+        now = well.containers()["engine"]
+        return now["RestartCount"] > before["RestartCount"] and now["State"]["Health"]["Status"] == "healthy"
+
+    eventually(is_back, 60, "an engine that serves again")
+    assert well.containers()["engine"]["Id"] == before["Id"]
+    done = well.run("smoke", "--json").demand(1)
+    assert failed_checks(done) == {"services"}
+    assert "was restarted" in done.out
