@@ -1,4 +1,4 @@
-"""What a model needs and is, read from its files, and the memory arithmetic that follows."""
+"""What a model is, read from its files."""
 
 from __future__ import annotations
 
@@ -11,30 +11,13 @@ from typing import Any
 from stack.errors import ModelError
 from stack.models.safetensors_header import load_safetensors_header
 from stack.models.selection import select_files
+from stack.models.sizing_layers import find_number, find_text_config
 
 # vLLM decides by these endings which models pool and which generate (`vllm/config/model.py`).
 _GENERATING = ("ForCausalLM", "ForConditionalGeneration", "ChatModel", "LMHeadModel")
 _POOLING = ("ForTextEncoding", "Classification", "ForRewardModeling", "ForMaskedLM", "Model")
 _REASONING_MARKS = ("<think>", "</think>", "enable_thinking", "reasoning_content", "<|channel|>")
 _DTYPES = {"BF16": "bfloat16", "F16": "float16", "F32": "float32"}
-_DTYPE_BYTES = {"bfloat16": 2, "float16": 2, "half": 2, "float32": 4, "float": 4}
-# Any of these keys means that not every layer keeps plain keys and values for every token.
-_UNUSUAL_CACHE = {
-    "kv_lora_rank": "multi-head latent attention",
-    "mamba_d_state": "Mamba layers",
-    "ssm_cfg": "Mamba layers",
-    "state_size": "state-space layers",
-    "layers_block_type": "layers of several kinds",
-    "hybrid_override_pattern": "layers of several kinds",
-    "attn_layer_period": "layers of several kinds",
-    "full_attention_interval": "linear-attention layers",
-    "linear_num_key_heads": "linear-attention layers",
-    "attention_chunk_size": "chunked attention",
-    "num_kv_shared_layers": "layers that share their cache",
-    "cross_attention_layers": "cross-attention layers",
-    "block_configs": "layers of several kinds",
-    "index_topk": "sparse attention",
-}
 
 
 @dataclass(frozen=True)
@@ -56,7 +39,6 @@ class ModelFacts:
         is_pooling: An embedding, classifying or reranking model (a guess by name and files).
         has_chat_template: A chat template came with the tokenizer.
         is_reasoning: Its chat template speaks of thinking (a guess).
-        kv_unknown_reason: Why its KV cache cannot be computed simply, or None.
     """
 
     architecture: str | None
@@ -73,7 +55,6 @@ class ModelFacts:
     is_pooling: bool
     has_chat_template: bool
     is_reasoning: bool
-    kv_unknown_reason: str | None
 
 
 def build_model_facts(directory: Path) -> ModelFacts:
@@ -111,53 +92,31 @@ def parse_model_facts(
         chat_template: Its text, or None.
         has_pooling_files: Files of sentence-transformers lie beside it.
     """
-    text = _text_config(config)
+    text = find_text_config(config)
     architecture = _first_text(config.get("architectures"))
-    heads = _number(text, "num_attention_heads", "n_head")
-    hidden = _number(text, "hidden_size", "n_embd")
-    kv_heads = _number(text, "num_key_value_heads")
-    head_dim = _number(text, "head_dim") or (hidden // heads if hidden and heads else None)
+    heads = find_number(text, "num_attention_heads", "n_head")
+    hidden = find_number(text, "hidden_size", "n_embd")
+    kv_heads = find_number(text, "num_key_value_heads")
+    head_dim = find_number(text, "head_dim") or (hidden // heads if hidden and heads else None)
     quantization = (config.get("quantization_config") or text.get("quantization_config") or {}).get("quant_method")
     name = architecture or ""
     is_pooling = has_pooling_files or (name.endswith(_POOLING) and not name.endswith(_GENERATING))
     return ModelFacts(
         architecture=architecture,
         model_type=config.get("model_type"),
-        hidden_layers=_number(text, "num_hidden_layers", "n_layer"),
+        hidden_layers=find_number(text, "num_hidden_layers", "n_layer"),
         attention_heads=heads,
         kv_heads=kv_heads if "num_key_value_heads" in text else heads,
         head_dim=head_dim,
-        vocab_size=_number(text, "vocab_size"),
-        max_position_embeddings=_number(text, "max_position_embeddings", "n_positions"),
+        vocab_size=find_number(text, "vocab_size"),
+        max_position_embeddings=find_number(text, "max_position_embeddings", "n_positions"),
         dtype=_find_dtype(config, text, dtype_bytes),
         quantization=quantization,
         weights_bytes=sum(dtype_bytes.values()),
         is_pooling=is_pooling,
         has_chat_template=chat_template is not None,
         is_reasoning=any(mark in (chat_template or "") for mark in _REASONING_MARKS),
-        kv_unknown_reason=_find_unusual_cache(text),
     )
-
-
-def build_kv_bytes_per_token(
-    facts: ModelFacts, *, cache_dtype: str = "auto", tensor_parallel_size: int = 1
-) -> int | None:
-    """Give the KV cache bytes that one token takes on one device, or None where that is not certain.
-
-    Args:
-        facts: The model.
-        cache_dtype: vLLM's `--kv-cache-dtype`: `auto` (the model's), `fp8…`, or a dtype.
-        tensor_parallel_size: Devices that share the heads.
-
-    Source: vLLM 0.32.0, checked against a run: SmolLM2-135M in bfloat16 fits 46,592 tokens into 1 GiB.
-    """
-    dtype = facts.dtype if cache_dtype == "auto" else cache_dtype
-    dtype_bytes = 1 if (dtype or "").startswith("fp8") else _DTYPE_BYTES.get(dtype or "")
-    known = (facts.hidden_layers, facts.kv_heads, facts.head_dim, dtype_bytes)
-    if facts.kv_unknown_reason is not None or facts.is_pooling or None in known:
-        return None
-    layers, kv_heads, head_dim, element_bytes = known
-    return 2 * layers * max(1, kv_heads // tensor_parallel_size) * head_dim * element_bytes
 
 
 def load_chat_template(directory: Path) -> str | None:
@@ -197,15 +156,6 @@ def _load_json(path: Path) -> dict[str, Any]:
     return document
 
 
-def _text_config(config: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Give the part that describes the language model; multimodal configs nest it."""
-    for name in ("text_config", "llm_config", "language_config", "thinker_config"):
-        nested = config.get(name)
-        if isinstance(nested, Mapping):
-            return _text_config(nested)
-    return config
-
-
 def _find_dtype(config: Mapping[str, Any], text: Mapping[str, Any], dtype_bytes: Mapping[str, int]) -> str | None:
     for source in (text, config):
         for name in ("dtype", "torch_dtype"):
@@ -213,28 +163,6 @@ def _find_dtype(config: Mapping[str, Any], text: Mapping[str, Any], dtype_bytes:
                 return source[name].removeprefix("torch.")
     plain = {dtype: count for dtype, count in dtype_bytes.items() if dtype in _DTYPES}
     return _DTYPES[max(plain, key=plain.__getitem__)] if plain else None
-
-
-def _find_unusual_cache(text: Mapping[str, Any]) -> str | None:
-    for name, reason in _UNUSUAL_CACHE.items():
-        if text.get(name) not in (None, False, 0, [], ""):
-            return reason
-    kinds = text.get("layer_types")
-    if isinstance(kinds, list) and set(kinds) - {"full_attention"}:
-        return "layers of several kinds"
-    if text.get("sliding_window") and text.get("use_sliding_window", True):
-        return "sliding-window layers"
-    if isinstance(text.get("num_key_value_heads"), list):
-        return "layers of several sizes"
-    return None
-
-
-def _number(source: Mapping[str, Any], *names: str) -> int | None:
-    for name in names:
-        value = source.get(name)
-        if isinstance(value, int) and not isinstance(value, bool):
-            return value
-    return None
 
 
 def _first_text(value: Any) -> str | None:

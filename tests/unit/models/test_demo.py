@@ -9,7 +9,9 @@ from tokenizers import Tokenizer
 
 from stack.errors import ModelError
 from stack.models import demo
-from stack.models.facts import build_kv_bytes_per_token, build_model_facts
+from stack.models.facts import build_model_facts
+from stack.models.sizing import build_sizing
+from stack.models.sizing_files import build_demo_files, load_sizing_files
 from stack.models.verify import check_snapshot
 from stack.progress import ignore
 
@@ -108,11 +110,14 @@ def test_the_demo_model_lands_with_the_recorded_bytes_and_is_whole(ensure, tmp_p
     assert {path.name for path in snapshot.path.iterdir()} == {record.name for record in demo.DEMO_FILES}
     assert list((tmp_path / "volume" / ".staging").iterdir()) == []
     facts = build_model_facts(snapshot.path)
-    assert (build_kv_bytes_per_token(facts), facts.has_chat_template, facts.is_pooling) == (
-        23_040,
-        True,
-        False,
+    assert (facts.has_chat_template, facts.is_pooling) == (True, False)
+    sized, foretold = (
+        build_sizing(files.config, files.headers, {}, device="cpu")
+        for files in (load_sizing_files(snapshot.path), build_demo_files())
     )
+    # What is told of the model before it is here must be what its files say then.
+    assert (sized.kv_bytes, sized.pool.token_bytes, sized.weights.loaded_bytes) == (188_743_680, 23_040, 269_030_016)
+    assert foretold == sized
     tokens = Tokenizer.from_file(str(snapshot.path / "tokenizer.json")).encode("In 12345 days").tokens
     assert tokens == ["In", "Ġ", "1", "2", "3", "4", "5", "Ġdays"]
     events.clear()

@@ -6,7 +6,6 @@ import pytest
 
 from stack.errors import ModelError
 from stack.models.facts import (
-    build_kv_bytes_per_token,
     build_model_facts,
     load_chat_template,
     parse_model_facts,
@@ -26,52 +25,6 @@ SMOLLM2 = {
 
 def facts_of(config, chat_template=None, **rest):
     return parse_model_facts(config, dtype_bytes={"BF16": 100}, chat_template=chat_template, **rest)
-
-
-def test_kv_bytes_agree_with_what_the_engine_was_seen_to_fit():
-    # vLLM 0.32.0 put 46,592 tokens (364 blocks of 128) into 1 GiB, and 23,296 in float32.
-    facts = facts_of(SMOLLM2)
-    for dtype, tokens in (("auto", 46_592), ("float32", 23_296)):
-        assert 2**30 // (128 * build_kv_bytes_per_token(facts, cache_dtype=dtype)) * 128 == tokens
-
-
-def test_an_fp8_cache_takes_half_and_devices_share_heads_down_to_one():
-    facts = facts_of(SMOLLM2)
-    whole = build_kv_bytes_per_token(facts)
-    assert build_kv_bytes_per_token(facts, cache_dtype="fp8_e4m3") == whole // 2
-    assert build_kv_bytes_per_token(facts, tensor_parallel_size=3) == whole // 3
-    assert build_kv_bytes_per_token(facts, tensor_parallel_size=9) == whole // 3
-
-
-@pytest.mark.parametrize(
-    "extra",
-    [
-        {"kv_lora_rank": 512},
-        {"sliding_window": 4096},
-        {"layer_types": ["full_attention", "sliding_attention"]},
-        {"layer_types": ["full_attention", "linear_attention"]},
-        {"full_attention_interval": 4},
-        {"layers_block_type": ["mamba", "attention"]},
-        {"num_key_value_heads": [1, 2]},
-    ],
-)
-def test_a_cache_that_is_not_plain_is_unknown(extra):
-    facts = facts_of(SMOLLM2 | extra)
-    assert facts.kv_unknown_reason
-    assert build_kv_bytes_per_token(facts) is None
-
-
-@pytest.mark.parametrize(
-    "extra",
-    [
-        {"sliding_window": None},
-        {"sliding_window": 4096, "use_sliding_window": False},
-        {"layer_types": ["full_attention"] * 30},
-        {"mamba_d_state": None},
-    ],
-)
-def test_a_setting_that_is_off_does_not_make_the_cache_unknown(extra):
-    assert build_kv_bytes_per_token(facts_of(SMOLLM2 | extra)) == 23_040
 
 
 def test_a_nested_text_config_is_read():
@@ -109,7 +62,6 @@ def test_pooling_models_are_told_by_the_end_of_their_architecture(architecture, 
 def test_a_generating_architecture_with_pooling_files_is_an_embedding_model():
     facts = facts_of(SMOLLM2, has_pooling_files=True)
     assert facts.is_pooling
-    assert build_kv_bytes_per_token(facts) is None
 
 
 @pytest.mark.parametrize(
