@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from stack.containers.daemon import ServiceState
+from stack.containers.exits import Exit, describe_exit, hint_log
 from stack.containers.layout import SERVICES
 from stack.containers.ownership import Foreign
 from stack.history.records import SmokeRecord
@@ -17,7 +18,6 @@ SETTLED_SECONDS = 600
 """A restart longer ago than this is over: compose/engine/serve.sh counts crashes in a row in the same way."""
 
 _ALIVE = ("running", "restarting", "paused")
-_SIGNALS = {129: "SIGHUP", 130: "SIGINT", 134: "SIGABRT", 137: "SIGKILL", 139: "SIGSEGV", 143: "SIGTERM"}
 
 
 @dataclass(frozen=True)
@@ -84,17 +84,6 @@ def describe_reasons(reasons: Iterable[Reason]) -> str:
     return "; ".join(f"{reason.service or 'project'} {reason.message}" for reason in reasons)
 
 
-def describe_exit(exit_code: int, *, was_oom_killed: bool = False) -> str:
-    """Say how a container ended."""
-    signal = f" ({_SIGNALS[exit_code]})" if exit_code in _SIGNALS else ""
-    return f"ended with exit status {exit_code}{signal}" + (", killed for its memory" if was_oom_killed else "")
-
-
-def hint_log(service: str) -> str:
-    """Give the command that tells why a service ended."""
-    return "stack logs engine | stack explain -" if service == "engine" else f"stack logs {service}"
-
-
 def _in_order(services: Mapping[str, ServiceState]) -> list[ServiceState]:
     return [services[name] for name in SERVICES if name in services]
 
@@ -103,7 +92,7 @@ def _judge_ended(state: ServiceState) -> Reason | None:
     """Tell of a container that is there and does not run; one that was asked to stop ended well."""
     if state.state == "created":
         return Reason(state.name, f"was never started{_error(state)}", "stack up")
-    return None if _was_stopped(state) else _tell_end(state)
+    return None if _read_exit(state).was_asked else _tell_end(state)
 
 
 def _judge_service(state: ServiceState, seen: Seen) -> list[Reason]:
@@ -113,25 +102,20 @@ def _judge_service(state: ServiceState, seen: Seen) -> list[Reason]:
     if state.state == "paused":
         return [Reason(name, "is paused", f"docker unpause {state.container_id[:12]}")]
     if state.state == "restarting":
-        said = describe_exit(state.exit_code, was_oom_killed=state.was_oom_killed)
         times = _count(state.restart_count)
-        return [Reason(name, f"{said} and is started again and again ({times} so far)", hint_log(name))]
+        return [Reason(name, f"{_read_exit(state).message}; Docker starts it again ({times} so far)", hint_log(name))]
     if state.state != "running":
         return [_tell_end(state)]
     return [*_judge_answers(state, seen), *_judge_past(state, seen.now)]
 
 
-def _was_stopped(state: ServiceState) -> bool:
-    """Tell whether a container ended because it was asked to; compose/engine/serve.sh ends a crash loop with 0."""
-    asked = (143,) if state.name == "engine" else (0, 143)
-    return state.exit_code in asked and not state.was_oom_killed and not state.error
+def _read_exit(state: ServiceState) -> Exit:
+    return describe_exit(state.name, state.exit_code, was_oom_killed=state.was_oom_killed, error=state.error)
 
 
 def _tell_end(state: ServiceState) -> Reason:
-    if state.name == "engine" and state.exit_code == 0 and not state.error:
-        return Reason("engine", "crashed several times in a row and is not started any more", hint_log("engine"))
-    said = describe_exit(state.exit_code, was_oom_killed=state.was_oom_killed) + _error(state)
-    return Reason(state.name, said, "stack up" if _was_stopped(state) else hint_log(state.name))
+    end = _read_exit(state)
+    return Reason(state.name, end.message, end.hint)
 
 
 def _judge_answers(state: ServiceState, seen: Seen) -> list[Reason]:

@@ -57,6 +57,23 @@ class Rule:
 
 
 @dataclass(frozen=True)
+class Alert:
+    """One alert that is pending or firing.
+
+    Attributes:
+        labels: Its labels; `alertname` is among them.
+        state: `pending` or `firing`.
+        active_at: Since when, RFC 3339.
+        summary: The rule's summary, or an empty string.
+    """
+
+    labels: Mapping[str, str]
+    state: str
+    active_at: str
+    summary: str
+
+
+@dataclass(frozen=True)
 class Series:
     """One series of a query's result.
 
@@ -108,6 +125,10 @@ class PrometheusApi:
     def fetch_rules(self) -> tuple[Rule, ...]:
         """Give every rule, in the order of its files."""
         return self._ask("rules", _parse_rules)
+
+    def fetch_alerts(self) -> tuple[Alert, ...]:
+        """Give every alert that is pending or firing."""
+        return self._ask("alerts", lambda data: tuple(_parse_alert(item) for item in data["alerts"]))
 
     def query(self, expr: str, *, at_seconds: float | None = None) -> tuple[Series, ...]:
         """Give the value of an expression now, or at a Unix time.
@@ -188,6 +209,15 @@ def _parse_rule(group: str, item: Mapping[str, Any]) -> Rule:
         kind=item["type"],
         health=item["health"],
         last_error=item.get("lastError", ""),
+    )
+
+
+def _parse_alert(item: Mapping[str, Any]) -> Alert:
+    return Alert(
+        labels={str(name): str(value) for name, value in item["labels"].items()},
+        state=item["state"],
+        active_at=item["activeAt"],
+        summary=str(item.get("annotations", {}).get("summary", "")),
     )
 
 
