@@ -64,6 +64,10 @@ _CREATE = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
 
+class DamagedHistoryError(StackError):
+    """The history was damaged and has been moved aside: preparing it again starts a new one."""
+
+
 def prepare_history(path: Path, now: datetime) -> None:
     """Make the file exist, whole and of this version.
 
@@ -72,8 +76,8 @@ def prepare_history(path: Path, now: datetime) -> None:
         now: What a damaged file's new name tells.
 
     Raises:
-        StackError: It is damaged (and has been moved aside: preparing again starts a new one), was written
-            by a newer version, or cannot be written.
+        DamagedHistoryError: It is damaged.
+        StackError: It was written by a newer version, or cannot be written.
     """
     with _exclusive(path):
         try:
@@ -84,7 +88,7 @@ def prepare_history(path: Path, now: datetime) -> None:
             if not is_damaged(err):
                 raise history_error(path, err) from err
             aside = _move_aside(path, now)
-            raise StackError(
+            raise DamagedHistoryError(
                 f"the history at {path} is damaged; it was moved to {aside}",
                 hint="run the command again: it starts a new history, and nothing else is lost",
             ) from err

@@ -36,8 +36,8 @@ def open_history(path: Path, *, now: Callable[[], datetime] = _utc_now) -> Histo
     """Open the history, made when it is not there.
 
     Raises:
-        StackError: It is damaged (it has then been moved aside, and opening it again gives a new one),
-            was written by a newer version, or cannot be written.
+        DamagedHistoryError: It is damaged; it has been moved aside, and opening it again gives a new one.
+        StackError: It was written by a newer version, or cannot be written.
     """
     prepare_history(path, now())
     return History(path, now=now)
@@ -168,8 +168,8 @@ class History:
                 (key, json.dumps(dict(scores)), _render_time(self._now())),
             )
             connection.execute(
-                "DELETE FROM baselines WHERE key NOT IN "
-                "(SELECT key FROM baselines ORDER BY created_at DESC, rowid DESC LIMIT ?)",
+                # By their order and not by their times: the clock may have been set back.
+                "DELETE FROM baselines WHERE key NOT IN (SELECT key FROM baselines ORDER BY rowid DESC LIMIT ?)",
                 (KEPT_BASELINES,),
             )
 

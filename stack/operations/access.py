@@ -11,7 +11,7 @@ import httpx2
 
 from stack.config.schema import StackConfig
 from stack.containers.daemon import ServiceState
-from stack.errors import CommandError, ServiceApiError
+from stack.errors import CommandError, ServiceApiError, StackError
 from stack.operations.project import ProjectPaths
 from stack.operations.session import Session
 from stack.progress import ProgressEvent
@@ -34,12 +34,19 @@ def demands_key(config: StackConfig) -> bool:
 def read_api_key(config: StackConfig, paths: ProjectPaths) -> str | None:
     """Give the API key, or None where none is demanded."""
     path = paths.secrets / API_KEY
-    return path.read_text().strip() if demands_key(config) and path.is_file() else None
+    return read_secret(path) if demands_key(config) and path.is_file() else None
 
 
 def read_secret(path: Path) -> str:
-    """Give the text of a secret file."""
-    return path.read_text().strip()
+    """Give the text of a secret file.
+
+    Raises:
+        StackError: It is no text.
+    """
+    try:
+        return path.read_text().strip()
+    except UnicodeDecodeError as err:
+        raise StackError(f"{path} is damaged: it holds no text", hint="`stack up` makes a new one") from err
 
 
 def open_grafana(session: Session, grafana: ServiceState, port: int) -> str | None:

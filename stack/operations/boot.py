@@ -54,17 +54,28 @@ class BootWatch:
         state: The engine's container, just started.
         log_path: Where the log is kept.
         report: Where phases are reported.
+        now: The machine's clock, which the daemon's stamps are from.
+        clock: Seconds that only grow, also where the machine's clock is set meanwhile.
     """
 
     def __init__(
-        self, connect: Callable[[], docker.DockerClient], state: ServiceState, log_path: Path, report: Report
+        self,
+        connect: Callable[[], docker.DockerClient],
+        state: ServiceState,
+        log_path: Path,
+        report: Report,
+        *,
+        now: Callable[[], datetime.datetime] = lambda: datetime.datetime.now(datetime.UTC),
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.log = BootLog()
         self.lines: list[str] = []
         self.is_over = False
         self._report = report
         self._state = state
-        self._started_at = state.started_at or datetime.datetime.now(datetime.UTC)
+        self._started_at = state.started_at or now()
+        self._age_seconds = max(0.0, (now() - self._started_at).total_seconds())
+        self._clock, self._began = clock, clock()
         self._watched_from_seconds = self.elapsed_seconds()
         self._server_ready_seconds: float | None = None
         self._is_serving = threading.Event()
@@ -91,8 +102,8 @@ class BootWatch:
         return self._exit.ended.is_set()
 
     def elapsed_seconds(self) -> float:
-        """Give the seconds since the container was started, by the daemon's clock where it is ours."""
-        return (datetime.datetime.now(datetime.UTC) - self._started_at).total_seconds()
+        """Give the seconds since the container was started, never negative where a clock was set back."""
+        return self._age_seconds + self._clock() - self._began
 
     def note_server_ready(self) -> float:
         """Take note that the server answers; give when, in seconds since the container's start."""

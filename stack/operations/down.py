@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, replace
 
 import docker
@@ -10,7 +9,7 @@ import docker
 from stack.assets import asset_path
 from stack.containers.compose import ComposeProject
 from stack.containers.daemon import ServiceState, read_log, read_services
-from stack.errors import CommandError
+from stack.errors import StackError
 from stack.operations.project import load_facts, write_facts, write_whole
 from stack.operations.session import Session, check_tools, hold_project
 from stack.progress import ProgressEvent
@@ -44,31 +43,39 @@ def run_down(session: Session, *, volumes: bool) -> DownResult:
             _keep_log(session, client, engine)
         session.report(ProgressEvent("down", "stopping " + (", ".join(states) or "what is left")))
         build_minimal_project(session).down(volumes=volumes)
-        if session.paths.facts.is_file():
-            facts = load_facts(session.paths.facts)
-            write_facts(session.paths.facts, replace(facts, ready_container=None))
+        _forget_readiness(session)
         session.report(ProgressEvent("down", "stopped", state="done"))
     return DownResult(tuple(states), volumes)
 
 
 def _keep_log(session: Session, client: docker.DockerClient, engine: ServiceState) -> None:
     """Keep what goes with the container: the follower of `up` kept the boot's part only."""
+    path = session.paths.boots / f"{_LOG_PREFIX}{engine.container_id[:12]}.log"
     try:
-        text = read_log(client, engine.container_id)
-    except CommandError as err:
+        write_whole(path, read_log(client, engine.container_id), mode=0o600)
+    except StackError as err:
+        # What frees memory and ports must not wait for a disk that is full.
         session.say(f"the engine's log is not kept: {err.message}")
         return
-    write_whole(session.paths.boots / f"{_LOG_PREFIX}{engine.container_id[:12]}.log", text, mode=0o600)
-    kept = sorted(session.paths.boots.glob(f"{_LOG_PREFIX}*.log"), key=lambda path: path.stat().st_mtime)
-    for path in kept[:-KEPT_LOGS]:
-        path.unlink(missing_ok=True)
+    # The clock may have been set back since older ones were written: the newest is the one from just now.
+    older = [other for other in session.paths.boots.glob(f"{_LOG_PREFIX}*.log") if other != path]
+    older.sort(key=lambda other: other.stat().st_mtime)
+    for other in older[: -(KEPT_LOGS - 1)]:
+        other.unlink(missing_ok=True)
+
+
+def _forget_readiness(session: Session) -> None:
+    if not session.paths.facts.is_file():
+        return
+    facts = load_facts(session.paths.facts)
+    try:
+        write_facts(session.paths.facts, replace(facts, ready_container=None))
+    except StackError as err:
+        # It names a container that is gone: nothing takes another one for it.
+        session.say(err.message)
 
 
 def build_minimal_project(session: Session) -> ComposeProject:
     """Give a Compose project that can be taken down even where the rendered override is gone or damaged."""
-    files = [asset_path("compose", name) for name in ("compose.yaml", "compose.gateway.yaml")]
-    override = session.paths.state / "down.json"
-    names = ("engine", "prometheus", "grafana", "node-exporter", "gateway")
-    session.paths.state.mkdir(parents=True, exist_ok=True, mode=0o700)
-    override.write_text(json.dumps({"services": {name: {"image": "none"} for name in names}}))
-    return ComposeProject([*files, override], session.project, session.paths.state)
+    files = [asset_path("compose", name) for name in ("compose.yaml", "compose.gateway.yaml", "compose.down.yaml")]
+    return ComposeProject(files, session.project, session.paths.state)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import secrets
@@ -10,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stack.errors import StackError
+from stack.errors import HostError, StackError
 
 if TYPE_CHECKING:
     from stack.containers.daemon import ServiceState
@@ -98,7 +99,7 @@ def make_folders(paths: ProjectPaths, engine_uid: int) -> None:
     """Make the project's folders with the modes that the containers need; what is there stays as it is.
 
     Raises:
-        StackError: A folder cannot be made or belongs to somebody else.
+        HostError: A folder cannot be made or belongs to somebody else.
     """
     try:
         for path, mode in (
@@ -114,11 +115,25 @@ def make_folders(paths: ProjectPaths, engine_uid: int) -> None:
         if os.geteuid() == 0:
             os.chown(paths.cache, engine_uid, 0)
     except OSError as err:
-        raise StackError(
-            f"{err.filename}: {err.strerror}",
-            hint="give the folder back to this user with chown, or choose another: STACK_STATE_HOME, "
-            "`engine.cache-dir`",
-        ) from err
+        raise build_folder_error(Path(err.filename or paths.state), err) from err
+
+
+def build_folder_error(path: Path, err: OSError) -> HostError:
+    """Say which place of the project's own cannot be written, why, and what mends it."""
+    if is_full(err):
+        return HostError(
+            f"{path} cannot be written: the disk is full",
+            hint=f"make room (`df -h '{path.parent}'`), then run the command again: it goes on from here",
+        )
+    return HostError(
+        f"{path} cannot be written: {err.strerror}",
+        hint="give it back to this user with chown, or choose another place: STACK_STATE_HOME, `engine.cache-dir`",
+    )
+
+
+def is_full(err: OSError) -> bool:
+    """Tell whether a disk or a quota is full."""
+    return err.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 def load_facts(path: Path) -> ProjectFacts:
@@ -147,6 +162,7 @@ def write_whole(path: Path, text: str, *, mode: int = 0o644, owner: int | None =
     """Write a file so that a reader sees the old or the new text; tell whether anything changed.
 
     Raises:
+        HostError: The disk is full.
         StackError: It cannot be written.
     """
     try:
@@ -155,6 +171,8 @@ def write_whole(path: Path, text: str, *, mode: int = 0o644, owner: int | None =
         path.parent.mkdir(parents=True, exist_ok=True)
         _replace(path, text, mode, owner)
     except OSError as err:
+        if is_full(err):
+            raise build_folder_error(path, err) from err
         raise StackError(f"{path} cannot be written: {err.strerror}") from err
     return True
 
@@ -180,18 +198,25 @@ def _replace(path: Path, text: str, mode: int, owner: int | None) -> None:
 
 
 def ensure_secret(paths: ProjectPaths, name: str, *, owner: int | None = None) -> Path:
-    """Give the file of a generated secret, making it if it is not there; mode 0600 whoever copied it there.
+    """Give the file of a generated secret, making it where none is fit for use; mode 0600 whoever copied it there.
 
     Raises:
-        StackError: It cannot be written, or belongs to somebody else.
+        HostError: It cannot be written, or belongs to somebody else.
     """
     path = paths.secrets / name
     try:
-        if not path.is_file() or not path.read_text().strip():
+        if not _is_secret(path):
             write_whole(path, secrets.token_urlsafe(24), mode=0o600, owner=owner)
         path.chmod(0o600)
         if owner is not None and os.geteuid() == 0:
             os.chown(path, owner, 0)
     except OSError as err:
-        raise StackError(f"{path}: {err.strerror}", hint="give it back to this user with chown") from err
+        raise build_folder_error(path, err) from err
     return path
+
+
+def _is_secret(path: Path) -> bool:
+    try:
+        return path.is_file() and bool(path.read_text().strip())
+    except UnicodeDecodeError:
+        return False

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from stack.config.lock import Lock, LockedEngine, LockedFile, LockedImage, LockedModel, merge, write_lock
 from stack.history.records import BootRecord
-from stack.history.store import History
+from stack.history.schema import DamagedHistoryError
+from stack.history.store import History, open_history
 from stack.images.identity import is_upstream
 from stack.images.reference import parse_reference
 from stack.models.snapshot import Snapshot
@@ -26,6 +27,19 @@ from stack.telemetry.run_metrics import (
     render_run_metrics,
     write_run_metrics,
 )
+
+
+def open_project_history(session: Session) -> History:
+    """Give the project's history; a damaged one is set aside and said, and a new one begins.
+
+    Raises:
+        StackError: It was written by a newer version, or cannot be written.
+    """
+    try:
+        return open_history(session.paths.history)
+    except DamagedHistoryError as err:
+        session.say(f"{err.message}; a new one begins, and nothing else is lost")
+        return open_history(session.paths.history)
 
 
 def write_lock_entries(

@@ -11,11 +11,11 @@ from stack.containers.daemon import ServiceState
 from stack.errors import NotReadyError, ServiceApiError, StackError
 from stack.history.pace import EARLIER_BOOTS
 from stack.history.records import BootStart, boot_kind, compare_phases
-from stack.history.store import History, open_history
+from stack.history.store import History
 from stack.operations.access import read_api_key
 from stack.operations.boot import Boot, BootWatch, wait_first_token
 from stack.operations.outcome import BootResult, UpResult
-from stack.operations.record import write_metrics
+from stack.operations.record import open_project_history, write_metrics
 from stack.operations.session import Session
 from stack.operations.slow_phase import SlowPhaseWatch
 from stack.progress import ProgressEvent
@@ -32,7 +32,7 @@ def follow_boot(session: Session, up: UpResult, state: ServiceState | None) -> B
     """
     if state is None:
         raise NotReadyError("engine", 0, "missing", "Compose made no container", hint="stack logs engine")
-    history = open_history(session.paths.history)
+    history = open_project_history(session)
     started = state.started_at or datetime.datetime.now(datetime.UTC)
     log_path = session.paths.boots / f"{started:%Y%m%dT%H%M%SZ}-{state.container_id[:12]}.log"
     start = _build_start(up, state, started, str(log_path))

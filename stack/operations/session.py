@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,8 @@ from stack.config.schema import StackConfig
 from stack.containers import daemon
 from stack.containers.compose import ComposeProject, read_compose_version
 from stack.containers.layout import Layout
-from stack.errors import HostError, StackError
-from stack.operations.project import ProjectPaths
+from stack.errors import HostError
+from stack.operations.project import ProjectPaths, build_folder_error
 from stack.progress import ProgressEvent, Report
 
 # 2.24 is the first with `!override`; what we use of Compose (create_host_path, config --hash) is older, and
@@ -128,23 +129,24 @@ def hold_project(session: Session, doing: str) -> Iterator[None]:
     """Keep other runs of the tool off this project; a second one waits and says for whom.
 
     The kernel lets go of the lock when the process ends, however it ends.
+
+    Raises:
+        HostError: The state directory cannot be made or written.
     """
-    path = session.paths.state / "lock"
-    try:
-        session.paths.state.mkdir(parents=True, exist_ok=True, mode=0o700)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    except OSError as err:
-        raise StackError(f"{err.filename}: {err.strerror}", hint="choose another place with XDG_STATE_HOME") from err
+    descriptor = _open_lock(session.paths.state)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             other = os.pread(descriptor, 200, 0).decode(errors="replace").strip()
+            other = other if other.isprintable() else ""
             session.report(ProgressEvent("waiting", f"{other or 'another run'} works on project `{session.project}`"))
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             session.report(ProgressEvent("waiting", "it is done", state="done"))
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"`stack {doing}` (process {os.getpid()})\n".encode(), 0)
+        with suppress(OSError):
+            # On a full or read-only disk nobody learns for whom he waits; the lock itself holds.
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"`stack {doing}` (process {os.getpid()})\n".encode(), 0)
         yield
     finally:
         os.close(descriptor)
@@ -155,3 +157,15 @@ def wait_for_others(session: Session, doing: str) -> None:
     if (session.paths.state / "lock").is_file():
         with hold_project(session, doing):
             pass
+
+
+def _open_lock(folder: Path) -> int:
+    path = folder / "lock"
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as err:
+        if err.errno == errno.EROFS and path.is_file():
+            # What writes nothing else, such as `down`, must work on a file system that lost its writability.
+            return os.open(path, os.O_RDONLY)
+        raise build_folder_error(Path(err.filename or path), err) from err

@@ -22,14 +22,14 @@ from stack.checks.smoke.target import (
 from stack.containers.daemon import ServiceState
 from stack.errors import NotRunningError, StackError
 from stack.history.records import baseline_key
-from stack.history.store import History, open_history
+from stack.history.store import History
 from stack.models.facts import ModelFacts as FileFacts
 from stack.models.facts import build_model_facts
 from stack.models.warm import list_snapshots
 from stack.operations.access import GRAFANA_PASSWORD, read_api_key
 from stack.operations.outcome import UpResult
 from stack.operations.project import container_stamp
-from stack.operations.record import write_metrics
+from stack.operations.record import open_project_history, write_metrics
 from stack.operations.run_engine import build_engine
 from stack.operations.session import Session, wait_for_others
 from stack.operations.smoke_watchers import GrafanaFacts, PrometheusFacts
@@ -58,7 +58,7 @@ def run(session: Session) -> Report:
             "the engine runs, but what it was started with is not known here any more",
             hint="`stack up` looks at it anew",
         )
-    history = open_history(session.paths.history)
+    history = open_project_history(session)
     with httpx2.Client(trust_env=False) as http:
         target = build_target(session, status, history, http)
         started = datetime.datetime.now(datetime.UTC)

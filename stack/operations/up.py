@@ -29,7 +29,7 @@ from stack.operations.plan_up import build_plan
 from stack.operations.ports import check_asked_ports, choose_ports, describe_moves, find_owner_by
 from stack.operations.preflight import check_preflight
 from stack.operations.project import ProjectFacts, container_stamp, make_folders, write_facts, write_whole
-from stack.operations.record import write_lock_entries
+from stack.operations.record import open_project_history, write_lock_entries
 from stack.operations.resolve import Resolved, resolve
 from stack.operations.run_engine import follow_boot
 from stack.operations.session import Session, build_project, check_tools, hold_project
@@ -67,6 +67,8 @@ def run_up(session: Session, *, dry_run: bool = False) -> UpResult:
             session.say(render_plan(result.plan))
             result.warnings += check_preflight(session, client, result.resolved)
         make_folders(session.paths, engine_uid())
+        # One that is damaged or of a newer version is told before anything is started.
+        open_project_history(session)
         return _Up(session, client, result).run()
 
 

@@ -147,6 +147,18 @@ def test_a_baseline_replaces_the_earlier_one_of_its_key(history):
     assert (baseline.scores, baseline.created_at) == ({"nll": 2.0}, NOON)
 
 
+def test_what_comes_after_a_clock_was_set_back_is_the_newest_all_the_same(history, monkeypatch):
+    monkeypatch.setattr(store, "KEPT_BASELINES", 2)
+    for key in ("a", "b"):
+        history.save_baseline(key, {})
+    early = History(history.path, now=lambda: NOON - timedelta(days=400))
+    early.save_baseline("c", {"nll": 2.0})
+    assert early.load_baseline("c").scores == {"nll": 2.0}
+    assert early.load_baseline("a") is None
+    old, new = boot(history), boot(history, started_at=NOON - timedelta(days=400))
+    assert [record.id for record in history.recent_boots(2)] == [new, old]
+
+
 @pytest.mark.parametrize(
     "call",
     [

@@ -183,6 +183,40 @@ def test_a_phase_lasts_from_its_first_line_and_no_longer_than_it_was_watched(wat
     assert found.read_phase() == ("first-token", 7.0)
 
 
+@pytest.mark.fault(
+    "the clock is set back while the engine boots",
+    "no time in the boot's record is negative, and the boot is not given up before its time",
+)
+def test_a_clock_that_is_set_back_makes_no_time_negative(make_state, tmp_path, events, monkeypatch):
+    daemon = FakeDaemon()
+    stamps = [0, 2, -3600, -3590]
+    lines = ["INFO Starting", "Starting to load model /m...", "Available KV cache memory: 1 GiB", "Graph capturing"]
+
+    def stream(client, container_id, *, since):
+        yield from ((STARTED + datetime.timedelta(seconds=at), line) for at, line in zip(stamps, lines, strict=True))
+        daemon.log_told.set()
+        daemon.end.wait(WAIT_SECONDS)
+
+    monkeypatch.setattr(module, "stream_logs", stream)
+    clock = Clock()
+    behind = STARTED - datetime.timedelta(hours=1)
+    watch = BootWatch(
+        lambda: daemon, make_state(started_at=STARTED), tmp_path / "1.log", events.append, now=lambda: behind,
+        clock=clock,
+    )  # fmt: skip
+    assert daemon.log_told.wait(WAIT_SECONDS)
+    assert watch.elapsed_seconds() == 0.0
+    clock.sleep(12.5)
+    assert watch.elapsed_seconds() == 12.5
+    try:
+        boot = wait(watch, FakeEngine(listens_after=3), clock)
+    finally:
+        daemon.end.set()
+    assert boot.total_seconds > 12.5
+    assert all(phase.seconds >= 0 for phase in boot.phases)
+    assert watch.read_phase()[1] >= 0
+
+
 @pytest.mark.parametrize(
     ("line", "said"),
     [

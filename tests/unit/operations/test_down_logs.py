@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 
@@ -95,6 +96,45 @@ def test_a_log_that_cannot_be_read_does_not_keep_the_stack_up(session, make_stat
     assert said == ["the engine's log is not kept: reading a container's log failed (exit status 1)"]
 
 
+@pytest.mark.fault(
+    "the disk is full at `stack down`",
+    "the stack goes down all the same; what could not be kept is told",
+)
+def test_a_full_disk_does_not_keep_the_stack_up(session, make_state, run_on, calls, said, monkeypatch):
+    write_facts(session.paths.facts, ProjectFacts(ports={"engine": 8001}, ready_container="x@y"))
+
+    def refuse(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    run_on(make_state())
+    for name in ("fsync", "ftruncate", "pwrite"):
+        monkeypatch.setattr(os, name, refuse)
+    run_down(session, volumes=False)
+    assert calls == [False]
+    log = session.paths.boots / "engine-engine-01234.log"
+    assert said == [
+        f"the engine's log is not kept: {log} cannot be written: the disk is full",
+        f"{session.paths.facts} cannot be written: the disk is full",
+    ]
+    assert load_facts(session.paths.facts).ports == {"engine": 8001}
+
+
+@pytest.mark.fault(
+    "the clock is set back between two runs",
+    "the newest log, boot and baseline are still taken for the newest",
+)
+def test_a_log_that_a_clock_set_back_makes_look_old_is_kept(session, make_state, run_on):
+    for number in range(KEPT_LOGS + 5):
+        path = session.paths.boots / f"engine-{number:012d}.log"
+        path.write_text("of a future that is past")
+        os.utime(path, (2**33 + number, 2**33 + number))
+    run_on(make_state())
+    run_down(session, volumes=False)
+    names = sorted(path.name for path in session.paths.boots.iterdir())
+    assert len(names) == KEPT_LOGS
+    assert "engine-engine-01234.log" in names
+
+
 def test_the_next_up_knows_that_no_engine_is_ready_and_keeps_its_ports(session, make_state, run_on):
     write_facts(session.paths.facts, ProjectFacts(ports={"engine": 8001}, last_boot=3, ready_container="x@y"))
     run_on(make_state())
@@ -113,7 +153,7 @@ def test_a_project_that_never_was_leaves_no_trace(make_session, run_on, calls):
 
 def test_a_stack_whose_rendered_files_are_gone_can_be_taken_down(session):
     project = build_minimal_project(session)
-    assert [path.name for path in project.files] == ["compose.yaml", "compose.gateway.yaml", "down.json"]
+    assert [path.name for path in project.files] == ["compose.yaml", "compose.gateway.yaml", "compose.down.yaml"]
     assert all(path.is_file() for path in project.files)
 
 

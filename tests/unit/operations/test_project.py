@@ -178,7 +178,8 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path, monke
     monkeypatch.setattr(os, "fsync", lambda descriptor: (_ for _ in ()).throw(OSError(28, "No space left on device")))
     with pytest.raises(StackError) as caught:
         write_whole(path, "new")
-    assert caught.value.message == f"{path} cannot be written: No space left on device"
+    assert caught.value.message == f"{path} cannot be written: the disk is full"
+    assert f"df -h '{tmp_path}'" in caught.value.hint
     assert path.read_text() == "old"
     assert list_names(tmp_path) == ["file"]
 
@@ -206,6 +207,12 @@ def test_an_empty_secret_is_made_anew(paths):
     paths.secrets.mkdir(parents=True)
     (paths.secrets / "api_key").write_text("\n")
     assert ensure_secret(paths, "api_key").read_text().strip()
+
+
+def test_a_secret_that_is_no_text_is_made_anew(paths):
+    make_folders(paths, os.geteuid())
+    (paths.secrets / "api_key").write_bytes(b"\xff\xfe\x00")
+    assert ensure_secret(paths, "api_key").read_text().isascii()
 
 
 def test_a_secret_that_others_may_read_is_closed_and_kept(paths):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import datetime
+import sqlite3
 from types import SimpleNamespace
 
 import pytest
 
 from stack.config.lock import Lock, LockedImage, load_lock
+from stack.errors import StackError
 from stack.history.records import BootStart
 from stack.history.store import open_history
 from stack.images.identity import Identity
@@ -17,7 +19,7 @@ from stack.operations.choices import Choice, DeviceChoice
 from stack.operations.fetch_images import FetchedImage
 from stack.operations.identify import EngineIdentity
 from stack.operations.needs import ImageNeed
-from stack.operations.record import write_lock_entries, write_metrics
+from stack.operations.record import open_project_history, write_lock_entries, write_metrics
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 DIGEST = "sha256:" + "d" * 64
@@ -181,3 +183,26 @@ def test_a_smoke_is_told_check_by_check(make_session):
     history.record_smoke(boot_id, started_at=STARTED, passed=False, report={"checks": checks, "seconds": 6.0})
     text = write_metrics(session, history).read_text()
     assert 'check="canaries"' in text and 'check="greedy"' in text
+
+
+def test_a_damaged_history_is_set_aside_and_said_and_a_new_one_begins(make_session, said):
+    session = make_session()
+    session.paths.state.mkdir(parents=True)
+    session.paths.history.write_bytes(b"no database " * 400)
+    assert open_project_history(session).recent_boots(1) == []
+    (aside,) = session.paths.state.glob("history.sqlite.damaged-*")
+    assert said == [
+        f"the history at {session.paths.history} is damaged; it was moved to {aside}; "
+        "a new one begins, and nothing else is lost"
+    ]
+
+
+def test_a_history_of_a_newer_version_is_not_replaced(make_session, said):
+    session = make_session()
+    open_project_history(session)
+    connection = sqlite3.connect(session.paths.history)
+    connection.execute("PRAGMA user_version = 99")
+    connection.close()
+    with pytest.raises(StackError, match="newer"):
+        open_project_history(session)
+    assert said == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import threading
@@ -184,7 +185,49 @@ def test_a_state_that_cannot_be_written_is_told_with_a_way_out(make_session, tmp
     (tmp_path / "home/.local/state").write_text("a file in its place")
     with pytest.raises(StackError) as caught, hold_project(make_session(), "up"):
         pass
-    assert caught.value.hint == "choose another place with XDG_STATE_HOME"
+    assert str(tmp_path / "home/.local/state") in caught.value.message
+    assert caught.value.exit_code == 3
+    assert "STACK_STATE_HOME" in caught.value.hint
+
+
+def test_a_full_disk_does_not_keep_the_project_from_being_held(make_session, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "pwrite", refuse)
+    session = make_session()
+    with hold_project(session, "down"):
+        assert is_held(session)
+
+
+def test_a_file_system_that_became_read_only_lets_the_project_be_held(make_session, monkeypatch):
+    session = make_session()
+    with hold_project(session, "up"):
+        pass
+    opened = os.open
+
+    def refuse(path, flags, *mode):
+        if flags & (os.O_RDWR | os.O_WRONLY | os.O_CREAT):
+            raise OSError(errno.EROFS, "Read-only file system", str(path))
+        return opened(path, flags, *mode)
+
+    monkeypatch.setattr(os, "open", refuse)
+    with hold_project(session, "down"):
+        monkeypatch.setattr(os, "open", opened)
+        assert is_held(session)
+
+
+def test_a_lock_file_full_of_garbage_is_not_shown(make_session, events):
+    waiting = make_session()
+    with hold_project(make_session(), "up"):
+        (waiting.paths.state / "lock").write_bytes(b"\x1b[2J\x00\xff")
+        told = threading.Event()
+        object.__setattr__(waiting, "report", lambda event: (events.append(event), told.set()))
+        second = threading.Thread(target=lambda: hold_project(waiting, "down").__enter__(), daemon=True)
+        second.start()
+        assert told.wait(WAIT_SECONDS)
+    second.join(WAIT_SECONDS)
+    assert events[0].text == "another run works on project `stack`"
 
 
 def is_held(session) -> bool:

@@ -64,7 +64,14 @@ def test_a_boot_that_did_not_tell_of_its_cache_has_no_such_series():
     assert [sample.value for sample in metrics.select("stack_boot_cache_warm")] == [1]
 
 
-def test_only_the_latest_boots_are_kept_whatever_their_order():
+def test_the_newest_boot_is_kept_though_the_clock_was_set_back_before_it():
+    boots = [boot(0), *(boot(day) for day in range(20, 20 - BOOTS_KEPT, -1))]
+    metrics = parse_exposition(render_run_metrics(boots=boots))
+    kept = {sample.labels["boot"] for sample in metrics.select("stack_boot_seconds")}
+    assert kept == {one.name for one in boots[:BOOTS_KEPT]}
+
+
+def test_only_the_latest_boots_are_kept():
     boots = [boot(day) for day in range(BOOTS_KEPT + 4)]
     metrics = parse_exposition(render_run_metrics(boots=boots[::-1]))
     kept = sorted(sample.labels["boot"] for sample in metrics.select("stack_boot_seconds"))
