@@ -149,10 +149,11 @@ def _judge_kernels(facts: EngineFacts, host: HostFacts) -> Judgement:
         return Judgement("kernels", "unknown", "the image does not say which compute capabilities it has kernels for")
     without = [f"{name} ({major}.{minor})" for name, (major, minor) in host.gpus if not _runs(facts, (major, minor))]
     listed = " ".join(facts.arches)
-    if without:
+    if len(without) == len(host.gpus):
         return Judgement("kernels", "does not fit", f"no kernels for {', '.join(without)}: it has {listed}")
-    names = ", ".join(dict.fromkeys(f"{name} ({cap[0]}.{cap[1]})" for name, cap in host.gpus))
-    return Judgement("kernels", "fits", f"it has kernels for {names}: {listed}")
+    names = ", ".join(dict.fromkeys(f"{name} ({cap[0]}.{cap[1]})" for name, cap in host.gpus if _runs(facts, cap)))
+    but = f", but none for {', '.join(without)}" if without else ""
+    return Judgement("kernels", "fits", f"it has kernels for {names}{but}: {listed}")
 
 
 def _judge_disk(facts: EngineFacts, host: HostFacts) -> Judgement:

@@ -166,7 +166,6 @@ def find_moving(table: SourceTable, name: str, variant: Variant) -> ImageReferen
 def list_repositories(table: SourceTable, variant: Variant, mirror: Mapping[str, str]) -> list[ImageReference]:
     """List the repositories of a variant, best first and without tags, each as it is asked for and as it is called."""
     templates = [_choose(source.references, variant) for source in table.sources]
-    templates += [_choose(references, variant) for references in table.moving.values()]
     filled = {"commit": "0" * 40, "version": "0", "device": variant.device, "arch": variant.arch, "cuda": "default"}
     names = [parse_reference(_fill(template, filled)).with_tag(None) for template in templates if template]
     return list(dict.fromkeys(name for upstream in names for name in (upstream, apply_mirror(upstream, mirror))))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import re
 import threading
 import time
@@ -10,15 +11,19 @@ from dataclasses import dataclass
 
 import docker
 
+from stack.checks.gpus import read_gpus
 from stack.errors import CommandError, ImageError
 from stack.images.build import build_image, ensure_base_image
 from stack.images.build_context import BuildSettings, build_settings
 from stack.images.build_runs import BuildRuns
+from stack.images.fit import find_misfits, judge_fit, read_engine_facts
+from stack.images.manifests import RemoteImage
 from stack.images.pull import MovedTag, PulledImage, Puller
 from stack.images.recipe import build_base_recipe
 from stack.images.registry import Registry
 from stack.images.registry_auth import read_docker_login
 from stack.operations.needs import ImageNeed
+from stack.operations.pin_fit import describe_misfits, read_host
 from stack.operations.pinned_engine import open_http
 from stack.operations.resolve import Resolved, machine_platform
 from stack.operations.session import Session
@@ -130,7 +135,8 @@ class ImageFetcher:
             registry = Registry(
                 http, timeout_seconds=config.timeout_seconds, retries=config.retries, credentials=read_docker_login
             )
-            puller = Puller(self._client, registry, config.mirror, machine_platform(), config.retries)
+            look = self._judge if need.service == "engine" else None
+            puller = Puller(self._client, registry, config.mirror, machine_platform(), config.retries, look=look)
             moved_tag: MovedTag = "tell" if need.is_locked else "stop"
             pulled = puller.pull(
                 need.wanted.reference,
@@ -140,6 +146,14 @@ class ImageFetcher:
             )
         name = f"{pulled.reference.name}@{pulled.digest}" if pulled.digest else pulled.image_id
         return FetchedImage(need, name, pulled.image_id, pulled)
+
+    def _judge(self, image: RemoteImage) -> None:
+        """Say before gigabytes are moved what speaks against the engine's image on this machine."""
+        device = self._resolved.device.device
+        host = read_host(self._session.config, device, read_gpus(), self._client, platform.machine())
+        misfits = find_misfits(judge_fit(read_engine_facts(image.config, image.size_bytes), host))
+        if misfits:
+            self._session.say(f"warning: the engine's image does not fit this machine:\n{describe_misfits(misfits)}")
 
     def _build(self, need: ImageNeed) -> FetchedImage:
         assert need.recipe is not None

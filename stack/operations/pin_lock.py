@@ -16,7 +16,7 @@ def find_pin(config: StackConfig, lock: Lock) -> LockedEngine | None:
     pin, asked = lock.engine, config.engine
     if pin is None or pin.pinned is None or asked.image is not None:
         return None
-    is_same = asked.commit in (None, pin.commit) and asked.version in (None, pin.version)
+    is_same = asked.commit in (None, pin.commit) and asked.version in (None, pin.version, pin.pinned.removeprefix("v"))
     return pin if is_same else None
 
 
@@ -30,19 +30,20 @@ def use_pin(config: StackConfig, lock: Lock) -> StackConfig:
     return config.model_copy(update={"engine": engine})
 
 
-def describe_pin(config: StackConfig, lock: Lock, device: str, now: datetime.datetime) -> list[str]:
-    """Say what the user of an `up` should know of the pin."""
+def describe_pin(config: StackConfig, lock: Lock, device: str, now: datetime.datetime) -> tuple[str, str] | None:
+    """Give what the engine is pinned to, and why or why not; None where nothing is pinned."""
     pin = lock.engine
     if pin is None or pin.pinned is None:
-        return []
+        return None
+    asked = config.engine.image or config.engine.commit or config.engine.version
     if find_pin(config, lock) is None:
-        return [f"the pin of stack.lock ({pin.pinned}) is not used: the configuration asks for another engine"]
+        return str(asked), f"asked for; the pin of stack.lock (`stack pin {pin.pinned}`) is not used"
     entry = lock.images.get(f"engine/{device}")
-    said = [f"engine = {pin.commit or (entry and entry.digest)}: pinned by `stack pin {pin.pinned}`"]
-    age = read_age_days(entry, now) if entry is not None else None
+    reason = f"pinned by `stack pin {pin.pinned}`"
+    age = read_age_days(entry, now)
     if age is not None and age > _WARN_AFTER_DAYS:
-        said.append(f"warning: the pinned nightly is {age} days old, and {describe_expiry(entry, now)}")
-    return said
+        reason += f", {age} days old; {describe_expiry(entry, now)}: keep the image, or mirror it"
+    return pin.commit or (entry and entry.digest) or "unknown", reason
 
 
 def read_age_days(entry: LockedImage | None, now: datetime.datetime) -> int | None:

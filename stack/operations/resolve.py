@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import platform
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from stack.models.reference import ModelReference, parse_model_reference
 from stack.models.snapshot import Snapshot
 from stack.operations.choices import Choice, DeviceChoice, choose_device, choose_model, narrow_to_one_gpu
 from stack.operations.needs import ImageNeed
+from stack.operations.pin_lock import describe_pin
 from stack.operations.ports import choose_ports
 from stack.operations.project import ProjectFacts, load_facts
 from stack.operations.resolve_images import resolve_images
@@ -48,6 +50,7 @@ class Resolved:
         lock: The lock as it is.
         facts: This machine's small facts.
         running: The project's containers now.
+        pin: What `stack pin` has to do with the engine; None where nothing is pinned.
     """
 
     device: DeviceChoice
@@ -64,12 +67,14 @@ class Resolved:
     lock: Lock
     facts: ProjectFacts
     running: Mapping[str, ServiceState]
+    pin: Choice | None = None
 
     @property
     def choices(self) -> list[Choice]:
         """Give every decision with its reason."""
         source = Choice("images.source", self.source.source, self.source.reason)
-        return [self.device.choice, source, self.model]
+        pin = [self.pin] if self.pin is not None else []
+        return [self.device.choice, *pin, source, self.model]
 
 
 def resolve(
@@ -107,8 +112,13 @@ def resolve(
     ports = choose_ports(config, list(images.needs), facts.ports, running)
     return Resolved(
         device, images.source, model, reference, locked_revision, snapshot, model_facts, images.needs,
-        images.left_out, ports, published, lock, facts, running,
+        images.left_out, ports, published, lock, facts, running, _choose_pin(config, lock, device.device),
     )  # fmt: skip
+
+
+def _choose_pin(config: StackConfig, lock: Lock, device: str) -> Choice | None:
+    found = describe_pin(config, lock, device, datetime.datetime.now(datetime.UTC))
+    return Choice("engine", *found, is_automatic=False) if found is not None else None
 
 
 def _locked_model(lock: Lock) -> str | None:

@@ -1,0 +1,126 @@
+"""`stack pin`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from stack.cli.options import JSON, open_session, project_options
+from stack.console import Console, format_bytes
+from stack.errors import EXIT_CHECK_FAILED
+
+
+@click.command("pin")
+@click.argument("target", required=False)
+@click.option("--device", type=click.Choice(["auto", "cuda", "cpu"]), help="For which device")
+@click.option("--cuda", metavar="VARIANT", help="CUDA variant, such as `cu129`; upstream's default if not given")
+@click.option(
+    "--repo",
+    "repository",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Local clone of vLLM, which expands abbreviated commits",
+)
+@click.option("--accept", type=click.Choice(["verified", "claimed"]), help="What proves a commit")
+@click.option("--anyway", is_flag=True, help="Pin it though it does not fit this machine")
+@click.option("--show", is_flag=True, help="Show what is pinned, and ask nobody")
+@click.option("--check", is_flag=True, help="Tell whether what is pinned can still be had; exit code 1 if not")
+@JSON
+@project_options
+@click.pass_obj
+def command(
+    console: Console,
+    config_path: Path | None,
+    as_json: bool,
+    project: str | None,
+    target: str | None,
+    device: str | None,
+    accept: str | None,
+    show: bool,
+    check: bool,
+    **options: Any,
+) -> None:
+    """Pin the engine: a commit, release, tag, digest, `nightly` or `latest`, as a digest in stack.lock.
+
+    Nothing is pulled; `stack up` runs what is pinned.
+    """
+    if show + check + (target is not None) > 1:
+        raise click.UsageError("TARGET, --show and --check exclude one another")
+    flags = {"project": project, "engine.device": device, "engine.accept": accept}
+    session = open_session(console, config_path, flags)
+    if show:
+        _show(console, session, as_json)
+    elif check:
+        _check(console, session, as_json)
+    else:
+        _pin(console, session, target, as_json, options)
+
+
+def _pin(console: Console, session: Any, target: str | None, as_json: bool, options: dict[str, Any]) -> None:
+    from stack.operations.pin import build_document, run_pin
+
+    with console.live():
+        result = run_pin(session, target, **options)
+    if result.image.source.warning:
+        console.warn(f"{result.image.source.title}: {result.image.source.warning}")
+    if as_json:
+        console.json(build_document(result))
+        return
+    size = result.image.size_bytes
+    rows = [
+        *_describe(result.engine, result.entry),
+        *([("size", f"{format_bytes(size)} to pull")] if size is not None else []),
+        *((item.what, f"{item.verdict}: {item.message}") for item in result.verdict),
+        *([("expiry", result.expiry)] if result.expiry else []),
+        ("lock", f"{result.lock_path}{'' if result.is_changed else ' (says so already)'}"),
+        *(("", f"`{name}` was of another commit and is dropped") for name in result.dropped),
+    ]
+    _print(console, rows)
+
+
+def _show(console: Console, session: Any, as_json: bool) -> None:
+    from stack.operations.pin import describe_entry
+    from stack.operations.pin_check import read_pins
+
+    engine, entries = read_pins(session)
+    if as_json:
+        pins = {device: describe_entry(engine, entry) for device, entry in entries.items()}
+        console.json({"schema_version": 1, "pinned": engine.pinned, "engines": pins, "lock": str(session.lock_path)})
+        return
+    for device, entry in sorted(entries.items()):
+        _print(console, [("device", device), *_describe(engine, entry), ("lock", str(session.lock_path))])
+
+
+def _check(console: Console, session: Any, as_json: bool) -> None:
+    from stack.checks.report import build_document
+    from stack.operations.pin_check import run_check
+
+    with console.live():
+        report = run_check(session)
+    if as_json:
+        console.json(build_document(report))
+    else:
+        for item in report.findings:
+            console.result(f"{item.status}  {item.check:<15}  {item.message}")
+            if item.hint:
+                console.result(f"      {'':<15}  {item.hint}")
+    if not report.is_passed:
+        raise click.exceptions.Exit(EXIT_CHECK_FAILED)
+
+
+def _describe(engine: Any, entry: Any) -> list[tuple[str, str]]:
+    asked = f"pinned by `stack pin {engine.pinned}`" if engine.pinned else "as `stack up` found it"
+    return [
+        ("commit", f"{engine.commit or 'unknown'} ({engine.commit_level})"),
+        *([("", engine.rests_on)] if engine.rests_on else []),
+        ("version", engine.version or "unknown"),
+        ("image", entry.reference),
+        ("", entry.digest or "built on this machine by `stack up`, so it has no digest"),
+        ("source", f"{entry.found_by or entry.source}{f', variant {entry.variant}' if entry.variant else ''}, {asked}"),
+    ]
+
+
+def _print(console: Console, rows: list[tuple[str, str]]) -> None:
+    for name, text in rows:
+        console.result(f"{name:<8}  {text}")

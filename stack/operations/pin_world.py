@@ -1,0 +1,139 @@
+"""Whom `stack pin` asks: registries within time limits, the Docker daemon where there is one, this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeVar
+
+import docker
+
+from stack.config.schema import ImagesConfig, StackConfig
+from stack.containers.daemon import read_image, translated
+from stack.errors import HostError, ImageError
+from stack.images.manifests import RemoteImage
+from stack.images.recipe import ImageRecipe
+from stack.images.reference import ImageReference
+from stack.images.references import Device, PublishedImage
+from stack.images.registry import Registry
+from stack.images.registry_auth import read_docker_login
+from stack.images.registry_errors import UnreachableRegistryError
+from stack.operations.pin_found import PinWorld, Step
+from stack.operations.pin_target import PinTarget
+from stack.operations.pinned_engine import ask_references, find_commit_wheel, open_http
+from stack.operations.resolve import machine_platform
+from stack.operations.session import Session
+from stack.operations.wanted_images import build_recipes
+from stack.progress import ProgressEvent
+
+_COMMIT_LABEL = "org.opencontainers.image.revision"
+_RETRIES = 2
+# Questions, answers and pauses of one image: a registry that wants a token is asked five times.
+_REQUESTS = 5
+_PAUSES_SECONDS = 60.0
+
+Said = TypeVar("Said")
+
+
+class RegistryDesk:
+    """Asks registries, each question within a limit that a name server which does not answer cannot stretch.
+
+    Args:
+        config: Certificates, time limits and retries.
+        report: Told whom we wait for.
+    """
+
+    def __init__(self, config: ImagesConfig, report: Callable[[ProgressEvent], None]) -> None:
+        self._config = config
+        self._report = report
+
+    def fetch_image(self, reference: ImageReference) -> RemoteImage:
+        """Describe an image.
+
+        Raises:
+            ImageError: It cannot be had.
+        """
+        return self._ask(reference, lambda registry: registry.fetch_image(reference, platform=machine_platform()))
+
+    def fetch_digest(self, reference: ImageReference) -> str:
+        """Give what a reference points at now.
+
+        Raises:
+            ImageError: The registry does not tell.
+        """
+        return self._ask(reference, lambda registry: registry.fetch_digest(reference))
+
+    def _ask(self, reference: ImageReference, question: Callable[[Registry], Said]) -> Said:
+        config = self._config
+        limit = config.timeout_seconds * _REQUESTS + _PAUSES_SECONDS
+
+        def ask(asked: ImageReference) -> Said:
+            with open_http(config) as http:
+                registry = Registry(
+                    http,
+                    timeout_seconds=config.timeout_seconds,
+                    retries=min(_RETRIES, config.retries),
+                    credentials=read_docker_login,
+                )
+                return question(registry)
+
+        self._report(ProgressEvent("pin", f"asking {reference.registry}"))
+        answer = ask_references([reference], ask, timeout_seconds=limit)[reference]
+        if not isinstance(answer, ImageError):
+            return answer
+        if str(answer).startswith("no answer within"):
+            raise UnreachableRegistryError(f"{reference.registry} is not reachable: {answer}") from answer
+        raise answer
+
+
+def build_world(
+    session: Session,
+    client: docker.DockerClient | None,
+    device: Device,
+    published: Mapping[str, PublishedImage],
+    tell: Callable[[Step], None],
+) -> PinWorld:
+    """Give whom a pin asks."""
+    desk = RegistryDesk(session.config.images, session.report)
+
+    def find_local(target: PinTarget) -> Iterator[Mapping[str, Any]]:
+        return _find_local(client, target)
+
+    def find_recipe(commit: str) -> ImageRecipe:
+        engine = session.config.engine.model_copy(update={"commit": commit, "version": None})
+        config = session.config.model_copy(update={"engine": engine})
+        return _build_recipe(config, device, published)
+
+    return PinWorld(desk.fetch_image, desk.fetch_digest, find_local, find_recipe, tell)
+
+
+def connect_if_there(session: Session) -> docker.DockerClient | None:
+    """Give a connection to the Docker daemon, or None: a pin can be written where none runs."""
+    try:
+        return session.connect()
+    except HostError:
+        return None
+
+
+def _find_local(client: docker.DockerClient | None, target: PinTarget) -> Iterator[Mapping[str, Any]]:
+    if client is None:
+        return
+    with translated("listing images"):
+        if target.digest is not None:
+            listed = [image for image in client.images.list() if _has_digest(image.attrs, target.digest)]
+        else:
+            listed = client.images.list(filters={"label": f"{_COMMIT_LABEL}={target.commit}"})
+    for image in listed:
+        document = read_image(client, str(image.id))
+        if document is not None:
+            yield document
+
+
+def _has_digest(document: Mapping[str, Any], digest: str) -> bool:
+    return any(name.endswith(f"@{digest}") for name in document.get("RepoDigests") or [])
+
+
+def _build_recipe(config: StackConfig, device: Device, published: Mapping[str, PublishedImage]) -> ImageRecipe:
+    recipes, _ = build_recipes(
+        config, ["engine"], device, published, lambda commit: find_commit_wheel(commit, device, config.images, None)
+    )
+    return recipes["engine"]
