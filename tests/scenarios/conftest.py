@@ -4,19 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import os
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import docker
 import pytest
 
-from stack.images.build import ensure_base_image
-from stack.images.recipe import build_base_recipe
-from stack.progress import ignore
-from tests.scenarios.harness import ROOT, Stack, run_docker
-
-FAKE_ENGINE = "localhost/stack-test/fake-engine"
+from tests.fixtures import fake_engine_image
+from tests.scenarios.harness import ROOT, Stack
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -79,24 +73,8 @@ def make_stack(
 
 @pytest.fixture(scope="session")
 def build_fake_engine() -> Callable[[str], str]:
-    """Give a function that builds the fake engine's image, labelled with a commit, on the tool's own base."""
-    client = docker.from_env()
-    try:
-        recipe = build_base_recipe("bookworm", "http://deb.debian.org/debian")
-        base = ensure_base_image(client, recipe, os.environ, ignore)
-    finally:
-        client.close()
-    folder = ROOT / "tests" / "fixtures" / "fake_engine"
-
-    def build(commit: str) -> str:
-        files = [path.read_bytes() for path in sorted(folder.glob("*")) if path.is_file()]
-        tag = f"{FAKE_ENGINE}:{hashlib.sha256(b''.join([*files, commit.encode()])).hexdigest()[:12]}"
-        if subprocess.run(["docker", "image", "inspect", tag], capture_output=True).returncode:
-            arguments = ["--build-arg", f"BASE={base}", "--build-arg", f"COMMIT={commit}", "--tag", tag]
-            run_docker("buildx", "build", "--load", *arguments, str(folder))
-        return tag
-
-    return build
+    """Give a function that builds the fake engine's image, labelled with a commit."""
+    return fake_engine_image.build_fake_engine
 
 
 @pytest.fixture(scope="session")
