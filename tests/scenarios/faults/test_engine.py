@@ -97,7 +97,7 @@ def test_a_served_model_that_goes_wrong_fails_smoke_and_is_tested_anew(
 def test_an_engine_that_opens_its_port_and_never_serves_is_given_up_after_the_time_set(
     make_stack: Callable[..., Stack], fake_engine: str, mode: str, said: str
 ) -> None:
-    config = render_config(fake_engine, f"--misbehave {mode}", "ready-timeout-seconds = 5")
+    config = render_config(fake_engine, f"--misbehave {mode}", "ready-timeout-seconds = 10")
     stack = build_small_stack(make_stack, f"never-{mode}", config)
     done = stack.run("up", "--no-smoke").demand(5)
     assert "is not ready after" in done.err

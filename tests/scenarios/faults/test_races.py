@@ -1,0 +1,61 @@
+"""Two commands at once must end as if one had come after the other, or say why not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.scenarios.faults.projects import build_small_stack, render_config
+from tests.scenarios.harness import Stack, start
+
+
+@pytest.fixture(scope="module")
+def stack(make_stack: Callable[..., Stack], fake_engine: str) -> Stack:
+    stack = build_small_stack(make_stack, "races", render_config(fake_engine, "--boot-seconds 2"))
+    stack.run("up", "--no-smoke").demand()
+    return stack
+
+
+@pytest.mark.fault("`stack up` during `stack down`", "It waits, says for whom, and then brings the stack up")
+def test_up_waits_for_a_down_and_then_brings_everything_up(stack: Stack) -> None:
+    before = stack.containers()["engine"]["Id"]
+    with start(stack, "down") as down:
+        down.wait_said("down: stopping")
+        done = stack.run("up", "--no-smoke").demand()
+        assert "`stack down` (process " in done.err
+        assert down.process.wait(30) == 0
+    assert stack.containers()["engine"]["Id"] != before
+    assert stack.status()["state"] == "up"
+
+
+@pytest.mark.fault("`stack smoke` during `stack up`", "It waits for `up`, says so, and tests the stack that is then up")
+def test_smoke_waits_for_an_up_and_tests_what_it_brought(stack: Stack) -> None:
+    stack.run("down").demand()
+    with start(stack, "up", "--no-smoke") as up:
+        up.wait_said("\nboot: ")
+        done = stack.run("smoke").demand()
+        assert "`stack up` (process " in done.err
+        assert up.process.wait(30) == 0
+    assert stack.status()["smoke"]["passed"]
+
+
+@pytest.mark.fault(
+    "`stack up` of two projects at once", "Each gets its own ports; a port lost to the other is chosen anew, and said"
+)
+def test_two_projects_come_up_at_once_and_share_no_port(make_stack: Callable[..., Stack], fake_engine: str) -> None:
+    stacks = [build_small_stack(make_stack, f"both-{number}", render_config(fake_engine)) for number in range(3)]
+    with start(stacks[0], "up") as first, start(stacks[1], "up") as second, start(stacks[2], "up") as third:
+        for up in (first, second, third):
+            assert up.process.wait(120) == 0, up.said
+    assert len({stack.url("engine") for stack in stacks}) == 3
+    assert [stack.status()["state"] for stack in stacks] == ["up"] * 3
+
+
+@pytest.mark.fault("`stack down` twice at once", "The second waits, and finds nothing to stop")
+def test_of_two_downs_at_once_the_second_finds_nothing(stack: Stack) -> None:
+    with start(stack, "down") as first:
+        first.wait_said("down: stopping")
+        assert "nothing was running" in stack.run("down").demand().out
+        assert first.process.wait(30) == 0
+    assert stack.containers() == {}
