@@ -1,6 +1,6 @@
 import pytest
 
-from stack.config.maps import check_mirrors, check_mounts
+from stack.config.maps import check_mirrors, check_mounts, check_sources
 
 
 def _mounts(*targets):
@@ -70,3 +70,23 @@ def test_mirrors_are_hosts_with_an_optional_path():
 def test_a_mirror_of_the_wrong_form_is_refused(host, mirror, message):
     (problem,) = check_mirrors({host: mirror})
     assert problem.message == message
+
+
+def test_sources_are_references_with_a_commit_or_a_version_to_fill_in():
+    assert check_sources({"a": "registry.example:5000/b/vllm:{commit}-{arch}", "b": "x/y:v{version}", "ci": ""}) == []
+
+
+@pytest.mark.parametrize(
+    ("template", "said"),
+    [
+        ("registry.example/vllm:latest", "must be a reference with `{commit}` or `{version}`"),
+        ("registry.example/vllm:{sha}-{commit}", "`{sha}` is not filled in"),
+        ("https://registry.example/vllm:{commit}", "without `https://`"),
+        ("registry.example/vllm:{commit", "must be a reference with"),
+        ("Registry Example:{commit}", "is no image reference"),
+        (3, "must be a reference with"),
+    ],
+)
+def test_a_source_that_cannot_become_a_reference_is_refused(template, said):
+    (problem,) = check_sources({"own": template})
+    assert problem.path == "images.sources.own" and said in problem.message

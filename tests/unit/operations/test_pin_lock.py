@@ -1,0 +1,80 @@
+"""What a pin in stack.lock means to `up`, and what stays of it."""
+
+import datetime
+
+import pytest
+
+from stack.config.lock import Lock, LockedEngine, LockedImage
+from stack.config.schema import StackConfig
+from stack.operations.pin_lock import describe_pin, find_pin, keep_found, keep_pin, merge_pin, use_pin
+
+COMMIT, OTHER = "0" * 40, "1" * 40
+DIGEST = "sha256:" + "a" * 64
+NOW = datetime.datetime(2026, 11, 20, tzinfo=datetime.UTC)
+PIN = LockedEngine(commit=COMMIT, commit_level="claimed", version="0.32.0", accepted="claimed", pinned="0.32.0")
+IMAGE = LockedImage(
+    reference="a.example/b:c", tag="c", digest=DIGEST, source="registry", found_by="nightly",
+    created="2026-11-10T01:02:03.123456789Z",
+)  # fmt: skip
+LOCK = Lock(engine=PIN, images={"engine/cpu": IMAGE})
+
+
+def configure(**engine):
+    return StackConfig.model_validate({"engine": engine})
+
+
+def test_a_pin_gives_the_configuration_its_commit_and_the_level_that_was_accepted():
+    engine = use_pin(configure(), LOCK).engine
+    assert (engine.commit, engine.version, engine.accept) == (COMMIT, None, "claimed")
+
+
+def test_what_up_itself_locked_is_no_pin():
+    lock = LOCK.model_copy(update={"engine": PIN.model_copy(update={"pinned": None})})
+    assert use_pin(configure(), lock) == configure()
+    assert describe_pin(configure(), lock, "cpu", NOW) is None
+
+
+@pytest.mark.parametrize("engine", [{"commit": COMMIT}, {"version": "0.32.0"}, {}])
+def test_a_configuration_that_asks_for_the_same_uses_the_pin(engine):
+    assert find_pin(configure(**engine), LOCK) is PIN
+
+
+@pytest.mark.parametrize("engine", [{"commit": OTHER}, {"version": "0.31.0"}, {"image": "a.example/x:y"}])
+def test_a_configuration_that_asks_for_another_is_obeyed_and_that_is_said(engine):
+    config = configure(**engine)
+    assert use_pin(config, LOCK) == config
+    value, reason = describe_pin(config, LOCK, "cpu", NOW)
+    assert value == next(iter(engine.values())) and "is not used" in reason
+
+
+def test_an_old_nightly_is_told_with_the_day_of_its_end():
+    value, reason = describe_pin(configure(), LOCK, "cpu", NOW)
+    assert value == COMMIT
+    assert "9 days old; upstream keeps the newest 14 nightlies: its tag is deleted about 2026-11-25" in reason
+    late = describe_pin(configure(), LOCK, "cpu", NOW + datetime.timedelta(days=9))
+    assert "its tag was to be deleted about" in late[1]
+    young = describe_pin(configure(), LOCK, "cpu", NOW - datetime.timedelta(days=5))
+    assert young[1] == "pinned by `stack pin 0.32.0`"
+
+
+@pytest.mark.parametrize("more", [{"created": "yesterday"}, {"created": None}, {"found_by": "release"}])
+def test_an_image_that_stays_or_says_no_date_has_no_age(more):
+    lock = LOCK.model_copy(update={"images": {"engine/cpu": IMAGE.model_copy(update=more)}})
+    assert "days old" not in describe_pin(configure(), lock, "cpu", NOW)[1]
+
+
+def test_an_engine_of_another_commit_on_another_device_is_dropped_and_named():
+    old = Lock(engine=PIN, images={"engine/cuda": IMAGE, "prometheus": IMAGE})
+    merged, dropped = merge_pin(old, PIN.model_copy(update={"commit": OTHER}), "engine/cpu", IMAGE)
+    assert dropped == ["engine/cuda"] and sorted(merged.images) == ["engine/cpu", "prometheus"]
+    merged, dropped = merge_pin(old, PIN, "engine/cpu", IMAGE)
+    assert dropped == [] and sorted(merged.images) == ["engine/cpu", "engine/cuda", "prometheus"]
+
+
+def test_what_up_writes_keeps_what_the_pin_said_of_the_same_and_only_of_that():
+    read = LockedEngine(commit=COMMIT, commit_level="claimed", version="0.32.0")
+    assert keep_pin(PIN, read).pinned == "0.32.0" and keep_pin(PIN, read).accepted == "claimed"
+    assert keep_pin(PIN, read.model_copy(update={"commit": OTHER})).pinned is None
+    bare = LockedImage(reference="a.example/b:c", tag="c", digest=DIGEST, source="registry")
+    assert keep_found(IMAGE, bare).found_by == "nightly"
+    assert keep_found(IMAGE, bare.model_copy(update={"reference": "a.example/b:d"})).found_by is None
