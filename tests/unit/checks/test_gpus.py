@@ -4,8 +4,26 @@ from __future__ import annotations
 
 import pytest
 
-from stack.checks.gpus import Gpu, GpuReport, find_unfit_reason, has_nvidia_device, is_fit, read_gpus
-from tests.fixtures.fake_nvml import GTX_1080, H100, MIB, RTX_4090, RTX_PRO_6000, build_nvml
+from stack.checks.gpus import (
+    ERROR_LIBRARY_NOT_FOUND,
+    Gpu,
+    GpuReport,
+    find_unfit_reason,
+    has_nvidia_device,
+    is_fit,
+    read_gpus,
+)
+from tests.fixtures.fake_nvml import (
+    GPU_IS_LOST,
+    GTX_1080,
+    H100,
+    LIBRARY_NOT_FOUND,
+    MIB,
+    RTX_4090,
+    RTX_PRO_6000,
+    VERSION_MISMATCH,
+    build_nvml,
+)
 
 
 @pytest.fixture
@@ -43,9 +61,9 @@ def test_a_machine_with_a_fit_board_is_fit(boards):
 
 
 def test_a_machine_without_a_driver_and_without_a_board_has_no_gpu(pci):
-    nvml = build_nvml(init_error="NVML Shared Library Not Found")
+    nvml = build_nvml(init_error=LIBRARY_NOT_FOUND)
     report = read_gpus(nvml, pci(("0x8086", "0x030000"), ("0x10de", "0x040300")))
-    assert report == GpuReport(reason="no NVIDIA GPU on this machine", has_device=False)
+    assert report == GpuReport(reason="no NVIDIA GPU on this machine", has_device=False, error=ERROR_LIBRARY_NOT_FOUND)
     assert find_unfit_reason(report) == "no NVIDIA GPU on this machine"
     assert nvml.shutdowns == 0
 
@@ -54,6 +72,18 @@ def test_a_board_without_a_driver_that_answers_is_told_from_none_at_all(pci):
     nvml = build_nvml(init_error="Driver Not Loaded")
     report = read_gpus(nvml, pci(("0x10de", "0x030000")))
     assert report.reason == "an NVIDIA GPU is here, but its driver does not answer (Driver Not Loaded)"
+
+
+@pytest.mark.parametrize("code", [VERSION_MISMATCH, GPU_IS_LOST])
+def test_some_answers_prove_a_gpu_where_the_bus_cannot_be_looked_at(code, tmp_path):
+    report = read_gpus(build_nvml(init_error=code), tmp_path / "no-pci")
+    assert (report.has_device, report.error, report.gpus) == (True, code, ())
+
+
+def test_a_lost_board_does_not_hide_the_others():
+    report = read_gpus(build_nvml(H100._replace(error=GPU_IS_LOST), RTX_4090))
+    assert [gpu.index for gpu in report.gpus] == [1]
+    assert (report.unreadable, report.error) == (((0, "GPU is lost"),), GPU_IS_LOST)
 
 
 def test_a_driver_that_cannot_describe_a_board_is_told_and_let_go():
