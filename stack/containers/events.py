@@ -63,7 +63,7 @@ class Happening:
 
 
 class EventReader:
-    """Turns the daemon's events into happenings; it remembers which containers ended, to tell a restart from a start."""
+    """Turns the daemon's events into happenings; remembers which containers ended, to tell a restart from a start."""
 
     def __init__(self, project: str) -> None:
         self._project = project

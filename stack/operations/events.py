@@ -5,8 +5,11 @@ from __future__ import annotations
 import datetime
 import queue
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
+
+import docker
 
 from stack.containers.events import Happening, merge, read_end_time, read_remembered, stream_events
 from stack.containers.ownership import Found, read_attributes, sort_containers
@@ -67,7 +70,12 @@ def read_events(
 
 
 def follow_events(
-    session: Session, *, since: datetime.timedelta, now: Now, fetch_alerts: FetchAlerts | None = None
+    session: Session,
+    *,
+    since: datetime.timedelta,
+    now: Now,
+    fetch_alerts: FetchAlerts | None = None,
+    clock: Callable[[], float] = time.monotonic,
 ) -> Iterator[Happening]:
     """Give what Docker still knows of since some time ago, and then each thing as it happens.
 
@@ -77,14 +85,17 @@ def follow_events(
     begin = now()
     yield from read_events(session, since=since, now=lambda: begin, fetch_alerts=lambda port: ())
     told: queue.Queue[Happening | StackError] = queue.Queue()
-    for work in (
-        lambda: _follow_containers(session, begin, told),
-        lambda: _follow_alerts(session, now, fetch_alerts or fetch_prometheus_alerts, told),
-    ):
-        # Daemons: the one that reads the daemon's stream cannot be called back.
-        threading.Thread(target=work, daemon=True).start()
+    # A daemon: what waits for Docker's stream cannot be called back.
+    threading.Thread(target=_follow_containers, args=(session, begin, told), daemon=True).start()
+    client, watch, looked_at = session.connect(), AlertWatch(), clock() - _POLL_SECONDS
     while True:
-        item = told.get()
+        if clock() - looked_at >= _POLL_SECONDS:
+            yield from _look_at_alerts(session, client, watch, now, fetch_alerts or fetch_prometheus_alerts)
+            looked_at = clock()
+        try:
+            item = told.get(timeout=_POLL_SECONDS)
+        except queue.Empty:
+            continue
         if isinstance(item, StackError):
             raise item
         yield item
@@ -130,23 +141,17 @@ def _follow_containers(session: Session, begin: datetime.datetime, told: queue.Q
         told.put(err)
 
 
-def _follow_alerts(
-    session: Session, now: Now, fetch_alerts: FetchAlerts, told: queue.Queue[Happening | StackError]
-) -> None:
-    watch = AlertWatch()
-    stop = threading.Event()
-    client = session.connect()
-    while True:
-        try:
-            # Prometheus may come, go and change its port while we look.
-            ours, _ = sort_containers(read_attributes(client, session.project), session.project, session.paths.state)
-        except CommandError:
-            return
-        alerts = _fetch(fetch_alerts, ours)
-        if alerts is not None:
-            for happening in watch.take(alerts, now()):
-                told.put(happening)
-        stop.wait(_POLL_SECONDS)
+def _look_at_alerts(
+    session: Session, client: docker.DockerClient, watch: AlertWatch, now: Now, fetch_alerts: FetchAlerts
+) -> list[Happening]:
+    """Give what changed; Prometheus may come, go and change its port meanwhile."""
+    try:
+        ours, _ = sort_containers(read_attributes(client, session.project), session.project, session.paths.state)
+    except CommandError:
+        # Of a daemon that is gone the stream of events tells.
+        return []
+    alerts = _fetch(fetch_alerts, ours)
+    return watch.take(alerts, now()) if alerts is not None else []
 
 
 def _fetch(fetch_alerts: FetchAlerts, ours: Mapping[str, Found]) -> tuple[Alert, ...] | None:

@@ -7,7 +7,7 @@ import httpx2
 import pytest
 
 from stack.errors import ServiceApiError
-from stack.telemetry.prometheus_api import PrometheusApi, Rule, Series, Target
+from stack.telemetry.prometheus_api import Alert, PrometheusApi, Rule, Series, Target
 
 # Recorded from Prometheus 2.42, shortened to the keys that are read and some that are not.
 TARGETS = {
@@ -55,6 +55,22 @@ RULES = {
 }
 
 
+ALERTS = {
+    "status": "success",
+    "data": {
+        "alerts": [
+            {
+                "labels": {"alertname": "VllmEngineDown", "severity": "critical"},
+                "annotations": {"summary": "the engine is not scraped"},
+                "state": "pending",
+                "activeAt": "2026-11-22T01:36:08.25Z",
+                "value": "1e+00",
+            }
+        ]
+    },
+}
+
+
 class Recorder:
     """Answers every request alike, and remembers them."""
 
@@ -92,6 +108,12 @@ def test_rules_come_with_their_health():
         Rule("vllm-load", "model:vllm_num_requests_running:sum", "recording", "ok", ""),
         Rule("vllm-load", "Broken", "alerting", "err", "many-to-many"),
     )
+
+
+def test_alerts_come_with_their_summary_and_since_when():
+    (alert,) = Recorder(ALERTS).api.fetch_alerts()
+    labels = {"alertname": "VllmEngineDown", "severity": "critical"}
+    assert alert == Alert(labels, "pending", "2026-11-22T01:36:08.25Z", "the engine is not scraped")
 
 
 def test_a_query_is_posted_so_that_long_ones_pass():
