@@ -9,9 +9,12 @@ import subprocess
 import time
 from collections.abc import Callable, Sequence
 
+import docker
+
 from stack.checks.finding import Finding
 from stack.checks.gpu_test import build_gpu_test_argv, parse_gpu_test
 from stack.checks.gpus import read_gpus
+from stack.containers.daemon import read_image
 from stack.errors import HostError
 from stack.failures.explain import explain_text
 from stack.operations.choices import DeviceChoice
@@ -20,6 +23,7 @@ from stack.operations.resolve import Resolved
 logger = logging.getLogger(__name__)
 
 CHECK = "gpu-test"
+STEP = "gpu test"
 _WHY = "the engine would fail in the same way, only later and with a longer log"
 # PyTorch's import and the first context take seconds; a GPU that answers later than this is broken.
 _LIMIT_SECONDS = 120.0
@@ -39,14 +43,9 @@ def find_refusal(resolved: Resolved | None) -> str | None:
     return None
 
 
-def build_gpu_test_stamp(image: str | None, driver: str | None) -> str:
-    """Give what a passed test is good for: this image under this driver."""
-    return f"{image}@{driver}"
-
-
-def read_driver() -> str | None:
-    """Give the driver's version."""
-    return read_gpus().driver
+def build_gpu_test_stamp(image_id: str | None) -> str:
+    """Give what a passed test is good for: this image under the driver that runs now."""
+    return f"{image_id}@{read_gpus().driver}"
 
 
 def judge_gpu(resolved: Resolved | None, *, run: RunTool | None = None) -> Finding:
@@ -58,8 +57,10 @@ def judge_gpu(resolved: Resolved | None, *, run: RunTool | None = None) -> Findi
     return run_gpu_test(need.image_id or need.name, resolved.device, run=run)
 
 
-def demand_gpu_test(image: str, device: DeviceChoice, *, run: RunTool | None = None) -> None:
-    """Run the test as a step of `up`.
+def demand_gpu_test(
+    client: docker.DockerClient, image: str, device: DeviceChoice, *, run: RunTool | None = None
+) -> str:
+    """Run the test as a step of `up`, and give what its success is good for.
 
     Raises:
         HostError: The GPU does not work in this image.
@@ -67,6 +68,8 @@ def demand_gpu_test(image: str, device: DeviceChoice, *, run: RunTool | None = N
     finding = run_gpu_test(image, device, run=run)
     if finding.status == "fail":
         raise HostError(finding.message, hint=finding.hint, detail=finding.data.get("output"))
+    found = read_image(client, image)
+    return build_gpu_test_stamp(found["Id"] if found else None)
 
 
 def run_gpu_test(image: str, device: DeviceChoice, *, run: RunTool | None = None) -> Finding:

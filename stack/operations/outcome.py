@@ -54,6 +54,7 @@ class UpResult:
         boot: The boot, where the engine was started.
         states: The containers at the end.
         warnings: What the user should know.
+        gpu_test: What the GPU was tried with, where this run tried it.
         timeline: When each step ran.
     """
 
@@ -66,4 +67,5 @@ class UpResult:
     boot: BootResult | None = None
     states: Mapping[str, ServiceState] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    gpu_test: str | None = None
     timeline: Timeline = field(default_factory=Timeline)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from stack.containers.render import render_json, render_override
-from stack.operations import page_cache
+from stack.operations import gpu_test, page_cache
 from stack.operations.decide import decide_layout
 from stack.operations.plan import Plan, Step
 from stack.operations.project import container_stamp
@@ -25,6 +25,9 @@ def build_plan(session: Session, resolved: Resolved) -> Plan:
     # Reading the weights into memory goes on beside the start: the engine imports for long before it loads them.
     fetched = tuple(step.name for step in steps if step.name != page_cache.STEP)
     causes = _find_causes(session, resolved)
+    trial = _plan_gpu_test(resolved, causes)
+    steps += trial
+    fetched += tuple(step.name for step in trial)
     if causes:
         reasons = "; ".join(f"{service} {cause}" for service, cause in causes.items())
         steps.append(Step("services", _describe_services(resolved, causes), reasons, fetched))
@@ -119,6 +122,20 @@ def _plan_model(resolved: Resolved) -> list[Step]:
         action = f"read the weights of {resolved.snapshot.id} into memory"
         return [Step(page_cache.STEP, action, "the engine is about to load them")]
     return []
+
+
+def _plan_gpu_test(resolved: Resolved, causes: Mapping[str, str]) -> list[Step]:
+    """Try the GPU before the engine does, where image or driver are new; beside a running engine it may be full."""
+    engine = resolved.running.get("engine")
+    is_running = engine is not None and engine.state == "running"
+    if resolved.device.device != "cuda" or "engine" not in causes or is_running:
+        return []
+    need = resolved.needs["engine"]
+    is_here = need.action == "none" and need.image_id is not None
+    if is_here and resolved.facts.gpu_test == gpu_test.build_gpu_test_stamp(need.image_id):
+        return []
+    action = "allocate memory on the GPU, in the engine's image"
+    return [Step(gpu_test.STEP, action, "it has not been tried with this image and driver", ("image engine",))]
 
 
 def _describe_services(resolved: Resolved, causes: Mapping[str, str]) -> str:

@@ -78,6 +78,7 @@ class ProjectFacts:
         left_out: Services that the configuration asks for and that do not run, with the reason.
         last_boot: The engine's last boot, by its number in the history.
         ready_container: The start of the engine that last gave a first token (`<container ID>@<start time>`).
+        gpu_test: The image and driver with which the GPU was last tried and found well.
         schema_version: Version of this document.
     """
 
@@ -86,6 +87,7 @@ class ProjectFacts:
     left_out: Mapping[str, str] = field(default_factory=dict)
     last_boot: int | None = None
     ready_container: str | None = None
+    gpu_test: str | None = None
     schema_version: int = STATE_VERSION
 
 
@@ -148,6 +150,7 @@ def load_facts(path: Path) -> ProjectFacts:
             left_out={str(name): str(reason) for name, reason in document.get("left_out", {}).items()},
             last_boot=document.get("last_boot"),
             ready_container=document.get("ready_container"),
+            gpu_test=document.get("gpu_test"),
         )
     except (OSError, ValueError, KeyError, AttributeError, TypeError):
         return ProjectFacts()

@@ -9,14 +9,14 @@ import docker
 
 from stack.config.host_paths import check_host_paths
 from stack.containers.daemon import ServiceState, read_services
-from stack.containers.failures import is_port_taken
 from stack.containers.layout import Layout
 from stack.containers.render import render_json, render_override
 from stack.errors import CommandError, ConfigError, StackError
+from stack.failures.catalogue import is_told
 from stack.models.ensure import ensure_snapshot
 from stack.models.hub_access import load_token
 from stack.models.snapshot import Snapshot
-from stack.operations import page_cache
+from stack.operations import gpu_test, page_cache
 from stack.operations.access import open_grafana
 from stack.operations.assemble import engine_uid, render_files, write_files, write_secrets
 from stack.operations.decide import check_engine, check_readable, decide_layout
@@ -143,7 +143,11 @@ class _Up:
     def _build_action(self, name: str) -> Callable[[], None]:
         if name == page_cache.STEP:
             return lambda: self.reader.start(self._require_snapshot())
-        actions = {"model": self._fetch_model, "image base": self.fetcher.build_base}
+        actions = {
+            "model": self._fetch_model,
+            "image base": self.fetcher.build_base,
+            gpu_test.STEP: self._test_gpu,
+        }
         action = actions.get(name) or (lambda: self._fetch_image(name.removeprefix("image ")))
         return self.result.timeline.measure(name)(action)
 
@@ -170,6 +174,9 @@ class _Up:
             locked_revision=resolved.locked_revision,
         )
 
+    def _test_gpu(self) -> None:
+        self.result.gpu_test = gpu_test.demand_gpu_test(self.client, self.images["engine"], self.resolved.device)
+
     def _decide(self) -> None:
         """Settle the layout; ports anew, because fetching may have taken minutes in which somebody took one."""
         config, resolved = self.session.config, self.resolved
@@ -191,7 +198,7 @@ class _Up:
                 self.session.report(ProgressEvent("services", "started", state="done"))
                 return
             except CommandError as err:
-                if attempt == _PORT_ATTEMPTS or not is_port_taken(err.stderr):
+                if attempt == _PORT_ATTEMPTS or not is_told("port-taken", err.stderr):
                     raise
                 taken = self.resolved.ports
                 self._decide()
@@ -237,6 +244,7 @@ class _Up:
             left_out=dict(self.result.layout.left_out),
             last_boot=last_boot,
             ready_container=ready_container,
+            gpu_test=self.result.gpu_test or self.resolved.facts.gpu_test,
         )
 
     def _require_layout(self) -> Layout:

@@ -92,7 +92,9 @@ def test_a_gpu_that_hangs_fails_and_its_container_is_removed():
     assert calls[1] == ["docker", "rm", "--force", name]
 
 
-def test_as_a_step_of_up_a_failure_ends_it():
+def test_as_a_step_of_up_a_failure_ends_it_and_a_success_is_remembered(monkeypatch):
+    monkeypatch.setattr("stack.operations.gpu_test.read_image", lambda client, name: {"Id": "sha256:abc"})
+    monkeypatch.setattr("stack.operations.gpu_test.read_gpus", lambda: SimpleNamespace(driver="590.48"))
     with pytest.raises(HostError, match="does not work in the engine's image"):
-        demand_gpu_test("sha256:abc", CUDA, run=answering(1, stderr="boom"))
-    demand_gpu_test("sha256:abc", CUDA, run=answering(stdout=GOOD))
+        demand_gpu_test(None, "vllm", CUDA, run=answering(1, stderr="boom"))
+    assert demand_gpu_test(None, "vllm", CUDA, run=answering(stdout=GOOD)) == "sha256:abc@590.48"

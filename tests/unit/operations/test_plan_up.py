@@ -31,7 +31,7 @@ class FakeCompose:
 def plan(make_session, make_snapshot, monkeypatch):
     """A function: what runs, what is needed and what is known give the plan's text."""
 
-    def call(running=(), *, needs=None, snapshot="here", ready=True, override=None):
+    def call(running=(), *, device="cpu", tried=None, needs=None, snapshot="here", ready=True, override=None):
         session = make_session()
         needs = needs or {"engine": "none", "prometheus": "none"}
         states = {state.name: state for state in running}
@@ -40,14 +40,17 @@ def plan(make_session, make_snapshot, monkeypatch):
                 name: ImageNeed(
                     name, action, DIGEST.format(name), "its digest is not known yet", "registry",
                     recipe=SimpleNamespace(base=BASE) if action == "build" else None,
+                    image_id="sha256:abc" if action == "none" else None,
                 )
                 for name, action in needs.items()
             },
             snapshot=make_snapshot() if snapshot == "here" else None,
             reference=SimpleNamespace(id="acme/tiny"),
+            device=SimpleNamespace(device=device),
             running=states,
             facts=ProjectFacts(
-                ready_container=container_stamp(states["engine"]) if ready and "engine" in states else None
+                ready_container=container_stamp(states["engine"]) if ready and "engine" in states else None,
+                gpu_test=tried,
             ),
         )  # fmt: skip
         services = {name: {"image": "x"} for name in needs}
@@ -143,3 +146,32 @@ def test_a_change_is_told_in_words(old, new, said):
 def test_one_start_of_one_container_has_one_stamp(make_state):
     assert container_stamp(make_state()) == "engine-0123456789abcdef@2026-11-21T22:00:00+00:00"
     assert container_stamp(make_state(started_at=None)) == "engine-0123456789abcdef@"
+
+
+@pytest.fixture
+def driver(monkeypatch):
+    monkeypatch.setattr("stack.operations.gpu_test.read_gpus", lambda: SimpleNamespace(driver="590.48"))
+
+
+def test_a_gpu_is_tried_in_the_engines_image_before_the_engine_starts(plan, driver):
+    text = plan(device="cuda", needs={"engine": "pull"})
+    assert (
+        "gpu test: allocate memory on the GPU, in the engine's image after #1, "
+        "because it has not been tried with this image and driver\n"
+    ) in text
+    number = next(line.split()[0] for line in text.splitlines() if " gpu test:" in line)
+    services = next(line for line in text.splitlines() if " services:" in line)
+    assert number in services.partition(", because")[0]
+
+
+@pytest.mark.parametrize(("tried", "is_tried_again"), [("sha256:abc@590.48", False), ("sha256:abc@580.95", True)])
+def test_a_gpu_that_was_well_with_this_image_and_driver_is_not_tried_again(plan, driver, tried, is_tried_again):
+    assert ("gpu test" in plan(device="cuda", tried=tried)) is is_tried_again
+
+
+def test_a_cpu_engine_tries_no_gpu(plan, driver):
+    assert "gpu test" not in plan()
+
+
+def test_beside_a_running_engine_no_gpu_is_tried(plan, driver, make_state):
+    assert "gpu test" not in plan([make_state(config_hash="other"), make_state("prometheus")], device="cuda")
