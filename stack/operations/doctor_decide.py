@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from concurrent.futures import TimeoutError as NotInTime
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar, cast
@@ -28,6 +28,7 @@ Made = TypeVar("Made")
 
 # The registries and the hub are asked side by side; what is not decided by then is not known.
 _DECIDE_SECONDS = NETWORK_SECONDS + 0.3
+_DOCKER_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,8 @@ def decide(session: Session, probes: NetworkProbes, connect: Connect) -> Decisio
 
     decided = start(lambda: _resolve(session, connected.result(), ask_hub))
     resolved, finding = _wait_for_decisions(decided)
+    # A slow daemon must not use up the time of every check that wants its answer.
+    wait((reported,), _DOCKER_SECONDS)
     model = _ask_model(resolved, probes, hub) if resolved is not None else None
     return Decision(resolved, finding, reported.result, model)
 

@@ -47,7 +47,7 @@ def ask_docker(client: docker.DockerClient | HostError, environ: Mapping[str, st
     if isinstance(client, HostError):
         return DockerReport(address, problem=client.message, hint=client.hint)
     try:
-        info, version = client.info(), client.version()
+        info, version = client.info(), {"ApiVersion": client.api.api_version}
         rows = client.api.containers(all=True)
         containers = [row | {"Gpus": _read_gpus(client, row)} if _may_hold_gpu(row) else row for row in rows]
     except (DockerException, requests.RequestException) as err:

@@ -17,6 +17,9 @@ from stack.operations.host_target import build_host_target
 from stack.operations.resolve import Resolved
 from stack.operations.session import Session
 
+# `up` has more time than `doctor`: a busy machine is no reason for a warning.
+_PATIENCE = 4.0
+
 
 class PreflightError(HostError):
     """This machine cannot run what was asked for; every reason at once.
@@ -53,12 +56,14 @@ def check_preflight(
         PreflightError: Something would keep `up` from working.
     """
     target = build_host_target(session, resolved, is_looked_back=False)
+    # Before the checks: a slow answer is no check's fault.
+    told = ask_docker(client, session.environ)
     world = HostWorld(
-        ask_docker=lambda: ask_docker(client, session.environ),
+        ask_docker=lambda: told,
         environ=session.environ,
         home=resolve_home(session.environ),
     )
-    report = run_host_checks(HostContext(target, world), checks=checks, is_quick_only=True)
+    report = run_host_checks(HostContext(target, world), checks=checks, is_quick_only=True, patience=_PATIENCE)
     failed = [finding for finding in report.findings if finding.status == "fail"]
     if failed:
         raise PreflightError(failed)

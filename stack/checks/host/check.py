@@ -79,7 +79,7 @@ class HostCheck:
     is_quick: bool = False
     is_decisive: bool = False
     needs_docker: bool = False
-    limit_seconds: float = 1.0
+    limit_seconds: float = 1.5
 
 
 class _Once:

@@ -41,4 +41,5 @@ def parse_version(text: str) -> str | None:
         return None
 
 
-CHECK = HostCheck("compose", run, order=30, is_quick=True, is_decisive=True)
+# Not in the preflight: `up` asks Compose for its version before anything else, and the plugin is slow to start.
+CHECK = HostCheck("compose", run, order=30, is_decisive=True)

@@ -7,6 +7,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from stack.checks.finding import Finding, Outcome, Report
 from stack.checks.host.check import HostCheck, HostContext
@@ -22,6 +23,7 @@ def run_host_checks(
     *,
     checks: Sequence[HostCheck] | None = None,
     is_quick_only: bool = False,
+    patience: float = 1.0,
     clock: Callable[[], float] = time.monotonic,
 ) -> Report:
     """Run the checks and report what they found, in the order of the report.
@@ -30,10 +32,15 @@ def run_host_checks(
         context: What is wanted, and the machine.
         checks: Other checks than those of the registry.
         is_quick_only: Run only those of the preflight.
+        patience: What every check's time limit is multiplied by.
         clock: Monotonic seconds.
     """
     began = clock()
-    chosen = [check for check in (load_checks() if checks is None else checks) if check.is_quick or not is_quick_only]
+    chosen = [
+        replace(check, limit_seconds=check.limit_seconds * patience)
+        for check in (load_checks() if checks is None else checks)
+        if check.is_quick or not is_quick_only
+    ]
     answers: queue.SimpleQueue[tuple[HostCheck, Outcome, float]] = queue.SimpleQueue()
 
     def call(check: HostCheck) -> None:

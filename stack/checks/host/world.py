@@ -22,7 +22,7 @@ class DockerReport:
     Attributes:
         address: Where it was asked (`unix:///var/run/docker.sock`), with what chose that.
         info: `GET /info`; None where it did not answer.
-        version: `GET /version`.
+        version: What of `GET /version` is known (`ApiVersion`).
         containers: `GET /containers/json?all=1`.
         problem: Why it did not answer, for a person.
         hint: What mends that.

@@ -159,10 +159,11 @@ ENGINE_ROW = {
 
 def give_client(requests):
     api = SimpleNamespace(
+        api_version="1.41",
         containers=lambda all: [ENGINE_ROW, {"Id": "web", "State": "running", "Labels": None}],
         inspect_container=lambda name: {"HostConfig": {"DeviceRequests": requests}},
     )
-    return SimpleNamespace(info=lambda: {"Driver": "overlay2"}, version=lambda: {"ApiVersion": "1.41"}, api=api)
+    return SimpleNamespace(info=lambda: {"Driver": "overlay2"}, api=api)
 
 
 @pytest.mark.parametrize(

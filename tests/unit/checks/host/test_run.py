@@ -49,6 +49,13 @@ def test_a_check_that_hangs_is_left_behind_and_the_others_are_not_kept_waiting()
     assert whole.status == "pass"
 
 
+def test_patience_gives_every_check_more_time():
+    free = threading.Event()
+    slow = HostCheck("a", lambda context: (free.wait(20), Outcome("pass", "late"))[1], 1, limit_seconds=0.01)
+    threading.Timer(0.1, free.set).start()
+    assert run(slow, patience=2000.0)[0].status == "pass"
+
+
 def test_checks_run_side_by_side():
     barrier = threading.Barrier(2, timeout=20)
     together = [HostCheck(name, lambda context: (barrier.wait(), Outcome("pass", ""))[1], 1, limit_seconds=30)
@@ -75,8 +82,8 @@ def test_without_a_daemon_what_needs_one_is_skipped_and_the_daemon_is_asked_once
 def test_every_check_of_the_registry_has_a_name_and_a_place_of_its_own():
     checks = load_checks()
     assert [check.order for check in checks] == sorted({check.order for check in checks})
-    assert {"docker", "compose", "disk-space", "ports"} <= {check.name for check in checks if check.is_quick}
-    assert not {"network", "model-access"} & {check.name for check in checks if check.is_quick}
+    assert {"docker", "disk-space", "ports"} <= {check.name for check in checks if check.is_quick}
+    assert not {"compose", "network", "model-access"} & {check.name for check in checks if check.is_quick}
 
 
 def test_no_check_of_the_registry_stumbles_over_an_empty_machine(tmp_path):
