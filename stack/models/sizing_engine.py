@@ -230,8 +230,7 @@ def _find_block(device: str, is_latent: bool, asked: int | None) -> int:
 
 def _find_reason(args: Mapping[str, Any], reasons: Mapping[str, str]) -> str | None:
     for name, reason in reasons.items():
-        if args.get(name) not in (None, False, 0, 1, "1", ""):
-            return f"`{name}`: {reason}"
-        if name in ("disable-sliding-window", "enable-lora") and args.get(name) is True:
+        neutral = (None, "", "0", 0, "1", 1) if name.endswith("-size") else (None, "", "0", 0)
+        if args.get(name) not in neutral:
             return f"`{name}`: {reason}"
     return None

@@ -123,6 +123,19 @@ def test_a_window_counts_for_the_layers_that_have_it(extra, windowed):
     assert (layers.windowed, layers.full) == (windowed, 32 - windowed)
 
 
+@pytest.mark.parametrize("args", [{"enable-lora": True}, {"cpu-offload-gb": 1}, {"speculative-config": {"model": "x"}}])
+def test_what_takes_memory_of_its_own_leaves_the_overhead_without_an_upper_end(args):
+    sizing = size(LLAMA_8B, args)
+    assert sizing.overhead.high is None
+    assert next(iter(args)) in sizing.find_unknowns()["overhead"]
+    assert judge(sizing, Budget(80 * GIB, 80 * GIB, 0.92)).fits == "unknown"
+
+
+@pytest.mark.parametrize("args", [{"enable-lora": False}, {"pipeline-parallel-size": 1}, {"cpu-offload-gb": 0}])
+def test_what_is_switched_off_leaves_nothing_unknown(args):
+    assert size(LLAMA_8B, args).find_unknowns() == {}
+
+
 def test_qwen_has_a_window_only_where_it_is_switched_on():
     config = LLAMA_8B | {"model_type": "qwen2", "sliding_window": 32768}
     assert parse_cache_layers(config).windowed == 0
