@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import logging
 import os
@@ -58,8 +57,10 @@ class _LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        nearest = difflib.get_close_matches(args[0], _COMMANDS, n=1)
         if args[0] not in _COMMANDS and not ctx.resilient_parsing:
+            import difflib
+
+            nearest = difflib.get_close_matches(args[0], _COMMANDS, n=1)
             near = f"; the nearest is `{nearest[0]}`" if nearest else ""
             raise click.UsageError(f"`{args[0]}` is no command{near}", ctx)
         return super().resolve_command(ctx, args)

@@ -12,10 +12,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-
-from prometheus_client import CollectorRegistry, Gauge, generate_latest
+from typing import TYPE_CHECKING
 
 from stack.errors import StackError
+
+if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry, Gauge
 
 FILE_NAME = "stack.prom"
 BOOTS_KEPT = 5
@@ -101,6 +103,9 @@ def render_run_metrics(
     Units:
         Seconds and Unix times in seconds, as the names say.
     """
+    # Imported here: an `up` with nothing to do writes no metrics, and this would be a tenth of its time.
+    from prometheus_client import CollectorRegistry, generate_latest
+
     registry = CollectorRegistry()
     if identity is not None:
         labels = vars(identity)
@@ -180,4 +185,6 @@ def _add_smoke(registry: CollectorRegistry, smoke: SmokeRun) -> None:
 
 
 def _gauge(registry: CollectorRegistry, name: str, about: str, *labels: str) -> Gauge:
+    from prometheus_client import Gauge
+
     return Gauge(name, about, labels, registry=registry)

@@ -53,22 +53,18 @@ def read_call(calls, project):
 def test_up_never_pulls_and_never_builds(docker_stub, project):
     calls = docker_stub()
     project.up(["engine", "prometheus"])
-    line = read_call(calls, project)
-    assert line.startswith("compose --file /a/compose.yaml --file /b/override.json")
-    assert "--project-name mine" in line
-    assert "--project-directory DIR" in line
-    words = line.split()
-    assert {"--detach", "--no-build", "--pull", "never"} <= set(words)
-    assert words[-2:] == ["engine", "prometheus"]
+    assert read_call(calls, project) == (
+        "compose --project-name mine --project-directory DIR --file /a/compose.yaml --file /b/override.json "
+        "up --detach --no-build --pull never engine prometheus"
+    )
 
 
 @pytest.mark.parametrize("volumes", [True, False])
 def test_down_removes_volumes_only_when_told(docker_stub, project, volumes):
     calls = docker_stub()
     project.down(volumes=volumes)
-    words = read_call(calls, project).split()
-    assert ("--volumes" in words) is volumes
-    assert "--remove-orphans" in words
+    said = read_call(calls, project).partition("override.json ")[2]
+    assert said == "down --remove-orphans" + (" --volumes" if volumes else "")
 
 
 def test_stopped_services_lose_their_containers_also_where_no_file_describes_them(docker_stub, project, monkeypatch):
@@ -125,7 +121,7 @@ def test_every_process_is_logged_with_what_it_took(docker_stub, project, caplog)
     first, second = (record.getMessage() for record in caplog.records)
     assert first.startswith("docker compose --project-name mine")
     assert "config --hash '*' took " in first
-    assert second.startswith("docker compose up took ")
+    assert "up --detach" in second
 
 
 @pytest.mark.parametrize(
