@@ -178,7 +178,7 @@ def judge(sizing: Sizing, budget: Budget) -> Verdict:
     if sizing.fixed.low >= claimed:
         return Verdict("no", f"{_gib(sizing.fixed.low)} and more before the first token", (0, 0), (0.0, 0.0))
     low = max(0, claimed - sizing.fixed.high) if sizing.fixed.high is not None else None
-    return _judge_pool(sizing, low, claimed - sizing.fixed.low, f"the {_gib(claimed)} that vLLM claims")
+    return _judge_pool(sizing, low, claimed - sizing.fixed.low, f"its share of {_gib(claimed)}")
 
 
 def _judge_pool(sizing: Sizing, low_bytes: int | None, high_bytes: int, where: str) -> Verdict:
@@ -204,8 +204,9 @@ def _judge_pool(sizing: Sizing, low_bytes: int | None, high_bytes: int, where: s
         return Verdict("unknown", reason, context, concurrency)
     if least < wanted:
         return Verdict("uncertain", "it depends on what vLLM measures at start", context, concurrency)
-    if sizing.shape.is_auto_length:
-        return Verdict("yes", f"vLLM takes the longest context that fits {where}", context, concurrency)
+    if least < asked:
+        reason = f"`max-model-len = auto` lets vLLM cut the context of {asked} tokens to what fits {where}"
+        return Verdict("yes", reason, context, concurrency)
     return Verdict("yes", f"one request of {asked} tokens fits {where}", context, concurrency)
 
 
