@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from stack.checks.gpus import MIN_DRIVER_MAJOR
 from stack.checks.host.memory_verdict import JudgeMemory
 from stack.checks.host.target import (
     EndpointNeed,
+    EngineImageFacts,
     EngineNeed,
     FolderNeed,
     HostTarget,
@@ -45,6 +47,10 @@ _BUILD_RATIO, _PULL_RATIO = 2.0, 3.5
 # Measured: the installed package with its GGUF file, and the converted weights.
 _DEMO_BYTES = 100 * 10**6 + 270 * 10**6
 _REQUIRED = ("engine", "prometheus")
+# What vLLM publishes by default since 0.20 (.buildkite/release-pipeline.yaml).
+_CUDA_IMAGE = EngineImageFacts(
+    (13, 0), MIN_DRIVER_MAJOR, ((7, 5), (8, 0), (8, 6), (8, 9), (9, 0), (10, 0), (12, 0)), "vLLM's default images"
+)
 
 
 @dataclass(frozen=True)
@@ -100,6 +106,7 @@ def build_engine_need(session: Session, resolved: Resolved | None) -> EngineNeed
         kv_cache_bytes=read_kv_cache_bytes(args),
         max_model_len=context if isinstance(context, int) and context > 0 else None,
         tensor_parallel=int(read_number(args, "tensor-parallel-size") or 1),
+        image=_CUDA_IMAGE if config.image is None and device.device != "cpu" else EngineImageFacts(),
     )
 
 
