@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 
 from tests.fixtures.local_registry import LocalRegistry, serve_registry
-from tests.scenarios.harness import Stack, run_docker
-from tests.scenarios.registry.test_registry import HTPASSWD, render_config
+from tests.scenarios.harness import Stack
+from tests.scenarios.registry.test_registry import HTPASSWD, Registry, render_config
 
 COMMIT, OTHER = "0123456789abcdef0123456789abcdef01234567", "89abcdef0123456789abcdef0123456789abcdef"
 NUMBERS = itertools.count(1)
@@ -223,31 +223,37 @@ def test_two_pins_at_once_leave_one_whole_lock(registry: LocalRegistry, project:
     assert lock["images"]["engine/cpu"]["digest"] == digests[lock["engine"]["commit"]]
 
 
+@pytest.fixture(scope="module")
+def pushed(start: Callable[..., LocalRegistry], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
+    """A registry for real images; asked for before `make_stack`, so that no container uses them any more."""
+    registry = Registry(tmp_path_factory.mktemp("pushed"))
+    yield registry
+    registry.stop()
+    registry.forget()
+
+
 def test_up_runs_what_is_pinned(
-    registry: LocalRegistry, make_stack: Callable[..., Stack], build_fake_engine: Callable[[str], str]
+    pushed: Registry, make_stack: Callable[..., Stack], build_fake_engine: Callable[[str], str]
 ) -> None:
-    image = build_fake_engine(COMMIT)
-    name = f"{registry.host}/engine"
-    run_docker("tag", image, f"{name}:{COMMIT}")
-    run_docker("push", f"{name}:{COMMIT}")
-    run_docker("rmi", f"{name}:{COMMIT}")
+    digest = pushed.push(build_fake_engine(COMMIT), f"team/engine:{COMMIT}")
+    name = f"{pushed.host}/team/engine"
     stack = make_stack("pinned-up", render_config(None).replace('accept = "claimed"', ""))
     with (stack.folder / "stack.toml").open("a") as config:
         config.write(f'\n[images.sources]\nown = "{name}:{{commit}}"\n')
     pinned = stack.run("pin", COMMIT, "--accept", "claimed", "--json").demand().json()
+    assert pinned["digest"] == digest
     up = stack.run("up", "--no-smoke").demand()
     assert f"engine = {COMMIT}: pinned by `stack pin {COMMIT}`" in up.err
-    assert stack.containers()["engine"]["Config"]["Image"] == f"{name}@{pinned['digest']}"
-    said = stack.status()["engine"]
-    assert (said["commit"], said["commit_level"]) == (COMMIT, "claimed")
+    assert stack.containers()["engine"]["Config"]["Image"] == f"{name}@{digest}"
     lock = read_lock(stack)
-    assert (lock["engine"]["pinned"], lock["engine"]["accepted"]) == (COMMIT, "claimed")
+    assert (lock["engine"]["pinned"], lock["engine"]["commit_level"], lock["engine"]["accepted"]) == (
+        COMMIT, "claimed", "claimed"
+    )  # fmt: skip
     assert lock["images"]["engine/cpu"]["found_by"] == "own"
-    assert "here-cpu" in stack.run("pin", "--check").demand().out
-    again = stack.run("up", "--no-smoke").demand()
-    assert "nothing to do" in again.err
-    # Asked again, what is here by a digest of a known repository is enough.
+    # With the registry gone, what is here by a digest of a known repository is enough, and is told to be all there is.
+    pushed.stop()
     steps = stack.run("pin", COMMIT, "--accept", "claimed", "--json").demand().json()["steps"]
     assert [(step["source"], step["outcome"]) for step in steps] == [("local", "found")]
-    stack.run("down").demand()
-    run_docker("rmi", "--force", f"{name}@{pinned['digest']}")
+    checked = stack.run("pin", "--check").demand().out
+    assert "the image is here" in checked and "connection refused" in checked
+    assert "nothing to do" in stack.run("up", "--no-smoke").demand().err

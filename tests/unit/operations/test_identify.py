@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 
-from stack.config.lock import Lock, LockedImage
+from stack.config.lock import Lock, LockedEngine, LockedImage
 from stack.errors import ImageError
-from stack.images.references import PublishedImage
+from stack.images.reference import parse_reference
+from stack.images.references import PublishedImage, WantedImage
 from stack.operations import identify
 from stack.operations.choices import Choice, DeviceChoice
 from stack.operations.identify import check_known_identity, identify_engine
@@ -118,3 +120,32 @@ def test_what_will_be_built_is_judged_before_it_is_built(ask, built, accept, ref
 def test_what_is_still_to_be_pulled_is_judged_when_it_is_here(ask):
     session, resolved = ask(PINNED, name="docker.io/a/b:c", action="pull")
     check_known_identity(session, None, resolved)
+
+
+def test_an_image_without_a_label_is_of_the_commit_whose_tag_upstream_served_when_it_was_pinned(ask):
+    session, resolved = ask()
+    tag = f"nightly-{OTHER}"
+    entry = LockedImage(
+        reference=f"docker.io/vllm/vllm-openai:{tag}",
+        tag=tag,
+        digest=DIGEST,
+        source="registry",
+        recorded_from="upstream",
+    )
+    pin = LockedEngine(commit=OTHER, commit_level="verified", pinned=OTHER)
+    resolved.lock = Lock(engine=pin, images={"engine/cuda": entry})
+    resolved.published = {}
+    found = find(session, resolved)
+    assert (found.identity.commit, found.identity.level) == (OTHER, "verified")
+    resolved.lock = Lock(engine=pin.model_copy(update={"commit": COMMIT}), images={"engine/cuda": entry})
+    with pytest.raises(ImageError, match=f"commit {COMMIT} was asked for"):
+        find(session, resolved)
+
+
+def test_a_tag_that_the_configuration_puts_beside_a_digest_proves_nothing(ask):
+    session, resolved = ask(f'[engine]\nimage = "vllm/vllm-openai:nightly-{OTHER}@{DIGEST}"\ncommit = "{OTHER}"')
+    resolved.published = {}
+    wanted = WantedImage("engine", parse_reference(f"docker.io/vllm/vllm-openai:nightly-{OTHER}@{DIGEST}"), None)
+    resolved.needs["engine"] = replace(resolved.needs["engine"], wanted=wanted)
+    with pytest.raises(ImageError, match="does not say which commit it is"):
+        find(session, resolved)
