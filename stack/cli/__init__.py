@@ -23,6 +23,7 @@ _COMMANDS = {
     "down": "Stop the stack; models on the shared volume stay",
     "status": "Show what runs: services, URLs, model, commit",
     "logs": "Show a service's log",
+    "explain": "Explain a failure from a log, and what to do next",
     "events": "Follow starts, ends, restarts, health and alerts",
     "warm": "Bring the model to the shared volume and into memory",
     "pin": "Pin the engine to a commit's digest, verified before any pull",

@@ -14,13 +14,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-PHASES = ("load", "compile", "kv-cache", "graphs", "server", "first-token")
+from stack.failures.log_lines import parse_message
 
-_PREFIX = re.compile(
-    r"^(?:\([^()]+ pid=\d+\) )?"
-    r"(?:[A-Z]+ \d\d-\d\d \d\d:\d\d:\d\d (?:\[[^\]]*\] )?)?"
-    r"(?P<text>.*)$"
-)
+PHASES = ("load", "compile", "kv-cache", "graphs", "server", "first-token")
 
 # Each pattern opens its phase, once; a phase ends where the next one opens. A GPU compiles before it sizes
 # its KV cache, a CPU after that.
@@ -50,9 +46,7 @@ _CACHE_MISS = re.compile(
 )
 _KV_CACHE_SIZE = re.compile(r"(?:GPU|CPU) KV cache size")
 _PROGRESS = re.compile(r"Loading safetensors checkpoint shards:\s+(\d+)%|Capturing CUDA graphs[^%]*?(\d+)%")
-_NAMES_FAILURE = re.compile(r"(?:[A-Za-z_][\w.]*(?:Error|Exception)|usage error)\b.*:|vllm.*error: ")
 _SERVING = re.compile(r"Application startup complete|Uvicorn running on")
-_VALIDATION = re.compile(r"\d+ validation errors? for ")
 _EAGER = re.compile(r"[Cc]udagraph is disabled under eager mode|Enforce eager set|enforce_eager=True")
 
 
@@ -139,27 +133,7 @@ class BootLog:
         self.current, self.opened_at_seconds = name, max(at_seconds, self.opened_at_seconds)
 
 
-def parse_message(line: str) -> str:
-    """Give a log line's message, without the process, level, time and source that vLLM puts before it."""
-    match = _PREFIX.match(line.rstrip("\n"))
-    return match["text"] if match else line
-
-
 def parse_progress(line: str) -> int | None:
     """Give the percentage in a progress bar's line (weights' shards, graph capture), else None."""
     found = _PROGRESS.findall(line)
     return int(found[-1][0] or found[-1][1]) if found else None
-
-
-def find_first_cause(lines: list[str]) -> str | None:
-    """Give the first line that names a failure: the cause, not the traceback that it ends in.
-
-    A Python traceback ends in the exception's own line, and later processes only repeat that theirs failed
-    too. A pydantic error says what is wrong only in the line after that.
-    """
-    texts = [parse_message(line).strip() for line in lines]
-    for number, text in enumerate(texts):
-        if _NAMES_FAILURE.match(text):
-            more = texts[number + 1 : number + 2] if _VALIDATION.search(text) else []
-            return " ".join([text, *more])
-    return None

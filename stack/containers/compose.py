@@ -12,8 +12,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from stack.containers.failures import explain
 from stack.errors import CommandError
+from stack.failures.explain import explain_text
 
 logger = logging.getLogger(__name__)
 
@@ -82,7 +82,7 @@ def read_compose_version() -> str | None:
 
 
 def _translate(argv: Sequence[str], returncode: int, stderr: str, started: float, verb: str) -> CommandError:
-    known = explain(stderr)
+    known = explain_text(stderr)
     said = re.findall(r"(?:Error response from daemon|error|ERROR): *(.+)", stderr)
     return CommandError(
         [str(word) for word in argv],
@@ -90,5 +90,5 @@ def _translate(argv: Sequence[str], returncode: int, stderr: str, started: float
         stderr=stderr,
         duration_seconds=time.monotonic() - started,
         message=known.cause if known else f"`docker compose {verb}` failed{': ' + said[-1] if said else ''}",
-        hint=known.hint if known else None,
+        hint=known.next if known else None,
     )

@@ -16,8 +16,8 @@ import urllib3
 from docker.errors import DockerException, ImageNotFound, NotFound
 from docker.models.containers import Container
 
-from stack.containers.failures import explain
 from stack.errors import CommandError, HostError
+from stack.failures.explain import explain_text
 
 LABEL_SERVICE = "com.docker.compose.service"
 LABEL_PROJECT = "com.docker.compose.project"
@@ -73,11 +73,11 @@ def connect(timeout_seconds: float = 20, environ: Mapping[str, str] | None = Non
         client = docker.from_env(timeout=timeout_seconds, environment=dict(environ))
         client.ping()
     except _FAILURES as err:
-        known = explain(str(err)) or explain("Cannot connect to the Docker daemon")
+        known = explain_text(str(err)) or explain_text("Cannot connect to the Docker daemon")
         assert known is not None
         host = environ.get("DOCKER_HOST")
         where = f" at `{host}`, which DOCKER_HOST names" if host else ""
-        raise HostError(known.cause + where, hint=known.hint, detail=str(err)) from err
+        raise HostError(known.cause + where, hint=known.next, detail=str(err)) from err
     return client
 
 
@@ -197,6 +197,7 @@ class ExitWatch:
 
     def __init__(self, client: docker.DockerClient, container_id: str) -> None:
         self.status: int | None = None
+        self.was_oom_killed = False
         self.ended = threading.Event()
         self._thread = threading.Thread(target=self._wait, args=(client, container_id), daemon=True)
         self._thread.start()
@@ -204,9 +205,13 @@ class ExitWatch:
     def _wait(self, client: docker.DockerClient, container_id: str) -> None:
         try:
             self.status = int(client.api.wait(container_id, timeout=None)["StatusCode"])
+            # At once: the restart policy starts it again, and forgets.
+            self.was_oom_killed = bool(client.api.inspect_container(container_id)["State"].get("OOMKilled"))
         except _FAILURES:
-            self.status = None
-        self.ended.set()
+            # Nothing is known of the end, or nothing more than the status, of a container that is gone already.
+            pass
+        finally:
+            self.ended.set()
 
 
 def _is_of_service(container: Container) -> bool:
@@ -234,13 +239,13 @@ def translated(doing: str) -> Iterator[None]:
     try:
         yield
     except _FAILURES as err:
-        known = explain(str(err))
+        known = explain_text(str(err))
         raise CommandError(
             ["docker"],
             1,
             stderr=str(err),
             message=known.cause if known else f"{doing} failed",
-            hint=known.hint if known else None,
+            hint=known.next if known else None,
         ) from err
 
 

@@ -13,9 +13,11 @@ from typing import TextIO
 
 import docker
 
-from stack.containers.boot_log import BootLog, Phase, find_first_cause, parse_message, parse_progress
+from stack.containers.boot_log import BootLog, Phase, parse_progress
 from stack.containers.daemon import ExitWatch, ServiceState, stream_logs
-from stack.errors import NotReadyError, ServiceApiError, ServiceExitedError, StackError
+from stack.errors import ServiceApiError, StackError
+from stack.failures.log_lines import parse_message
+from stack.operations.boot_failure import BootEnd, describe_exit, describe_lateness, render_exit
 from stack.progress import ProgressEvent, Report
 from stack.traffic.engine_client import EngineClient
 
@@ -78,6 +80,7 @@ class BootWatch:
         self._clock, self._began = clock, clock()
         self._watched_from_seconds = self.elapsed_seconds()
         self._server_ready_seconds: float | None = None
+        self._log_path = log_path
         self._is_serving = threading.Event()
         log_path.parent.mkdir(parents=True, exist_ok=True)
         self._clients = (connect(), connect())
@@ -134,9 +137,22 @@ class BootWatch:
         """Give the log's last lines."""
         return "\n".join(self.lines[-_TAIL_LINES:])
 
-    def first_cause(self) -> str | None:
-        """Give the first line that names a failure."""
-        return find_first_cause(self.lines)
+    def read_end(self) -> BootEnd:
+        """Give what is known of a boot that gave no token so far."""
+        return BootEnd(self.lines, self.tail(), self.elapsed_seconds(), self.exit_status, self._exit.was_oom_killed)
+
+    def note_exit(self) -> None:
+        """Write how the container ended behind its kept log: what it said itself may not tell."""
+        # The follower may still be reading the last lines when the daemon already tells the exit.
+        self._thread.join(timeout=2)
+        said = render_exit(self.read_end())
+        if said is not None:
+            self.lines.append(said)
+            try:
+                with self._log_path.open("a") as file:
+                    file.write(f"{said}\n")
+            except OSError as err:
+                logger.info("the engine's log cannot be kept: %s", err)
 
     def _follow(self, client: docker.DockerClient, log_path: Path) -> None:
         # Anew and not at the end: the daemon gives the log of this start from its beginning, also to the `up`
@@ -202,17 +218,12 @@ def wait_first_token(
     server_ready: float | None = None
     while True:
         if watch.has_ended():
-            raise _describe_exit(watch)
+            watch.note_exit()
+            raise describe_exit(watch.read_end())
         if clock() - started > timeout_seconds:
             phase, doing = watch.read_phase()[0], describe_activity()
-            raise NotReadyError(
-                "engine",
-                clock() - started,
-                f"running, in phase `{phase}`" + (f", {doing}" if doing else ""),
-                said,
-                watch.tail(),
-                hint="`stack logs engine --follow` shows what it does; `engine.ready-timeout-seconds` gives it longer",
-            )
+            state = f"running, in phase `{phase}`" + (f", {doing}" if doing else "")
+            raise describe_lateness(watch.read_end(), clock() - started, state, said)
         if server_ready is None:
             said = _probe_health(engine)
             server_ready = watch.note_server_ready() if said == _HEALTHY else None
@@ -241,19 +252,3 @@ def _finish(watch: BootWatch, server_ready_seconds: float, first_token_seconds: 
     watch.is_over = True
     phases = watch.log.finish(server_ready_seconds, total)
     return Boot(phases, total, watch.log.cache_state, first_token_seconds)
-
-
-def _describe_exit(watch: BootWatch) -> ServiceExitedError:
-    # The follower may still be reading the last lines when the daemon already tells the exit.
-    watch._thread.join(timeout=2)
-    status = watch.exit_status
-    ended = "its container was removed, or Docker ended" if status is None else f"exit status {status}"
-    cause = watch.first_cause() or ended
-    return ServiceExitedError(
-        "engine",
-        watch.elapsed_seconds(),
-        cause,
-        "the container ended",
-        watch.tail(),
-        hint="`stack logs engine` shows the whole log; the boot's own copy is kept in the state directory",
-    )

@@ -9,11 +9,10 @@ import pytest
 from stack.containers.boot_log import (
     PHASES,
     BootLog,
-    find_first_cause,
-    parse_message,
     parse_progress,
 )
 from stack.containers.daemon import parse_time
+from stack.failures.log_lines import parse_message
 
 LOGS = Path(__file__).parents[2] / "fixtures" / "logs"
 EAGER = LOGS / "vllm-0.32.0-cpu-eager.log"
@@ -88,57 +87,6 @@ def test_a_boot_that_failed_before_loading_stays_in_its_start():
     log = BootLog()
     assert feed(log, [(1.0, line) for line in SHM.read_text().splitlines()]) == []
     assert log.current == "start"
-
-
-def test_the_first_cause_of_a_recorded_failure_is_the_root_cause_and_not_the_last_traceback():
-    cause = find_first_cause(SHM.read_text().splitlines())
-    assert cause == (
-        "RuntimeError: Insufficient space in /dev/shm for shared-memory allocation: 160 MiB required, "
-        "64 MiB free. Increase /dev/shm (e.g. --shm-size or --ipc=host)."
-    )
-
-
-def test_a_boot_that_went_well_has_no_cause():
-    assert find_first_cause([text for _, text in read_stamped(EAGER)]) is None
-
-
-def test_a_validation_error_is_told_with_the_line_that_says_what_is_wrong():
-    lines = [
-        "Traceback (most recent call last):",
-        '  File "/opt/vllm/lib/python3.11/site-packages/vllm/config/model.py", line 1, in create',
-        "pydantic_core._pydantic_core.ValidationError: 1 validation error for ModelConfig",
-        "  Value error, User-specified max_model_len (99999) is greater than the derived max_model_len",
-        "    For further information visit https://errors.pydantic.dev/2.12/v/value_error",
-    ]
-    assert find_first_cause(lines) == (
-        "pydantic_core._pydantic_core.ValidationError: 1 validation error for ModelConfig "
-        "Value error, User-specified max_model_len (99999) is greater than the derived max_model_len"
-    )
-
-
-@pytest.mark.parametrize(
-    "line",
-    [
-        "vllm serve: error: argument --max-model-len: invalid human_readable_int_or_auto value: 'x'",
-        "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB.",
-        "(EngineCore pid=28) ERROR 11-21 22:04:43 [core.py:1510] ValueError: No available memory for",
-    ],
-)
-def test_a_line_that_names_a_failure_is_a_cause(line):
-    assert find_first_cause(["INFO all is well", line]) == parse_message(line)
-
-
-@pytest.mark.parametrize(
-    "line",
-    [
-        "WARNING 11-21 22:04:17 [system_utils.py:255] errors like `OSError: [Errno 24] Too many open files`",
-        "(EngineCore pid=28) ERROR 11-21 22:04:43 [core.py:1510] EngineCore failed to start.",
-        "    raise RuntimeError(",
-        "Process EngineCore:",
-    ],
-)
-def test_a_line_that_only_mentions_a_failure_is_no_cause(line):
-    assert find_first_cause([line]) is None
 
 
 @pytest.mark.parametrize("trial", [TRIAL_V1, TRIAL_V2], ids=["runner v1", "runner v2"])
@@ -229,21 +177,3 @@ def test_the_cache_state_is_what_the_engine_says(lines, state):
 )  # fmt: skip
 def test_a_progress_bar_is_read_as_its_latest_percentage(line, percent):
     assert parse_progress(line) == percent
-
-
-@pytest.mark.parametrize(
-    ("line", "message"),
-    [
-        (
-            "(APIServer pid=8) INFO 11-21 22:04:17 [api_utils.py:286] non-default args: {}",
-            "non-default args: {}",
-        ),
-        ("(Worker_TP1 pid=34) WARNING 11-21 22:05:35 [cpu.py:1] text", "text"),
-        ("(APIServer pid=9) INFO 11-21 22:05:18 [api_utils.py:347] ", ""),
-        ("INFO:     Application startup complete.", "INFO:     Application startup complete."),
-        ("RuntimeError: x", "RuntimeError: x"),
-        ("INFO 11-21 22:04:17 no source here\n", "no source here"),
-    ],
-)
-def test_a_message_is_told_from_what_the_engine_puts_before_it(line, message):
-    assert parse_message(line) == message

@@ -34,6 +34,8 @@ class FakeContainer:
 class FakeClient:
     """`containers`, `images` and `api` in one: what a test needs of them."""
 
+    was_oom_killed = False
+
     def __init__(self, containers=(), failure=None, wait=None):
         self.containers = self.images = self.api = self
         self.filters = None
@@ -54,6 +56,11 @@ class FakeClient:
 
     def wait(self, container_id, timeout):
         return self._wait()
+
+    def inspect_container(self, container_id):
+        if self._failure is not None:
+            raise self._failure
+        return {"State": {"OOMKilled": self.was_oom_killed}}
 
 
 @pytest.mark.parametrize(
@@ -195,7 +202,21 @@ def test_the_end_of_a_container_is_noticed_with_its_status():
     assert (watch.ended.is_set(), watch.status) == (False, None)
     release.set()
     assert watch.ended.wait(10)
-    assert watch.status == 137
+    assert (watch.status, watch.was_oom_killed) == (137, False)
+
+
+def test_a_container_that_ran_out_of_memory_is_known_as_such():
+    client = FakeClient(wait=lambda: {"StatusCode": 137})
+    client.was_oom_killed = True
+    watch = daemon.ExitWatch(client, "x")
+    assert watch.ended.wait(10)
+    assert (watch.status, watch.was_oom_killed) == (137, True)
+
+
+def test_the_status_of_a_container_that_is_removed_at_once_is_still_known():
+    watch = daemon.ExitWatch(FakeClient(wait=lambda: {"StatusCode": 3}, failure=docker.errors.NotFound("gone")), "x")
+    assert watch.ended.wait(10)
+    assert (watch.status, watch.was_oom_killed) == (3, False)
 
 
 @pytest.mark.parametrize("failure", [docker.errors.NotFound("gone"), requests.ConnectionError("reset")])

@@ -25,10 +25,14 @@ class FakeDaemon:
         self.end = threading.Event()
         self.log_told = threading.Event()
         self.status = 1
+        self.was_oom_killed = False
 
     def wait(self, container_id, timeout):
         self.end.wait(WAIT_SECONDS)
         return {"StatusCode": self.status}
+
+    def inspect_container(self, container_id):
+        return {"State": {"OOMKilled": self.was_oom_killed}}
 
     def stream(self, client, container_id, *, since):
         for number, line in enumerate(self._lines):
@@ -118,25 +122,58 @@ def test_phases_are_told_as_they_come_and_the_log_is_kept(watch, events, tmp_pat
 
 
 def test_a_container_that_ended_is_told_with_its_first_cause_and_last_lines(watch):
-    found, daemon = watch("RuntimeError: Insufficient space in /dev/shm", "EngineCore failed to start.")
+    found, daemon = watch("RuntimeError: the flux capacitor is empty", "EngineCore failed to start.")
     daemon.end.set()
     assert found._exit.ended.wait(WAIT_SECONDS)
     with pytest.raises(ServiceExitedError) as caught:
         wait(found, FakeEngine(listens_after=99))
     err = caught.value
-    assert "RuntimeError: Insufficient space in /dev/shm" in err.message
-    assert err.log_tail.splitlines()[-1] == "EngineCore failed to start."
+    assert "RuntimeError: the flux capacitor is empty" in err.message
+    assert err.log_tail.splitlines() == [
+        "RuntimeError: the flux capacitor is empty", "EngineCore failed to start.", "engine exited with code 1",
+    ]  # fmt: skip
     assert err.exit_code == 5
     assert err.hint
 
 
 def test_a_container_that_ended_without_a_word_is_told_with_its_status(watch):
     found, daemon = watch()
-    daemon.status = 137
+    daemon.status = 3
     daemon.end.set()
     assert found._exit.ended.wait(WAIT_SECONDS)
-    with pytest.raises(ServiceExitedError, match="exit status 137"):
+    with pytest.raises(ServiceExitedError, match="exit status 3"):
         wait(found, FakeEngine(listens_after=99))
+
+
+def test_a_known_failure_is_told_with_its_cause_and_what_to_do_instead_of_its_log(watch):
+    found, daemon = watch("vllm serve: error: unrecognized arguments: --max-modle-len 2048")
+    daemon.end.set()
+    assert found._exit.ended.wait(WAIT_SECONDS)
+    with pytest.raises(ServiceExitedError) as caught:
+        wait(found, FakeEngine(listens_after=99))
+    err = caught.value
+    assert err.message.endswith("s: `vllm serve` of this version has no flag `--max-modle-len`")
+    assert err.hint.startswith("write `max-model-len` instead of `max-modle-len` in [engine.args]")
+    assert err.log_tail == ""
+
+
+def test_an_engine_that_the_kernel_killed_for_memory_is_told_so_and_its_kept_log_tells_it_too(watch, tmp_path):
+    found, daemon = watch("INFO 11-21 22:00:00 [x.py:1] Starting to load model /models/m...")
+    daemon.status, daemon.was_oom_killed = 137, True
+    daemon.end.set()
+    assert found._exit.ended.wait(WAIT_SECONDS)
+    with pytest.raises(ServiceExitedError, match="the kernel killed the engine because memory ran out"):
+        wait(found, FakeEngine(listens_after=99))
+    kept = (tmp_path / "boots/1.log").read_text().splitlines()
+    assert kept[-1] == "engine exited with code 137 (OOMKilled: true)"
+
+
+def test_an_engine_that_is_late_is_told_with_what_its_log_tells(watch):
+    found, _ = watch("INFO 11-21 22:00:00 [pynccl.py:103] vLLM is using nccl==2.27.3")
+    with pytest.raises(NotReadyError) as caught:
+        wait(found, FakeEngine(listens_after=10**6), timeout_seconds=10)
+    assert "NCCL_P2P_DISABLE" in caught.value.hint
+    assert "ready-timeout-seconds" in caught.value.hint
 
 
 @pytest.mark.parametrize(

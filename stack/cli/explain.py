@@ -1,0 +1,69 @@
+"""`stack explain`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from stack.cli.options import JSON, open_session, project_options
+from stack.console import Console
+from stack.errors import EXIT_CHECK_FAILED, ConfigError, Problem
+
+
+@click.command("explain")
+@click.argument("logfile", required=False, type=click.Path(allow_dash=True, path_type=Path))
+@click.option("--list", "is_list", is_flag=True, help="Show every failure that is known, instead of reading a log")
+@click.option("--markdown", "is_markdown", is_flag=True, help="With --list: as a Markdown table")
+@JSON
+@project_options
+@click.pass_obj
+def command(
+    console: Console,
+    config_path: Path | None,
+    as_json: bool,
+    project: str | None,
+    logfile: Path | None,
+    is_list: bool,
+    is_markdown: bool,
+) -> None:
+    """Explain a failure from a log: of anybody's vLLM, Docker or the NVIDIA toolkit.
+
+    LOGFILE is a file, or - for standard input; without it the log of the project's last boot that failed is read.
+    Exit code 0 when the failure is known, 1 when not: then the first cause in the log is shown.
+    """
+    from stack.operations.explain import (
+        build_document,
+        build_rows,
+        explain_log,
+        find_failed_log,
+        render_lines,
+        render_markdown,
+    )
+
+    if is_list or is_markdown:
+        if is_markdown:
+            console.result(render_markdown())
+        else:
+            console.table(build_rows(), ("failure", "what is seen", "cause", "next"))
+        return
+    if logfile is None:
+        logfile = find_failed_log(open_session(console, config_path, {"project": project}))
+    source = "standard input" if str(logfile) == "-" else str(logfile)
+    try:
+        if str(logfile) == "-":
+            diagnosis = explain_log(sys.stdin.buffer)
+        else:
+            with logfile.open("rb") as log:
+                diagnosis = explain_log(log)
+    except OSError as err:
+        raise ConfigError(
+            [Problem("LOGFILE", f"{source}: {err.strerror}")], hint="`stack explain -` reads standard input"
+        ) from err
+    if as_json:
+        console.json(build_document(diagnosis, source))
+    else:
+        console.result("\n".join(render_lines(diagnosis, source)))
+    if diagnosis.explained is None:
+        raise click.exceptions.Exit(EXIT_CHECK_FAILED)

@@ -1,0 +1,123 @@
+"""`stack explain`: what the log of a failed boot, or anybody's log, tells."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from stack.config.engine_flags import KNOWN_FLAGS
+from stack.errors import ConfigError, Problem
+from stack.failures.catalogue import load_catalogue
+from stack.failures.explain import Diagnosis, Explained, diagnose
+from stack.history.store import open_history
+from stack.operations.session import Session
+
+SCHEMA_VERSION = 1
+VOCABULARIES = {"engine-flags": KNOWN_FLAGS}
+"""Names among which the catalogue looks for the nearest to a wrong one."""
+
+_LINE_BYTES = 65536
+_UNKNOWN_NEXT = (
+    "look for it at https://github.com/vllm-project/vllm/issues; `stack explain --list` shows what this tool knows"
+)
+_GROUP = re.compile(r"\{\w+\}")
+
+
+def explain_log(log: BinaryIO) -> Diagnosis:
+    """Read a log to its end and give what it tells; memory does not grow with it."""
+    return diagnose(read_lines(log), VOCABULARIES)
+
+
+def read_lines(log: BinaryIO) -> Iterator[str]:
+    """Give a log's lines; of one that is longer than 64 KiB only its beginning."""
+    is_rest = False
+    while chunk := log.readline(_LINE_BYTES):
+        if not is_rest:
+            yield chunk.decode(errors="replace")
+        is_rest = not chunk.endswith(b"\n")
+
+
+def find_failed_log(session: Session) -> Path:
+    """Give the kept log of the project's last boot that failed.
+
+    Raises:
+        ConfigError: No boot failed, or nothing is kept of it.
+    """
+    boots = open_history(session.paths.history).recent_boots(50) if session.paths.history.is_file() else []
+    failed = [Path(boot.start.log_path) for boot in boots if boot.outcome not in ("ready", "interrupted")]
+    kept = [path for path in failed if path.is_file() and path.stat().st_size]
+    if kept:
+        return kept[0]
+    said = "no boot failed" if not failed else "the log of the boot that failed is not kept any more"
+    raise ConfigError(
+        [Problem("", f"project `{session.project}`: {said}")],
+        hint="`stack explain LOGFILE` reads any log, `stack explain -` standard input",
+    )
+
+
+def build_document(diagnosis: Diagnosis, source: str) -> dict[str, Any]:
+    """Give the JSON document of an explanation."""
+    known, first = diagnosis.explained, diagnosis.first_cause
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "source": source,
+        "line_count": diagnosis.line_count,
+        "explained": None if known is None else _build_failure(known),
+        "also_seen": [] if known is None else [_build_failure(item) for item in known.also],
+        "first_cause": None
+        if first is None
+        else {"text": first.text, "line_number": first.line_number, "led_to": first.led_to or None},
+    }
+
+
+def render_lines(diagnosis: Diagnosis, source: str) -> list[str]:
+    """Give an explanation as text: what, the line that says so, what to do next."""
+    known, first = diagnosis.explained, diagnosis.first_cause
+    if known is not None:
+        also = [f"also seen (line {item.line_number}): {item.cause}" for item in known.also]
+        return [
+            f"{known.id}: {known.cause}",
+            "",
+            f"  {source}, line {known.line_number}: {known.line}",
+            "",
+            f"next: {known.next}",
+            *also,
+        ]
+    if first is None:
+        return [f"{source} names no failure ({diagnosis.line_count} lines)"]
+    led_to = ["  which led to: " + first.led_to] if first.led_to else []
+    return [
+        "this failure is not known; the first cause that the log names:",
+        "",
+        f"  {source}, line {first.line_number}: {first.text}",
+        *led_to,
+        "",
+        f"next: {_UNKNOWN_NEXT}",
+    ]
+
+
+def build_rows() -> list[tuple[str, str, str, str]]:
+    """Give every entry of the catalogue: id, what is seen, cause, next."""
+    return [
+        (entry.id, entry.seen, _GROUP.sub("…", entry.causes[-1]), _GROUP.sub("…", entry.steps[-1]))
+        for entry in load_catalogue()
+    ]
+
+
+def render_markdown() -> str:
+    """Give the catalogue as a Markdown table."""
+    rows = [" | ".join(cell.replace("|", "\\|") for cell in row[1:]) for row in build_rows()]
+    return "\n".join(["| What is seen | Cause | Next |", "| --- | --- | --- |", *(f"| {row} |" for row in rows)])
+
+
+def _build_failure(known: Explained) -> dict[str, Any]:
+    return {
+        "id": known.id,
+        "where": known.where,
+        "cause": known.cause,
+        "next": known.next,
+        "line": known.line,
+        "line_number": known.line_number,
+    }

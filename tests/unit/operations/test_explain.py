@@ -1,0 +1,131 @@
+"""`stack explain`: which log is read, and what is said of it."""
+
+from __future__ import annotations
+
+import datetime
+import io
+import json
+
+import pytest
+
+from stack.errors import ConfigError
+from stack.failures.catalogue import load_catalogue
+from stack.history.records import BootStart
+from stack.history.store import open_history
+from stack.operations import explain
+
+OOM = b"torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB.\n"
+
+
+@pytest.fixture
+def session(make_session):
+    return make_session()
+
+
+@pytest.fixture
+def record(session, tmp_path):
+    """A function: a boot with this outcome and log, kept as `up` keeps it."""
+
+    def add(name, outcome, text="x"):
+        path = tmp_path / f"{name}.log"
+        if text is not None:
+            path.write_text(text)
+        history = open_history(session.paths.history)
+        history.finish_boot(history.record_boot(build_start(str(path))), outcome, total_seconds=1.0)
+        return path
+
+    return add
+
+
+def build_start(log_path):
+    return BootStart(
+        kind="k", started_at=datetime.datetime(2026, 11, 21, tzinfo=datetime.UTC), commit=None, commit_level="unknown",
+        version="0.31.0", image_digest=None, image_id="sha256:x", model="demo", revision=None, device="cpu",
+        args={}, log_path=log_path,
+    )  # fmt: skip
+
+
+def test_the_log_of_the_last_boot_that_failed_is_found(session, record):
+    record("first", "failed")
+    wanted = record("second", "failed")
+    record("third", "interrupted")
+    record("fourth", "ready")
+    assert explain.find_failed_log(session) == wanted
+
+
+def test_a_log_that_is_gone_gives_way_to_an_earlier_one(session, record):
+    wanted = record("first", "failed")
+    record("second", "failed", text=None)
+    assert explain.find_failed_log(session) == wanted
+
+
+def test_where_no_boot_failed_that_is_said_with_what_can_be_done(session, record):
+    with pytest.raises(ConfigError, match="no boot failed") as caught:
+        explain.find_failed_log(session)
+    assert "stack explain LOGFILE" in caught.value.hint
+    record("first", "failed", text=None)
+    with pytest.raises(ConfigError, match="not kept any more"):
+        explain.find_failed_log(session)
+
+
+def test_a_line_of_any_length_is_read_in_pieces_and_counted_once():
+    log = io.BytesIO(b"x" * 200_000 + b"\n" + OOM)
+    lines = list(explain.read_lines(log))
+    assert [len(line) for line in lines] == [65536, len(OOM)]
+    log.seek(0)
+    assert explain.explain_log(log).explained.line_number == 2
+
+
+def test_bytes_that_are_no_text_harm_nothing():
+    assert explain.explain_log(io.BytesIO(b"\xff\xfe\x00\x81\n" + OOM)).explained.id == "cuda-oom"
+
+
+def test_a_known_failure_is_told_with_its_line_and_the_next_step():
+    diagnosis = explain.explain_log(io.BytesIO(b"hello\n" + OOM + b"no space left on device\n"))
+    assert explain.render_lines(diagnosis, "engine.log") == [
+        "cuda-oom: the GPU's memory ran out",
+        "",
+        "  engine.log, line 2: torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB.",
+        "",
+        "next: lower `gpu-memory-utilization` in [engine.args] by 0.05, or allow fewer requests at once "
+        "(`max-num-seqs`); `nvidia-smi` shows who else holds memory",
+        "also seen (line 3): the disk that Docker or the stack's folders are on is full",
+    ]
+    document = json.loads(json.dumps(explain.build_document(diagnosis, "engine.log")))
+    assert document["schema_version"] == 1
+    assert (document["explained"]["id"], document["explained"]["line_number"]) == ("cuda-oom", 2)
+    assert [item["id"] for item in document["also_seen"]] == ["disk-full"]
+
+
+def test_an_unknown_failure_is_told_by_its_first_cause():
+    log = (
+        b"KeyError: 'x'\n\nDuring handling of the above exception, another exception occurred:\n\n"
+        b"ValueError: no such flux\nRuntimeError: Engine core initialization failed. See root cause above.\n"
+    )
+    diagnosis = explain.explain_log(io.BytesIO(log))
+    assert explain.render_lines(diagnosis, "-")[:4] == [
+        "this failure is not known; the first cause that the log names:",
+        "",
+        "  -, line 1: KeyError: 'x'",
+        "  which led to: ValueError: no such flux",
+    ]
+    document = explain.build_document(diagnosis, "-")
+    assert document["explained"] is None
+    assert document["first_cause"] == {
+        "text": "KeyError: 'x'", "line_number": 1, "led_to": "ValueError: no such flux",
+    }  # fmt: skip
+
+
+def test_a_log_without_a_failure_is_said_to_name_none():
+    assert explain.render_lines(explain.explain_log(io.BytesIO(b"all is well\n")), "x.log") == [
+        "x.log names no failure (1 lines)"
+    ]
+
+
+def test_the_table_has_every_failure_in_a_row_of_whole_cells():
+    rows = explain.build_rows()
+    assert [row[0] for row in rows] == [entry.id for entry in load_catalogue()]
+    lines = explain.render_markdown().splitlines()
+    assert len(lines) == len(rows) + 2
+    assert all(line.replace("\\|", "").count("|") == 4 for line in lines)
+    assert "{" not in explain.render_markdown()
