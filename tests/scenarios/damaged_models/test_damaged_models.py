@@ -96,6 +96,10 @@ def failed_checks(stack: Stack, model: Path) -> set[str]:
     return {check["check"] for check in report["checks"] if check["status"] == "fail"}
 
 
+@pytest.mark.fault(
+    "the weights load and are damaged",
+    "`stack up` ends with 1: the smoke test finds wrong answers or unlikely texts",
+)
 def test_permuted_rotary_pairs_fail(stack: Stack, sound: Path, tmp_path: Path) -> None:
     damaged = write_damaged(sound, tmp_path / "rotary", permute_rotary_pairs)
     assert failed_checks(stack, damaged) & {"canaries", "likelihood"}

@@ -68,6 +68,10 @@ def test_a_killed_engine_comes_back_by_itself_and_up_finds_it_well(one: Stack) -
     assert after["State"]["Running"] and after["State"]["StartedAt"] != before
 
 
+@pytest.mark.fault(
+    "the engine process dies by itself",
+    "Docker starts it again; `stack status` tells when and why it ended",
+)
 def test_an_engine_that_dies_by_itself_is_started_again_by_docker(one: Stack) -> None:
     before = one.containers()["engine"]
     run_docker("exec", before["Id"], "sh", "-c", "kill -9 $(pidof python3)")
@@ -79,6 +83,10 @@ def test_an_engine_that_dies_by_itself_is_started_again_by_docker(one: Stack) ->
     eventually(is_back, 30, "a restarted engine")
 
 
+@pytest.mark.fault(
+    "the engine crashes at its start",
+    "exit 5 as soon as it ended, with the first cause in its log; the crash loop ends by itself",
+)
 def test_a_crash_at_start_is_told_with_its_cause_and_ends_by_itself(
     make_stack: Callable[..., Stack], fake_engine: str
 ) -> None:
@@ -96,6 +104,10 @@ def test_a_crash_at_start_is_told_with_its_cause_and_ends_by_itself(
     eventually(has_given_up, 60, "the end of the crash loop")
 
 
+@pytest.mark.fault(
+    "the engine hangs before its port opens",
+    "exit 5 after `engine.ready-timeout-seconds`, with the phase that it hangs in",
+)
 def test_an_engine_that_never_opens_its_port_is_given_up_after_the_time_set(
     make_stack: Callable[..., Stack], fake_engine: str
 ) -> None:
@@ -104,6 +116,10 @@ def test_an_engine_that_never_opens_its_port_is_given_up_after_the_time_set(
     assert "is not ready after 12 s" in done.err
 
 
+@pytest.mark.fault(
+    "the engine serves and answers wrongly",
+    "`stack up` ends with 1: the smoke test names the checks that failed",
+)
 def test_smoke_fails_up_when_the_engine_answers_wrongly(make_stack: Callable[..., Stack], fake_engine: str) -> None:
     stack = make_stack("wrong", render_config(fake_engine, "--misbehave wrong-answers"))
     done = stack.run("up").demand(1)

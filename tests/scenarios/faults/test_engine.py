@@ -52,21 +52,21 @@ def well(served: Stack) -> Iterator[Stack]:
             "garbage",
             {"canaries", "likelihood"},
             marks=pytest.mark.fault(
-                "The engine answers garbage", "`stack smoke` ends with 1 and names what is wrong with the answers"
+                "the engine answers garbage", "`stack smoke` ends with 1 and names what is wrong with the answers"
             ),
         ),
         pytest.param(
             "unavailable",
             {"model-list"},
             marks=pytest.mark.fault(
-                "The engine answers 503", "`stack smoke` ends with 1 at the first check and skips what needs an answer"
+                "the engine answers 503", "`stack smoke` ends with 1 at the first check and skips what needs an answer"
             ),
         ),
         pytest.param(
             "hang",
             {"model-list"},
             marks=pytest.mark.fault(
-                "The engine hangs after its port opened",
+                "the engine hangs after its port opened",
                 "`stack smoke` gives each check its time and ends with 1; it never waits for ever",
             ),
         ),
@@ -87,7 +87,7 @@ def test_a_served_model_that_goes_wrong_fails_smoke_and_is_tested_anew(
             "unavailable",
             "last probe: HTTP 503 on /health",
             marks=pytest.mark.fault(
-                "The engine answers 503 from its start",
+                "the engine answers 503 from its start",
                 "`stack up` waits `engine.ready-timeout-seconds`, then exit 5 with the phase and the last answer",
             ),
         ),
@@ -114,7 +114,7 @@ def test_an_engine_that_opens_its_port_and_never_serves_is_given_up_after_the_ti
             "die-under-load",
             False,
             marks=pytest.mark.fault(
-                "The engine dies under load",
+                "the engine dies under load",
                 "Docker starts it again; `stack smoke` tells the restart, `stack up` follows the new start",
             ),
         ),
@@ -122,7 +122,7 @@ def test_an_engine_that_opens_its_port_and_never_serves_is_given_up_after_the_ti
             "eat-memory",
             True,
             marks=pytest.mark.fault(
-                "The engine is killed for its memory",
+                "the engine is killed for its memory",
                 "`services.engine.memory` bounds it, the host stays usable; Docker starts it again, and smoke tells it",
             ),
         ),

@@ -86,7 +86,7 @@ def answer(status: int, path: str = "/api/models", **headers: str) -> Callable[[
             "HF_TOKEN",
             id="401",
             marks=pytest.mark.fault(
-                "The hub answers 401", "Exit 7: that the model is missing or private, and where a token goes"
+                "the hub answers 401", "exit 7: that the model is missing or private, and where a token goes"
             ),
         ),
         pytest.param(
@@ -95,7 +95,7 @@ def answer(status: int, path: str = "/api/models", **headers: str) -> Callable[[
             "/acme/tiny/commits/main",
             id="404",
             marks=pytest.mark.fault(
-                "The hub answers 404", "Exit 7: what is not there, model or revision, and the page that lists what is"
+                "the hub answers 404", "exit 7: what is not there, model or revision, and the page that lists what is"
             ),
         ),
         pytest.param(
@@ -104,8 +104,8 @@ def answer(status: int, path: str = "/api/models", **headers: str) -> Callable[[
             "try again in 300 s",
             id="429 for minutes",
             marks=pytest.mark.fault(
-                "The hub answers 429",
-                "A wait of up to a minute is waited for; a longer one ends with exit 7 and the time to come back",
+                "the hub answers 429",
+                "a wait of up to a minute is waited for; a longer one ends with exit 7 and the time to come back",
             ),
         ),
         pytest.param(
@@ -114,7 +114,7 @@ def answer(status: int, path: str = "/api/models", **headers: str) -> Callable[[
             "try again in some minutes",
             id="5xx",
             marks=pytest.mark.fault(
-                "The hub answers 5xx", "Asked again a few times, each said; then exit 7, and what came stays"
+                "the hub answers 5xx", "asked again a few times, each said; then exit 7, and what came stays"
             ),
         ),
         pytest.param(
@@ -126,7 +126,7 @@ def answer(status: int, path: str = "/api/models", **headers: str) -> Callable[[
             "model.endpoint",
             id="redirect loop",
             marks=pytest.mark.fault(
-                "The hub redirects in circles", "Exit 7 at once: that it does, and to look at `model.endpoint`"
+                "the hub redirects in circles", "exit 7 at once: that it does, and to look at `model.endpoint`"
             ),
         ),
         pytest.param(
@@ -141,8 +141,8 @@ def answer(status: int, path: str = "/api/models", **headers: str) -> Callable[[
             "a proxy or mirror may alter downloads",
             id="wrong bytes",
             marks=pytest.mark.fault(
-                "The hub sends wrong bytes of the right length",
-                "Fetched once more; wrong again: exit 7, the file is named, and nothing of it stays",
+                "the hub sends wrong bytes of the right length",
+                "fetched once more; wrong again: exit 7, the file is named, and nothing of it stays",
             ),
         ),
     ],
@@ -167,8 +167,8 @@ def test_a_hub_that_limits_for_a_moment_is_waited_for(warmer: Warmer) -> None:
 
 
 @pytest.mark.fault(
-    "The hub cuts a file and then goes away",
-    "Exit 7; what came stays on the volume, is not taken for the model, and the next run asks for the rest only",
+    "the hub cuts a file and then goes away",
+    "exit 7; what came stays on the volume, is not taken for the model, and the next run asks for the rest only",
 )
 def test_a_cut_file_is_no_model_and_the_next_run_asks_for_the_rest_of_it(warmer: Warmer) -> None:
     warmer.hub.cut_body(warmer.storage, 50_000)
@@ -185,8 +185,8 @@ def test_a_cut_file_is_no_model_and_the_next_run_asks_for_the_rest_of_it(warmer:
 
 
 @pytest.mark.fault(
-    "The hub is very slow",
-    "A line at least every 10 s with bytes, rate and time left; Ctrl-C keeps what came, and the next run goes on there",
+    "the hub is very slow",
+    "a line at least every 10 s with bytes, rate and time left; Ctrl-C keeps what came, and the next run goes on there",
 )
 def test_a_slow_hub_is_reported_on_and_an_interrupted_download_goes_on(warmer: Warmer) -> None:
     warmer.hub.trickle_body(warmer.storage, 4_000, 0.4)
@@ -206,7 +206,7 @@ def test_a_slow_hub_is_reported_on_and_an_interrupted_download_goes_on(warmer: W
 
 
 @pytest.mark.fault(
-    "The hub sends a page where JSON is expected", "Exit 7: that what answers is no model hub, and where"
+    "the hub sends a page where JSON is expected", "exit 7: that what answers is no model hub, and where"
 )
 def test_a_page_in_place_of_an_answer_is_no_hub(warmer: Warmer) -> None:
     warmer.hub.answer_page("/api/models", times=FOREVER)

@@ -70,7 +70,7 @@ def stack(whole: Stack) -> Stack:
 
 
 @pytest.mark.fault(
-    "Ctrl-C, SIGTERM or SIGKILL while `stack up` decides", "Nothing was changed; the same command starts anew"
+    "Ctrl-C, SIGTERM or SIGKILL while `stack up` decides", "nothing was changed; the same command starts anew"
 )
 def test_up_ends_while_it_decides(stack: Stack) -> None:
     lock = stack.state / "lock"
@@ -81,7 +81,7 @@ def test_up_ends_while_it_decides(stack: Stack) -> None:
 
 @pytest.mark.fault(
     "Ctrl-C, SIGTERM or SIGKILL while files are written",
-    "Each file is the old or the new one; the same command writes the rest",
+    "each file is the old or the new one; the same command writes the rest",
 )
 def test_up_ends_while_it_writes_its_files(stack: Stack) -> None:
     def clear() -> None:
@@ -94,7 +94,7 @@ def test_up_ends_while_it_writes_its_files(stack: Stack) -> None:
 
 @pytest.mark.fault(
     "Ctrl-C, SIGTERM or SIGKILL while Compose starts the services",
-    "What Compose made stays; the same command finishes or replaces it",
+    "what Compose made stays; the same command finishes or replaces it",
 )
 def test_up_ends_while_compose_starts_the_services(stack: Stack) -> None:
     end_three_times(stack, lambda up: up.wait_said("services: starting"), lambda: remove_containers(stack))
@@ -108,26 +108,26 @@ def test_up_ends_while_compose_starts_the_services(stack: Stack) -> None:
             "boot: load",
             marks=pytest.mark.fault(
                 "Ctrl-C, SIGTERM or SIGKILL while the engine boots",
-                "The engine boots on; the same command follows that boot, and the boot is on record",
+                "the engine boots on; the same command follows that boot, and the boot is on record",
             ),
         ),
         pytest.param(
             "warm: first request",
             marks=pytest.mark.fault(
-                "Ctrl-C, SIGTERM or SIGKILL while the engine is warmed", "The same command warms and tests it"
+                "Ctrl-C, SIGTERM or SIGKILL while the engine is warmed", "the same command warms and tests it"
             ),
         ),
         pytest.param(
             "warm: done",
             marks=pytest.mark.fault(
                 "Ctrl-C, SIGTERM or SIGKILL while the boot is recorded",
-                "The history and the lock stay whole; the same command records what is missing",
+                "the history and the lock stay whole; the same command records what is missing",
             ),
         ),
         pytest.param(
             "smoke: running",
             marks=pytest.mark.fault(
-                "Ctrl-C, SIGTERM or SIGKILL during the smoke test", "No verdict is recorded; the same command tests"
+                "Ctrl-C, SIGTERM or SIGKILL during the smoke test", "no verdict is recorded; the same command tests"
             ),
         ),
     ],
@@ -165,7 +165,7 @@ def slow_hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[SlowHub]:
 
 @pytest.mark.fault(
     "Ctrl-C, SIGTERM or SIGKILL while the model is fetched",
-    "What came stays on the shared volume, apart from whole models; the same command fetches the rest",
+    "what came stays on the shared volume, apart from whole models; the same command fetches the rest",
 )
 def test_up_ends_while_the_model_is_fetched(
     make_stack: Callable[..., Stack], fake_engine: str, slow_hub: SlowHub, tmp_path: Path

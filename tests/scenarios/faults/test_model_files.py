@@ -43,7 +43,7 @@ def lead_out(path: Path) -> None:
             "there is no directory {folder}",
             "model.id",
             id="missing",
-            marks=pytest.mark.fault("The model directory is missing", "Exit 7 before anything is started: which one"),
+            marks=pytest.mark.fault("the model directory is missing", "exit 7 before anything is started: which one"),
         ),
         pytest.param(
             lambda folder: (folder / "config.json").unlink(),
@@ -51,7 +51,7 @@ def lead_out(path: Path) -> None:
             "model.id",
             id="without config.json",
             marks=pytest.mark.fault(
-                "The model directory has no `config.json`", "Exit 7 before anything is started: what it lacks"
+                "the model directory has no `config.json`", "exit 7 before anything is started: what it lacks"
             ),
         ),
         pytest.param(
@@ -60,8 +60,8 @@ def lead_out(path: Path) -> None:
             "",
             id="truncated",
             marks=pytest.mark.fault(
-                "The weights are truncated",
-                "Exit 7 before anything is started: the file, its length and the length that its header tells",
+                "the weights are truncated",
+                "exit 7 before anything is started: the file, its length and the length that its header tells",
             ),
         ),
         pytest.param(
@@ -70,8 +70,8 @@ def lead_out(path: Path) -> None:
             "cp -rL",
             id="a link that leads out",
             marks=pytest.mark.fault(
-                "A symlink leads out of the model directory",
-                "Exit 7 before anything is started: the link, and how to copy the directory without links",
+                "a symlink leads out of the model directory",
+                "exit 7 before anything is started: the link, and how to copy the directory without links",
             ),
         ),
     ],
@@ -89,7 +89,7 @@ def test_a_directory_that_cannot_be_served_ends_with_7_before_anything_is_starte
 
 
 @pytest.mark.fault(
-    "The weights are truncated under a running stack",
+    "the weights are truncated under a running stack",
     "`stack up` ends with 7; the engine that runs goes on, and with the file back there is nothing to do",
 )
 def test_weights_that_are_cut_under_a_running_stack_take_nothing_down(stack: Stack, folder: Path) -> None:

@@ -17,7 +17,7 @@ def stack(make_stack: Callable[..., Stack], fake_engine: str) -> Stack:
     return stack
 
 
-@pytest.mark.fault("`stack up` during `stack down`", "It waits, says for whom, and then brings the stack up")
+@pytest.mark.fault("`stack up` during `stack down`", "it waits, says for whom, and then brings the stack up")
 def test_up_waits_for_a_down_and_then_brings_everything_up(stack: Stack) -> None:
     before = stack.containers()["engine"]["Id"]
     with start(stack, "down") as down:
@@ -29,7 +29,7 @@ def test_up_waits_for_a_down_and_then_brings_everything_up(stack: Stack) -> None
     assert stack.status()["state"] == "up"
 
 
-@pytest.mark.fault("`stack smoke` during `stack up`", "It waits for `up`, says so, and tests the stack that is then up")
+@pytest.mark.fault("`stack smoke` during `stack up`", "it waits for `up`, says so, and tests the stack that is then up")
 def test_smoke_waits_for_an_up_and_tests_what_it_brought(stack: Stack) -> None:
     stack.run("down").demand()
     with start(stack, "up", "--no-smoke") as up:
@@ -41,7 +41,7 @@ def test_smoke_waits_for_an_up_and_tests_what_it_brought(stack: Stack) -> None:
 
 
 @pytest.mark.fault(
-    "`stack up` of two projects at once", "Each gets its own ports; a port lost to the other is chosen anew, and said"
+    "`stack up` of two projects at once", "each gets its own ports; a port lost to the other is chosen anew, and said"
 )
 def test_two_projects_come_up_at_once_and_share_no_port(make_stack: Callable[..., Stack], fake_engine: str) -> None:
     stacks = [build_small_stack(make_stack, f"both-{number}", render_config(fake_engine)) for number in range(3)]
@@ -52,7 +52,7 @@ def test_two_projects_come_up_at_once_and_share_no_port(make_stack: Callable[...
     assert [stack.status()["state"] for stack in stacks] == ["up"] * 3
 
 
-@pytest.mark.fault("`stack down` twice at once", "The second waits, and finds nothing to stop")
+@pytest.mark.fault("`stack down` twice at once", "the second waits, and finds nothing to stop")
 def test_of_two_downs_at_once_the_second_finds_nothing(stack: Stack) -> None:
     with start(stack, "down") as first:
         first.wait_said("down: stopping")

@@ -143,7 +143,7 @@ def world(make_stack: Callable[..., Stack], fake_engine: str, tmp_path_factory: 
 
 
 @pytest.mark.fault(
-    "Any sequence of up, down, kills, interruptions and changed configurations",
+    "any sequence of up, down, kills, interruptions and changed configurations",
     "`stack status` tells what Docker tells, no other project is touched, no secret shows, the next `up` succeeds",
 )
 @pytest.mark.timeout(600 + 60 * SEQUENCES)

@@ -106,6 +106,10 @@ def test_an_interrupted_smoke_is_run_by_the_next_up(make_stack: Callable[..., St
     assert stack.status()["smoke"] is not None
 
 
+@pytest.mark.fault(
+    "`stack up` twice at once",
+    "the second waits, says for whom, and finds nothing to do",
+)
 def test_of_two_ups_at_once_the_second_waits_and_finds_nothing_to_do(
     make_stack: Callable[..., Stack], fake_engine: str
 ) -> None:
@@ -119,6 +123,10 @@ def test_of_two_ups_at_once_the_second_waits_and_finds_nothing_to_do(
     assert read_boots(stack) == ["ready"]
 
 
+@pytest.mark.fault(
+    "`stack down` during `stack up`",
+    "it waits for `up`, says so, and takes everything down",
+)
 def test_down_waits_for_an_up_and_then_takes_everything_down(
     make_stack: Callable[..., Stack], fake_engine: str
 ) -> None:
@@ -132,6 +140,10 @@ def test_down_waits_for_an_up_and_then_takes_everything_down(
     assert_up_goes_on(stack)
 
 
+@pytest.mark.fault(
+    "the engine's container is removed under `stack up`",
+    "exit 5 at once; the boot is on record as failed",
+)
 def test_an_engine_that_is_taken_away_under_an_up_is_told_at_once(
     make_stack: Callable[..., Stack], fake_engine: str
 ) -> None:

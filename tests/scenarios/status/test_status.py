@@ -82,6 +82,10 @@ def test_a_stack_that_serves_is_up_and_differs_in_nothing(stack: Stack) -> None:
     assert stack.run("status").demand().out.startswith(f"project `{stack.name}`: up\n")
 
 
+@pytest.mark.fault(
+    "the engine hangs while it serves",
+    "`stack status` is degraded and says that it runs and does not answer",
+)
 def test_a_wedged_engine_is_degraded_until_it_answers_again(stack: Stack) -> None:
     misbehave(stack, "hang")
     document = wait_state(stack, "degraded")
@@ -94,6 +98,10 @@ def test_a_wedged_engine_is_degraded_until_it_answers_again(stack: Stack) -> Non
     wait_state(stack, "up")
 
 
+@pytest.mark.fault(
+    "Prometheus stops while the engine is fine",
+    "the engine serves on; the state is degraded, and `stack up` starts Prometheus again",
+)
 def test_prometheus_stopped_leaves_the_engine_serving_and_up_mends_it(stack: Stack) -> None:
     run_docker("stop", stack.containers()["prometheus"]["Id"])
     document = wait_state(stack, "degraded")
@@ -177,6 +185,10 @@ def test_events_follow_a_crash_and_end_when_interrupted(stack: Stack) -> None:
     assert "engine         was started again" in past
 
 
+@pytest.mark.fault(
+    "Prometheus cannot live",
+    "`stack up` ends well with a warning; the engine serves, and the state is degraded",
+)
 def test_prometheus_that_cannot_live_does_not_take_the_engine_along(stack: Stack, fake_engine: str) -> None:
     stack.write_config(render_config(fake_engine, services='[services.prometheus]\nmemory = "8m"'))
     done = stack.run("up", "--no-smoke").demand()
