@@ -26,7 +26,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-PROJECT = "stack-speed"
 SERVED_NAME = "speed"
 POLL_SECONDS = 0.02
 ENGINE_SECONDS = 1800.0
@@ -120,13 +119,14 @@ class Bench:
 
     def __init__(self, folder: Path, engine: str | None, engine_only: bool) -> None:
         self.folder, self.plain = folder, folder / "plain"
+        self.project = f"stack-speed-{os.getpid()}"
         self.port = _find_free_port()
         overrides = {"XDG_STATE_HOME": str(folder / "state"), "XDG_CACHE_HOME": str(folder / "cache")}
         self.environ = dict(os.environ) | overrides | {"NO_COLOR": "1"}
         named = f'image = "{engine}"\ndevice = "cpu"\n' if engine else ""
         off = "".join(f"[services.{name}]\nenabled = false\n" for name in ("prometheus", "grafana", "node-exporter"))
         (folder / "stack.toml").write_text(
-            f'project = "{PROJECT}"\n[model]\nid = "demo"\nserved-name = "{SERVED_NAME}"\n'
+            f'project = "{self.project}"\n[model]\nid = "demo"\nserved-name = "{SERVED_NAME}"\n'
             f'[engine]\n{named}accept = "claimed"\n[services.engine]\nport = {self.port}\n{off if engine_only else ""}'
         )
 
@@ -236,7 +236,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         bench.remove()
         shutil.rmtree(folder, ignore_errors=True)
     rows = build_rows(taken)
-    document = {"schema_version": 1, "engine": asked.engine, "rows": [vars(row) for row in rows]}
+    document = {"schema_version": 1, "engine": asked.engine, "project": bench.project, "rows": [*map(vars, rows)]}
     sys.stdout.write((json.dumps(document, indent=2) if asked.json else render_rows(rows)) + "\n")
 
 
