@@ -19,7 +19,8 @@ def run(context: HostContext) -> Outcome:
     if engine.device == "cuda" and gpu is None:
         return Outcome("skip", "no GPU answers")
     if model.judge_memory is None:
-        return Outcome("skip", f"not known before its files are here: `stack doctor --estimate {model.id}`")
+        name = "demo" if model.kind == "demo" else model.id
+        return Outcome("skip", f"not known before its files are here: `stack doctor --estimate {name}`")
     free = None if gpu is None or "engine" in context.target.running else gpu.free_bytes
     verdict = model.judge_memory(gpu.total_bytes if gpu else None, free)
     data = asdict(verdict) | {"gpu": gpu.name if gpu else None}

@@ -264,9 +264,11 @@ def test_the_model_is_held_against_the_board_with_the_least_free(make):
     assert asked[1] == (None, None)
 
 
-def test_a_model_that_is_not_here_yet_is_not_judged_and_the_command_that_does_is_named(make):
-    found = check_model(make(H100, model=ModelNeed("acme/model", "hub")))
-    assert (found.status, "stack doctor --estimate acme/model" in found.message) == ("skip", True)
+@pytest.mark.parametrize(("kind", "name"), [("hub", "acme/model"), ("demo", "demo")])
+def test_a_model_that_is_not_here_yet_is_not_judged_and_the_command_that_does_is_named(make, kind, name):
+    found = check_model(make(H100, model=ModelNeed("acme/model", kind)))
+    assert found.status == "skip"
+    assert found.message.endswith(f"`stack doctor --estimate {name}`")
 
 
 @pytest.fixture
