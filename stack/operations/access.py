@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx2
 
 from stack.config.schema import StackConfig
-from stack.containers.daemon import ServiceState
+from stack.containers.daemon import ServiceState, read_services
 from stack.errors import CommandError, ServiceApiError, StackError
 from stack.operations.project import ProjectPaths
 from stack.operations.session import Session
@@ -22,6 +22,9 @@ GATEWAY_KEY = "gateway_key"
 GATEWAY_CERTIFICATE = "gateway_certificate"
 GATEWAY_CERTIFICATE_KEY = "gateway_certificate_key"
 GRAFANA_PASSWORD = "grafana_password"  # noqa: S105 (the name of a file)
+
+# Of a Grafana that was just started: one crash may be a start that came too early.
+_CRASHES = 2
 
 Run = Callable[[Sequence[str], str], "subprocess.CompletedProcess[str]"]
 
@@ -58,12 +61,29 @@ def open_grafana(session: Session, grafana: ServiceState, port: int) -> str | No
     with httpx2.Client(trust_env=False) as http:
         api = GrafanaApi(http, f"http://127.0.0.1:{port}", user="admin", password=password)
         try:
-            said = restore_grafana_login(api, grafana.container_id, password)
+            find_end = build_end_finder(session, grafana)
+            said = restore_grafana_login(api, grafana.container_id, password, find_end=find_end)
         except CommandError as err:
             said = f"{err.message}: {err.stderr.strip()[-200:]}"
     is_done = said in ("accepted", "reset")
     session.report(ProgressEvent("grafana", said, state="done" if is_done else "failed"))
     return None if is_done else said
+
+
+def build_end_finder(session: Session, grafana: ServiceState) -> Callable[[], str | None]:
+    """Give a function that tells why a Grafana that was just started will not answer any more, or None."""
+    client = session.connect()
+
+    def find_end() -> str | None:
+        now = read_services(client, session.project).get("grafana")
+        if now is None:
+            return "its container is gone"
+        times = now.restart_count - grafana.restart_count
+        if now.state in ("exited", "dead") or times >= _CRASHES:
+            return f"its container ended with exit status {now.exit_code}; see `stack logs grafana`"
+        return None
+
+    return find_end
 
 
 def restore_grafana_login(
@@ -73,6 +93,7 @@ def restore_grafana_login(
     *,
     run: Run | None = None,
     wait_seconds: float = 60,
+    find_end: Callable[[], str | None] = lambda: None,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> str:
@@ -86,6 +107,7 @@ def restore_grafana_login(
         password: Our password; it goes through standard input, never through argv.
         run: Runs a command with some input.
         wait_seconds: How long to wait for Grafana to answer at all.
+        find_end: Tells why waiting will not help, or None.
         clock: Seconds that only grow.
         sleep: Waits for seconds.
 
@@ -102,6 +124,8 @@ def restore_grafana_login(
     while not api.is_ready():
         if clock() > deadline:
             return f"Grafana does not answer after {wait_seconds:.0f} s"
+        if end := find_end():
+            return end
         sleep(1)
     try:
         api.fetch_dashboards()

@@ -30,7 +30,8 @@ CONFIGS = {
     "other argument": ("", "[engine.args]\nmax-model-len = 1024\n"),
     "slow boot": ("", ""),
 }
-ENDED = {0, INTERRUPTED, -signal.SIGKILL}
+# By the signal itself: in its last moments a process of Python has no handler any more.
+ENDED = {0, INTERRUPTED, *(-number for number in SIGNALS.values())}
 
 action = st.one_of(
     st.tuples(st.just("up")),

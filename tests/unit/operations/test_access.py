@@ -11,7 +11,15 @@ import pytest
 
 from stack.config.schema import StackConfig
 from stack.errors import CommandError
-from stack.operations.access import API_KEY, demands_key, open_grafana, read_api_key, restore_grafana_login
+from stack.operations import access
+from stack.operations.access import (
+    API_KEY,
+    build_end_finder,
+    demands_key,
+    open_grafana,
+    read_api_key,
+    restore_grafana_login,
+)
 from stack.operations.project import ProjectPaths
 from stack.telemetry.grafana_api import GrafanaApi
 from tests.fixtures.fake_grafana import FakeGrafana
@@ -153,3 +161,30 @@ def test_a_key_that_lies_about_is_not_used_where_none_is_demanded(tmp_path: Path
 def test_a_grafana_that_does_not_run_is_told_at_once_and_not_waited_for(make_session, make_state):
     warning = open_grafana(make_session(), make_state("grafana", state="restarting"), 3401)
     assert warning == "its container is restarting; see `stack logs grafana`"
+
+
+def test_a_grafana_that_ended_is_not_waited_for():
+    grafana = Grafana(OLD, starts_after=1000)
+    ends = iter([None, None, "its container is gone"])
+    assert restore(grafana, find_end=lambda: next(ends)) == "its container is gone"
+    assert grafana.commands == []
+
+
+@pytest.mark.parametrize(
+    ("now", "ended"),
+    [
+        ({}, None),
+        ({"state": "restarting", "restart_count": 2}, None),
+        ({"state": "running", "restart_count": 3, "exit_code": 2}, "exit status 2; see `stack logs grafana`"),
+        ({"state": "exited", "restart_count": 1, "exit_code": 127}, "exit status 127; see `stack logs grafana`"),
+    ],
+)
+def test_one_crash_is_waited_out_and_more_are_an_end(make_session, make_state, monkeypatch, now, ended):
+    monkeypatch.setattr(access, "read_services", lambda client, project: {"grafana": make_state("grafana", **now)})
+    find_end = build_end_finder(make_session(connect=object), make_state("grafana", restart_count=1))
+    assert find_end() == (ended and f"its container ended with {ended}")
+
+
+def test_a_grafana_whose_container_is_gone_is_told(make_session, make_state, monkeypatch):
+    monkeypatch.setattr(access, "read_services", lambda client, project: {})
+    assert build_end_finder(make_session(connect=object), make_state("grafana"))() == "its container is gone"
