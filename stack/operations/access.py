@@ -6,8 +6,7 @@ import subprocess
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-
-import httpx2
+from typing import TYPE_CHECKING
 
 from stack.config.schema import StackConfig
 from stack.containers.daemon import ServiceState, read_services
@@ -15,7 +14,9 @@ from stack.errors import CommandError, ServiceApiError, StackError
 from stack.operations.project import ProjectPaths
 from stack.operations.session import Session
 from stack.progress import ProgressEvent
-from stack.telemetry.grafana_api import GrafanaApi, GrafanaLoginError
+
+if TYPE_CHECKING:
+    from stack.telemetry.grafana_api import GrafanaApi
 
 API_KEY = "api_key"
 GATEWAY_KEY = "gateway_key"
@@ -54,6 +55,10 @@ def read_secret(path: Path) -> str:
 
 def open_grafana(session: Session, grafana: ServiceState, port: int) -> str | None:
     """Make a Grafana that was just started take this project's password; give what is wrong, or None."""
+    import httpx2
+
+    from stack.telemetry.grafana_api import GrafanaApi
+
     if grafana.state != "running":
         return f"its container is {grafana.state}; see `stack logs grafana`"
     session.report(ProgressEvent("grafana", "waiting until it takes this project's password"))
@@ -120,6 +125,8 @@ def restore_grafana_login(
     Source:
         https://grafana.com/docs/grafana/latest/cli/#reset-admin-password (`--password-from-stdin`).
     """
+    from stack.telemetry.grafana_api import GrafanaLoginError
+
     deadline = clock() + wait_seconds
     while not api.is_ready():
         if clock() > deadline:

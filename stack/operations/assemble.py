@@ -7,11 +7,6 @@ from collections.abc import Collection, Mapping, Sequence
 
 from stack.assets import asset_path
 from stack.config.schema import StackConfig
-from stack.containers.gateway import (
-    GatewaySettings,
-    render_gateway_key,
-    render_nginx_config,
-)
 from stack.containers.layout import Layout
 from stack.models.snapshot import Snapshot
 from stack.operations.access import (
@@ -102,19 +97,26 @@ def render_files(config: StackConfig, services: Sequence[str]) -> dict[str, str]
                 files[f"{folder}/{path.relative_to(root)}"] = path.read_text()
     files["engine/serve.sh"] = asset_path("compose", "engine", "serve.sh").read_text()
     if "gateway" in services:
-        gateway = config.services.gateway
-        has_tls = gateway.certificate_file is not None
-        settings = GatewaySettings(
-            max_body=gateway.max_body,
-            requests_per_second=gateway.requests_per_second,
-            burst=gateway.burst,
-            connections=gateway.connections,
-            certificate_file=f"/run/secrets/{GATEWAY_CERTIFICATE}" if has_tls else None,
-            certificate_key_file=f"/run/secrets/{GATEWAY_CERTIFICATE_KEY}" if has_tls else None,
-            upstream="engine.serving:8000",
-        )
-        files["gateway/nginx.conf"] = render_nginx_config(settings)
+        files["gateway/nginx.conf"] = _render_gateway(config)
     return files
+
+
+def _render_gateway(config: StackConfig) -> str:
+    # Imported where there is a gateway: most stacks have none.
+    from stack.containers.gateway import GatewaySettings, render_nginx_config
+
+    gateway = config.services.gateway
+    has_tls = gateway.certificate_file is not None
+    settings = GatewaySettings(
+        max_body=gateway.max_body,
+        requests_per_second=gateway.requests_per_second,
+        burst=gateway.burst,
+        connections=gateway.connections,
+        certificate_file=f"/run/secrets/{GATEWAY_CERTIFICATE}" if has_tls else None,
+        certificate_key_file=f"/run/secrets/{GATEWAY_CERTIFICATE_KEY}" if has_tls else None,
+        upstream="engine.serving:8000",
+    )
+    return render_nginx_config(settings)
 
 
 def write_files(paths: ProjectPaths, files: Mapping[str, str]) -> None:
@@ -138,6 +140,8 @@ def write_secrets(config: StackConfig, services: Collection[str], paths: Project
     if "grafana" in services:
         ensure_secret(paths, GRAFANA_PASSWORD, owner=GRAFANA_UID if root else None)
     if "gateway" in services:
+        from stack.containers.gateway import render_gateway_key
+
         key = read_secret(paths.secrets / API_KEY)
         owner = NOBODY if root else None
         write_whole(paths.secrets / GATEWAY_KEY, render_gateway_key(key), mode=0o600, owner=owner)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stack.config.engine_limits import check_engine_limits
@@ -15,6 +14,7 @@ from stack.models.snapshot import Snapshot
 from stack.operations.assemble import EngineChoice, build_layout, engine_uid, render_files
 from stack.operations.choices import DeviceChoice, narrow_to_one_gpu
 from stack.operations.engine_defaults import EngineDefault, choose_engine_defaults
+from stack.operations.host_memory import read_total_memory_bytes
 from stack.operations.session import Session
 
 if TYPE_CHECKING:
@@ -82,11 +82,3 @@ def decide_layout(
         memory_bytes,
     )
     return layout, defaults
-
-
-def read_total_memory_bytes() -> int:
-    """Give this machine's memory."""
-    for line in Path("/proc/meminfo").read_text().splitlines():
-        if line.startswith("MemTotal:"):
-            return int(line.split()[1]) * 1024
-    return 0

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from stack.checks.gpus import Gpu
+if TYPE_CHECKING:
+    from stack.checks.gpus import Gpu
 
 _GIB = 1024**3
 # Left free on a GPU that also draws a desktop: compositors and browsers grow while the engine runs.

@@ -24,8 +24,8 @@ from stack.models.sizing_engine import parse_engine_number
 from stack.models.sizing_files import SizingFiles, build_demo_files, load_sizing_files
 from stack.models.snapshot import SnapshotKey, build_snapshot_folder, load_snapshot
 from stack.operations.choices import choose_device
-from stack.operations.decide import read_total_memory_bytes
 from stack.operations.engine_defaults import choose_engine_defaults
+from stack.operations.host_memory import read_total_memory_bytes
 from stack.operations.session import Session
 
 _KV_SIZES = ("kv-cache-memory-bytes", "kv-cache-memory")

@@ -25,9 +25,9 @@ from stack.history.peek import peek_last_outcome
 from stack.images.reference import apply_mirror
 from stack.images.references import build_reference
 from stack.operations.assemble import choose_shm_size, engine_uid
-from stack.operations.decide import read_total_memory_bytes
 from stack.operations.engine_defaults import choose_engine_defaults
 from stack.operations.estimate import build_memory_judge
+from stack.operations.host_memory import read_total_memory_bytes
 from stack.operations.needs import ImageNeed as ImageStep
 from stack.operations.ports import PREFERRED_PORTS, find_asked_port, find_port_address
 from stack.operations.resolve import Resolved

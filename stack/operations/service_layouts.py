@@ -12,7 +12,6 @@ from typing import Any
 from stack.assets import asset_path
 from stack.config.engine_args import build_argv
 from stack.config.schema import StackConfig
-from stack.containers.gateway import build_nginx_argv
 from stack.containers.layout import Limits, Mount, Service
 from stack.models.snapshot import Snapshot
 from stack.operations.access import (
@@ -197,6 +196,8 @@ def build_dcgm_exporter(decided: Decided) -> Service:
 
 def build_gateway(decided: Decided) -> Service:
     """Give the gateway, the one service that other machines can reach."""
+    from stack.containers.gateway import build_nginx_argv
+
     settings, paths = decided.config.services.gateway, decided.paths
     names = [GATEWAY_KEY]
     if settings.certificate_file is not None:

@@ -25,8 +25,8 @@ from stack.models.hub import is_commit
 from stack.models.reference import ModelReference, parse_model_reference
 from stack.models.snapshot import Snapshot
 from stack.operations.assemble import build_layout, render_files
-from stack.operations.decide import read_total_memory_bytes
 from stack.operations.engine_defaults import choose_engine_defaults
+from stack.operations.host_memory import read_total_memory_bytes
 from stack.operations.service_layouts import EngineChoice
 from stack.operations.session import Session
 from stack.operations.status import Status

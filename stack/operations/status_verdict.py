@@ -13,7 +13,6 @@ from typing import Any
 
 import docker
 
-from stack.containers.boot_log import BootLog, parse_progress
 from stack.containers.daemon import ServiceState, read_log
 from stack.errors import CommandError, StackError
 from stack.operations.session import Session
@@ -127,6 +126,8 @@ def _read_phase(
     """Say what an engine is doing that Docker's health check has not seen well since its start; else None."""
     if engine is None or engine.health != "starting" or probe is None or probe.is_answering:
         return None
+    from stack.containers.boot_log import BootLog, parse_progress
+
     age = f", started {(now - engine.started_at).total_seconds():.0f} s ago" if engine.started_at else ""
     try:
         text = read_log(client, engine.container_id, since=engine.started_at)

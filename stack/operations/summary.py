@@ -6,7 +6,6 @@ import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from stack.checks.finding import Report
 from stack.console_lines import format_duration, render_table
 from stack.operations.access import API_KEY, demands_key
 from stack.operations.project import container_stamp
@@ -19,6 +18,7 @@ from stack.operations.timeline import render_timeline
 
 if TYPE_CHECKING:
     # `status` is quick, and this would bring in all that `up` needs.
+    from stack.checks.finding import Report
     from stack.operations.outcome import UpResult
 
 _SLOWER = 1.5
