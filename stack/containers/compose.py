@@ -1,4 +1,4 @@
-"""Compose's verbs for one project, through the docker CLI; a library around it takes longer to import than to run."""
+"""Compose's verbs for one project, through python-on-whales."""
 
 from __future__ import annotations
 
@@ -9,11 +9,15 @@ import re
 import shlex
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from stack.errors import CommandError
 from stack.failures.explain import explain_text
+
+if TYPE_CHECKING:
+    from python_on_whales import DockerClient
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +46,10 @@ class ComposeProject:
 
     def up(self, services: Sequence[str]) -> None:
         """Create and start services, and make anew those whose definition changed."""
-        self._run(["up", "--detach", "--no-build", "--pull", "never", *services])
+        self._call(
+            "up",
+            lambda client: client.compose.up(list(services), detach=True, pull="never", quiet=True, no_build=True),
+        )
 
     def stop(self, services: Sequence[str]) -> None:
         """Stop services and remove their containers, also those that no file describes any more."""
@@ -50,7 +57,28 @@ class ComposeProject:
 
     def down(self, *, volumes: bool) -> None:
         """Remove the project's containers and networks, and on request its named volumes."""
-        self._run(["down", "--remove-orphans", *(["--volumes"] if volumes else [])])
+        self._call("down", lambda client: client.compose.down(volumes=volumes, remove_orphans=True, quiet=True))
+
+    def _call(self, verb: str, call: Callable[[DockerClient], Any]) -> Any:
+        # Imported here: it takes a quarter of a second, and most commands do not touch Compose.
+        from python_on_whales import DockerClient
+        from python_on_whales.exceptions import DockerException
+
+        client = DockerClient(
+            compose_files=list(self.files),
+            compose_project_name=self.name,
+            compose_project_directory=str(self.directory),
+            compose_profiles=[],
+        )
+        started = time.monotonic()
+        try:
+            return call(client)
+        except DockerException as err:
+            raise _translate(
+                err.docker_command, err.return_code, err.stderr or err.stdout or "", started, verb
+            ) from err
+        finally:
+            logger.debug("docker compose %s took %.2f s", verb, time.monotonic() - started)
 
     def _run(self, arguments: Sequence[str], *, files: Sequence[Path] | None = None) -> str:
         argv = ["docker", "compose", "--project-name", self.name, "--project-directory", str(self.directory)]

