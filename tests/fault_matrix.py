@@ -33,10 +33,16 @@ def read_faults(root: Path = ROOT) -> list[Fault]:
 
 def render_table(faults: list[Fault]) -> str:
     """Give the rows as a Markdown table."""
-    return _HEADER + "".join(
-        f"| {fault.what} | {fault.seen} | [{fault.path.parent.name}/{fault.path.stem}]({fault.path.as_posix()}) |\n"
-        for fault in faults
-    )
+    return _HEADER + "".join(_render_row(fault) for fault in faults)
+
+
+def _render_row(fault: Fault) -> str:
+    shown = f"[{fault.path.parent.name}/{fault.path.stem}]({fault.path.as_posix()})"
+    return f"| {_begin(fault.what)} | {_begin(fault.seen)} | {shown} |\n"
+
+
+def _begin(text: str) -> str:
+    return text[0].upper() + text[1:]
 
 
 def put_into(readme: str, table: str) -> str:

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+# Compose 2.40 makes a URL of its working directory, and ends where a `%` in it is no escape. Every path that it
+# gets is absolute, so it may as well work from here.
+_WORKING_DIRECTORY = "/"
+
 
 class ComposeProject:
     """One Compose project: its files and its name.
@@ -88,7 +92,7 @@ class ComposeProject:
         # A file that the user's shell names is not one of this project's.
         environ = {name: value for name, value in os.environ.items() if name != "COMPOSE_FILE"}
         started = time.monotonic()
-        done = subprocess.run(argv, capture_output=True, text=True, env=environ)
+        done = subprocess.run(argv, capture_output=True, text=True, env=environ, cwd=_WORKING_DIRECTORY)
         logger.debug("%s took %.2f s", shlex.join(argv), time.monotonic() - started)
         if done.returncode:
             raise _translate(argv, done.returncode, done.stderr, started, arguments[0])
@@ -107,6 +111,16 @@ def read_compose_version() -> str | None:
         return str(json.loads(done.stdout)["version"]).removeprefix("v")
     except (ValueError, KeyError, TypeError):
         return None
+
+
+def read_old_compose_version() -> str | None:
+    """Give the version of a `docker-compose` of the old kind, or None where there is none."""
+    try:
+        done = subprocess.run(["docker-compose", "version", "--short"], capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    version = done.stdout.strip().removeprefix("v")
+    return version if done.returncode == 0 and version.startswith("1.") else None
 
 
 def _translate(argv: Sequence[str], returncode: int, stderr: str, started: float, verb: str) -> CommandError:

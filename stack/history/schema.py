@@ -10,7 +10,7 @@ from contextlib import closing, contextmanager
 from datetime import datetime
 from pathlib import Path
 
-from stack.errors import StackError
+from stack.errors import HostError, StackError
 
 BUSY_TIMEOUT_SECONDS = 10.0
 
@@ -61,6 +61,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
 """The statements of each version; the file's `user_version` counts those it has had. Append, never edit."""
 
 _CREATE = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+_REFUSED = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_CANTOPEN}
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
 
@@ -132,7 +133,8 @@ def history_error(path: Path, err: sqlite3.Error) -> StackError:
             f"the history at {path} is damaged: {err}",
             hint="run the command again: it moves the file aside and starts a new history",
         )
-    return StackError(
+    is_refused = getattr(err, "sqlite_errorcode", 0) & 0xFF in _REFUSED
+    return (HostError if is_refused else StackError)(
         f"the history at {path} cannot be used: {err}",
         hint=f"look whether the disk is full (`df -h {path.parent}`) and the file is yours (`ls -l {path}`)",
     )

@@ -7,6 +7,7 @@ found by the next build: nobody holds the lock on them any more.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import logging
 import os
@@ -23,7 +24,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from stack.errors import CommandError
+from stack.errors import CommandError, HostError
 from stack.progress import ProgressEvent, Report
 
 logger = logging.getLogger(__name__)
@@ -138,7 +139,15 @@ class BuildRuns:
 
     @contextmanager
     def folder(self) -> Iterator[Path]:
-        """Give an empty folder of this user, gone when the block ends or the builds are stopped."""
+        """Give an empty folder of this user, gone when the block ends or the builds are stopped.
+
+        Raises:
+            HostError: There is no room for it, or for what the block writes into it.
+        """
+        with _translated_full_disk():
+            yield from self._make_folder()
+
+    def _make_folder(self) -> Iterator[Path]:
         sweep_folders(Path(tempfile.gettempdir()))
         path = Path(tempfile.mkdtemp(prefix=PREFIX))
         descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
@@ -179,6 +188,19 @@ class BuildRuns:
             )
             self._processes.add(process)
         return process
+
+
+@contextmanager
+def _translated_full_disk() -> Iterator[None]:
+    try:
+        yield
+    except OSError as err:
+        if err.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise HostError(
+            f"{tempfile.gettempdir()}, where images are prepared, is full",
+            hint=f"make room (`df -h {tempfile.gettempdir()}`), or name another place with TMPDIR",
+        ) from err
 
 
 def explain_failure(output: str) -> str:

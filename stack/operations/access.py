@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from stack.config.schema import StackConfig
 from stack.containers.daemon import ServiceState, read_services
-from stack.errors import CommandError, ServiceApiError, StackError
+from stack.errors import CommandError, ServiceApiError
 from stack.operations.project import ProjectPaths
 from stack.operations.session import Session
 from stack.progress import ProgressEvent
@@ -42,15 +42,11 @@ def read_api_key(config: StackConfig, paths: ProjectPaths) -> str | None:
 
 
 def read_secret(path: Path) -> str:
-    """Give the text of a secret file.
-
-    Raises:
-        StackError: It is no text.
-    """
+    """Give the text of a secret file; one that holds no text is as good as empty, and the next `up` replaces it."""
     try:
         return path.read_text().strip()
-    except UnicodeDecodeError as err:
-        raise StackError(f"{path} is damaged: it holds no text", hint="`stack up` makes a new one") from err
+    except UnicodeDecodeError:
+        return ""
 
 
 def open_grafana(session: Session, grafana: ServiceState, port: int) -> str | None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ from stack.containers.render import render_json, render_override
 from stack.operations import gpu_test, page_cache
 from stack.operations.decide import decide_layout
 from stack.operations.plan import Plan, Step
-from stack.operations.project import container_stamp
+from stack.operations.project import build_folder_error, container_stamp, write_whole
 from stack.operations.resolve import Resolved
 from stack.operations.session import Session, build_project
 
@@ -74,9 +76,7 @@ def _compare_definitions(session: Session, resolved: Resolved) -> dict[str, str]
     images = {service: need.name for service, need in resolved.needs.items()}
     layout, _ = decide_layout(session, resolved, resolved.snapshot, images)
     document = render_override(layout)
-    with tempfile.TemporaryDirectory(prefix="stack-plan-") as folder:
-        override = Path(folder, "override.json")
-        override.write_text(render_json(document))
+    with _draft(render_json(document)) as override:
         hashes = build_project(session, layout, override).read_hashes()
     before = _load_services(session.paths.override)
     causes = {}
@@ -92,11 +92,25 @@ def _compare_definitions(session: Session, resolved: Resolved) -> dict[str, str]
     return causes
 
 
+@contextmanager
+def _draft(text: str) -> Iterator[Path]:
+    try:
+        folder = Path(tempfile.mkdtemp(prefix="stack-plan-"))
+    except OSError as err:
+        raise build_folder_error(Path(tempfile.gettempdir()), err) from err
+    try:
+        write_whole(folder / "override.json", text)
+        yield folder / "override.json"
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def _load_services(override: Path) -> dict[str, Any]:
     try:
-        return dict(json.loads(override.read_text())["services"])
+        services = dict(json.loads(override.read_text())["services"])
     except (OSError, ValueError, KeyError, TypeError):
         return {}
+    return {name: definition for name, definition in services.items() if isinstance(definition, dict)}
 
 
 def _plan_images(resolved: Resolved) -> list[Step]:

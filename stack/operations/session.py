@@ -19,7 +19,7 @@ from stack.config.lock import LOCK_NAME, Lock, load_lock
 from stack.config.places import resolve_cache_dir, resolve_state_dir
 from stack.config.schema import StackConfig
 from stack.containers import daemon
-from stack.containers.compose import ComposeProject, read_compose_version
+from stack.containers.compose import ComposeProject, read_compose_version, read_old_compose_version
 from stack.containers.layout import Layout
 from stack.errors import HostError
 from stack.operations.project import ProjectPaths, build_folder_error
@@ -97,8 +97,10 @@ def check_tools(session: Session) -> docker.DockerClient:
     client = session.connect()
     version = read_compose_version()
     if version is None:
+        old = read_old_compose_version()
+        only = f"; only `docker-compose` {old} is here, which cannot read these files" if old else ""
         raise HostError(
-            "Docker Compose v2 is not installed (`docker compose version` fails)",
+            f"Docker Compose v2 is not installed (`docker compose version` fails){only}",
             hint="./scripts/up installs it; or see https://docs.docker.com/compose/install/",
         )
     numbers = tuple(int("".join(filter(str.isdigit, part)) or 0) for part in version.split(".")[:2])

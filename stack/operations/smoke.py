@@ -26,7 +26,7 @@ from stack.history.store import History
 from stack.models.facts import ModelFacts as FileFacts
 from stack.models.facts import build_model_facts
 from stack.models.warm import list_snapshots
-from stack.operations.access import GRAFANA_PASSWORD, read_api_key
+from stack.operations.access import GRAFANA_PASSWORD, read_api_key, read_secret
 from stack.operations.outcome import UpResult
 from stack.operations.project import container_stamp
 from stack.operations.record import open_project_history, write_metrics
@@ -168,7 +168,7 @@ def _build_grafana(session: Session, status: Status, http: httpx2.Client) -> tup
     path = session.paths.secrets / GRAFANA_PASSWORD
     if not path.is_file():
         return None, f"Grafana's password is gone ({path}); `stack down` and `stack up` set a new one"
-    password = path.read_text().strip()
+    password = read_secret(path)
     url = f"http://127.0.0.1:{status.ports['grafana']}"
     return GrafanaFacts(GrafanaApi(http, url, user="admin", password=password)), ""
 

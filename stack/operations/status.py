@@ -18,7 +18,7 @@ from stack.containers.ownership import Foreign, Found, read_attributes, sort_con
 from stack.errors import StackError
 from stack.history.records import BootRecord, SmokeRecord
 from stack.history.store import History
-from stack.operations.access import API_KEY, GRAFANA_PASSWORD
+from stack.operations.access import API_KEY, GRAFANA_PASSWORD, read_secret
 from stack.operations.project import ProjectFacts, load_facts
 from stack.operations.session import Session, load_project_lock
 from stack.operations.status_engine import EngineStatus, read_engine
@@ -144,7 +144,7 @@ def read_secrets(session: Session) -> dict[str, str]:
     for name in (API_KEY, GRAFANA_PASSWORD):
         path = session.paths.secrets / name
         if path.is_file():
-            found[name] = path.read_text().strip()
+            found[name] = read_secret(path)
     return found
 
 

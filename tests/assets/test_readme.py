@@ -116,7 +116,7 @@ def test_a_row_of_a_parametrized_case_is_found_and_a_row_that_is_not_text_is_ref
     )
     found = fault_matrix.read_faults(tmp_path)
     assert [(fault.what, fault.seen, fault.test) for fault in found] == [("one", "x", "test_a"), ("two", "y", "test_a")]
-    assert "| one | x | [tests/test_x](tests/test_x.py) |\n" in fault_matrix.render_table(found)
+    assert "| One | X | [tests/test_x](tests/test_x.py) |\n" in fault_matrix.render_table(found)
     file.write_text("@pytest.mark.fault('a | b', 'x')\ndef test_a(): pass\n")
     with pytest.raises(AssertionError, match="without `|`"):
         fault_matrix.read_faults(tmp_path)

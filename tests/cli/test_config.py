@@ -50,6 +50,60 @@ def test_everything_that_is_wrong_is_told_at_once_before_anything_is_asked(run_s
     assert run.err == WRONG_TOLD
 
 
+CONTRADICTING = """\
+[engine]
+commit = "0123456789abcdef0123456789abcdef01234567"
+version = "0.31.0"
+[services.engine]
+port = 8123
+[services.prometheus]
+port = 8123
+[services.gateway]
+expose = true
+certificate-file = "cert.pem"
+"""
+
+
+@pytest.mark.fault(
+    "Keys of `stack.toml` that contradict one another",
+    "Exit 2 with all contradictions at once, each with its keys; nothing is started",
+)
+def test_combinations_that_cannot_be_are_told_at_once_before_anything_is_asked(run_stack, folder, home):
+    (folder / "stack.toml").write_text(CONTRADICTING)
+    run = run_stack("up", DOCKER_HOST="unix:///nonexistent")
+    assert (run.code, run.out) == (2, "")
+    for key in ("engine.version", "services.prometheus.port", "services.gateway.certificate-key-file"):
+        assert key in run.err
+    assert "Traceback" not in run.err
+    assert not (home / ".local" / "state").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [
+        pytest.param(
+            "My Project",
+            "my-project",
+            marks=pytest.mark.fault(
+                "A project name with spaces, quotes, unicode or `$`",
+                "Exit 2 with what a name may hold and the nearest that may be; nothing is started",
+            ),
+        ),
+        ('it\'s "$HOME"', "it-s-home"),
+        ("Bücher", "b-cher"),
+        ("日本", None),
+        ("-x", "x"),
+        ("a" * 64, "a" * 63),
+    ],
+)
+def test_a_name_that_no_project_can_have_is_told_with_the_nearest_that_it_can(run_stack, home, name, near):
+    run = run_stack("up", "--project", name, DOCKER_HOST="unix:///nonexistent")
+    assert (run.code, run.out) == (2, "")
+    assert run.err.startswith(f"error: project: `{name}` must be lower-case letters")
+    assert (f"for example `{near}`" in run.err) if near else "for example" not in run.err
+    assert not (home / ".local" / "state").exists()
+
+
 def test_a_variable_is_named_where_it_is_wrong(run_stack):
     run = run_stack("config", "show", STACK_ENGINE_DEVICE="tpu", STACK_NOPE="1")
     assert (run.code, run.out) == (2, "")

@@ -14,8 +14,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from tests.scenarios.faults.projects import build_small_stack, render_config
 from tests.scenarios.harness import Stack
-from tests.scenarios.reboot.test_reboot import answers, read_engine, render_config
+from tests.scenarios.reboot.test_reboot import answers, read_engine
 
 LISTEN = """
 import os, socket, sys, time
@@ -29,7 +30,7 @@ time.sleep(120)
 
 @pytest.fixture(scope="module")
 def stack(make_stack: Callable[..., Stack], fake_engine: str) -> Stack:
-    return make_stack("ports", render_config(fake_engine))
+    return build_small_stack(make_stack, "ports", render_config(fake_engine))
 
 
 @contextmanager

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from stack.containers.compose import ComposeProject, read_compose_version
+from stack.containers.compose import ComposeProject, read_compose_version, read_old_compose_version
 from stack.errors import CommandError
 
 STUB = """#!/bin/sh
 printf '%s\\n' "$*" >>"$CALLS"
+pwd >"$CALLS.where"
 printf '%s' "$SAY"
 printf '%s' "$COMPLAIN" >&2
 exit "$STATUS"
@@ -48,6 +49,20 @@ def project(tmp_path):
 def read_call(calls, project):
     (line,) = calls.read_text().splitlines()
     return line.replace(str(project.directory), "DIR")
+
+
+@pytest.mark.parametrize("verb", ["up", "down", "hashes"])
+def test_compose_works_in_no_directory_of_the_users_whose_name_it_could_stumble_over(
+    docker_stub, project, tmp_path, monkeypatch, verb
+):
+    calls = docker_stub()
+    odd = tmp_path / "100 %, more"
+    odd.mkdir()
+    monkeypatch.chdir(odd)
+    {"up": lambda: project.up(["engine"]), "down": lambda: project.down(volumes=False), "hashes": project.read_hashes}[
+        verb
+    ]()
+    assert Path(f"{calls}.where").read_text() == "/\n"
 
 
 def test_up_never_pulls_and_never_builds(docker_stub, project):
@@ -145,3 +160,20 @@ def test_the_version_of_the_plugin_is_read_or_none(docker_stub, say, status, ver
 def test_without_a_docker_client_there_is_no_version(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     assert read_compose_version() is None
+
+
+@pytest.mark.parametrize(
+    ("script", "version"),
+    [("echo 1.29.2", "1.29.2"), ("echo v2.40.3", None), ("exit 1", None)],
+)
+def test_a_compose_of_the_old_kind_is_known_by_its_version(tmp_path, monkeypatch, script, version):
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    program = tmp_path / "docker-compose"
+    program.write_text(f'#!/bin/sh\n[ "$*" = "version --short" ] || exit 9\n{script}\n')
+    program.chmod(0o755)
+    assert read_old_compose_version() == version
+
+
+def test_where_there_is_no_old_compose_none_is_told(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert read_old_compose_version() is None

@@ -1,3 +1,4 @@
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -7,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from stack.errors import StackError
+from stack.errors import HostError, StackError
 from stack.history import store
 from stack.history.records import BootStart
 from stack.history.store import History, open_history
@@ -177,6 +178,16 @@ def test_a_history_deleted_under_a_running_tool_is_an_error_with_a_hint(history)
     with pytest.raises(StackError, match="cannot be used") as caught:
         history.recent_boots(1)
     assert caught.value.hint
+
+
+def test_a_full_disk_is_a_fault_of_the_machine_and_told_with_the_file(history, monkeypatch):
+    full = sqlite3.OperationalError("database or disk is full")
+    full.sqlite_errorcode = sqlite3.SQLITE_FULL
+    monkeypatch.setattr(store, "connect", lambda path: (_ for _ in ()).throw(full))
+    with pytest.raises(HostError, match="disk is full") as caught:
+        history.record_boot(START)
+    assert str(history.path) in caught.value.message
+    assert "df -h" in caught.value.hint
 
 
 def test_a_history_damaged_under_a_running_tool_is_an_error_with_a_hint(history):

@@ -1,5 +1,6 @@
 """Programs that build: heard, explained, and ended with all that they started and left behind."""
 
+import errno
 import functools
 import itertools
 import os
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from stack.errors import CommandError
+from stack.errors import CommandError, HostError
 from stack.images import build_runs
 from stack.images.build_runs import PREFIX, BuildRuns, explain_failure, sweep_folders
 
@@ -139,6 +140,16 @@ def test_an_error_while_reporting_ends_the_program(temporary):
     with pytest.raises(KeyboardInterrupt):
         BuildRuns().run([sys.executable, "-c", PARENT], "build x", report, os.environ, str.strip)
     wait_until(lambda: not is_alive(pids[0]))
+
+
+def test_a_full_disk_for_builds_is_named_and_other_failures_are_left_as_they_are(temporary):
+    with pytest.raises(HostError, match="is full") as caught, BuildRuns().folder():
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert str(temporary) in caught.value.message
+    assert "TMPDIR" in caught.value.hint
+    with pytest.raises(FileNotFoundError), BuildRuns().folder():
+        raise FileNotFoundError(errno.ENOENT, "no docker")
+    assert list(temporary.iterdir()) == []
 
 
 def test_a_folder_is_gone_after_its_block(temporary):

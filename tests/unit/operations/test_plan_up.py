@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from types import SimpleNamespace
 
 import pytest
 
+from stack.errors import HostError
 from stack.operations import plan_up
 from stack.operations.needs import ImageNeed
 from stack.operations.plan import render_plan
@@ -97,6 +99,23 @@ def test_a_changed_service_is_told_with_what_changed_and_the_engine_is_left_alon
     running = [make_state(), make_state("prometheus", config_hash="other")]
     text = plan(running, override={"services": {"prometheus": {"image": "y"}}})
     assert text == "#1 services: change prometheus, because prometheus has other image"
+
+
+@pytest.mark.parametrize("override", [{"services": {"engine": 7}}, {"services": [1]}, [], {"services": None}])
+def test_a_damaged_override_is_as_good_as_none(plan, make_state, override):
+    running = [make_state(config_hash="other"), make_state("prometheus", config_hash="c0ffee")]
+    assert "engine has other" in plan(running, override=override)
+
+
+def test_a_full_disk_for_temporary_files_is_named(plan, monkeypatch, tmp_path):
+    def refuse(**_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(plan_up.tempfile, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr(plan_up.tempfile, "mkdtemp", refuse)
+    with pytest.raises(HostError, match="the disk is full") as caught:
+        plan()
+    assert str(tmp_path) in caught.value.message
 
 
 def test_a_service_that_is_not_wanted_any_more_is_stopped(plan, make_state):
