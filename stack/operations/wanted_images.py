@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from stack.config.schema import ImagesConfig, StackConfig
 from stack.images.recipe import (
@@ -25,7 +25,9 @@ from stack.images.references import (
     build_reference,
 )
 from stack.images.sources import Variant, build_places, load_sources
-from stack.images.wheels import CommitWheel
+
+if TYPE_CHECKING:
+    from stack.images.wheels import CommitWheel
 
 
 @dataclass(frozen=True)
