@@ -69,6 +69,8 @@ class ComposeProject:
         from python_on_whales.exceptions import DockerException
 
         client = DockerClient(
+            # It has no way of its own to say where a command runs.
+            client_call=["env", f"--chdir={_WORKING_DIRECTORY}", "docker"],
             compose_files=list(self.files),
             compose_project_name=self.name,
             compose_project_directory=str(self.directory),
