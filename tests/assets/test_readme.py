@@ -14,6 +14,7 @@ import pytest
 from stack import errors
 from stack.cli import cli
 from stack.config.schema_json import render_table
+from stack.operations.explain import render_markdown
 from tests import fault_matrix
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -99,6 +100,13 @@ def test_the_table_of_faults_is_what_the_tests_show():
         return
     assert faults
     assert expected == README, "STACK_TEST_WRITE_GOLDEN=1 writes it; or paste `python -m tests.fault_matrix`"
+
+
+def test_the_table_of_known_failures_is_what_the_tool_prints():
+    table = README.partition("<!-- failures:begin -->\n")[2].partition("<!-- failures:end -->")[0]
+    printed = render_markdown() + "\n"
+    assert printed.count("\n") > 20
+    assert table == printed, "put the output of `stack explain --list --markdown` between the two marks"
 
 
 def test_no_two_rows_of_the_table_of_faults_break_the_same_thing():
