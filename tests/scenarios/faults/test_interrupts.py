@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -47,10 +48,13 @@ def assert_up_goes_on(stack: Stack) -> None:
     assert (document["state"], document["drift"], document["boot"]["outcome"]) == ("up", [], "ready")
     assert document["smoke"]["passed"]
     assert [path.name for path in stack.state.rglob(".*") if path.is_file()] == []
+    assert read_history(stack, "PRAGMA integrity_check") == ["ok"]
+
+
+def read_history(stack: Stack, query: str) -> list[Any]:
     connection = sqlite3.connect(stack.state / "history.sqlite")
     try:
-        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-        assert connection.execute("SELECT count(*) FROM boots WHERE outcome IS NULL").fetchone()[0] <= len(SIGNALS)
+        return [row[0] for row in connection.execute(query)]
     finally:
         connection.close()
 
@@ -134,7 +138,12 @@ def test_up_ends_while_compose_starts_the_services(stack: Stack) -> None:
 )
 def test_up_ends_after_the_engine_was_started(stack: Stack, said: str) -> None:
     end_three_times(stack, lambda up: up.wait_said(said))
+    if said.startswith("boot"):
+        outcomes = read_history(stack, "SELECT outcome FROM boots ORDER BY id")
+        assert (outcomes[0], outcomes[2]) == ("interrupted", "interrupted")
     assert_up_goes_on(stack)
+    # It was one and the same start of the engine, which nobody disturbed.
+    assert read_history(stack, "SELECT count(DISTINCT started_at) FROM boots") == [1]
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""`stack up` ended in the middle, or met by another command: nothing is corrupt, and the next `up` goes on."""
+"""`stack up` met by another command: nothing is corrupt, and the next `up` goes on; every step: `faults/`."""
 
 from __future__ import annotations
 
@@ -11,10 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.scenarios.harness import INTERRUPTED, Stack, eventually, start
+from tests.scenarios.harness import INTERRUPTED, Stack, start
 from tests.scenarios.reboot.test_reboot import answers, read_engine, render_config
-
-BOOT = "--boot-seconds 12"
 
 
 def read_boots(stack: Stack) -> list[str]:
@@ -38,48 +36,6 @@ def assert_up_goes_on(stack: Stack) -> None:
     assert list_leftovers(stack) == []
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_boot_is_on_record_and_the_engine_goes_on(
-    make_stack: Callable[..., Stack], fake_engine: str, number: signal.Signals
-) -> None:
-    stack = make_stack(number.name.lower(), render_config(fake_engine, BOOT))
-    with start(stack, "up", "--no-smoke") as up:
-        up.wait_said("boot: load")
-        assert up.end(number) == INTERRUPTED
-        assert "the same command goes on from here" in up.said
-        assert "Traceback" not in up.said
-    assert read_boots(stack) == ["interrupted"]
-    before = read_engine(stack)
-    assert_up_goes_on(stack)
-    after = read_engine(stack)
-    assert (after["Id"], after["State"]["StartedAt"]) == (before["Id"], before["State"]["StartedAt"])
-    assert read_boots(stack) == ["interrupted", "ready"]
-
-
-def test_a_killed_up_leaves_nothing_that_keeps_the_next_one_from_going_on(
-    make_stack: Callable[..., Stack], fake_engine: str
-) -> None:
-    stack = make_stack("killed", render_config(fake_engine, BOOT))
-    with start(stack, "up", "--no-smoke") as up:
-        up.wait_said("boot: load")
-        assert up.end(signal.SIGKILL) == -signal.SIGKILL
-    before = read_engine(stack)["State"]["StartedAt"]
-    assert_up_goes_on(stack)
-    assert read_engine(stack)["State"]["StartedAt"] == before
-    assert read_boots(stack)[-1] == "ready"
-    assert stack.status()["boot"]["outcome"] == "ready"
-
-
-def test_an_up_that_is_killed_while_compose_starts_the_engine_is_gone_on_with(
-    make_stack: Callable[..., Stack], fake_engine: str
-) -> None:
-    stack = make_stack("compose", render_config(fake_engine, BOOT))
-    with start(stack, "up", "--no-smoke") as up:
-        eventually(lambda: stack.containers(), 120, "a container")
-        up.end(signal.SIGKILL)
-    assert_up_goes_on(stack)
-
-
 @pytest.mark.network
 def test_an_interrupted_fetch_is_gone_on_with(
     make_stack: Callable[..., Stack], fake_engine: str, tmp_path: Path
@@ -92,18 +48,6 @@ def test_an_interrupted_fetch_is_gone_on_with(
     assert stack.containers() == {}
     assert_up_goes_on(stack)
     stack.run("warm", "--verify").demand()
-
-
-def test_an_interrupted_smoke_is_run_by_the_next_up(make_stack: Callable[..., Stack], fake_engine: str) -> None:
-    stack = make_stack("smoke", render_config(fake_engine, "--step-seconds 0.05"))
-    with start(stack, "up") as up:
-        up.wait_said("\nsmoke: ")
-        assert up.end(signal.SIGINT) == INTERRUPTED
-        assert "Traceback" not in up.said
-    assert stack.status()["smoke"] is None
-    done = stack.run("up")
-    assert "nothing to do" in done.err
-    assert stack.status()["smoke"] is not None
 
 
 @pytest.mark.fault(
