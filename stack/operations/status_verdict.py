@@ -138,5 +138,7 @@ def _read_phase(
         if log.add(line, 0.0):
             percent = None
         percent = parse_progress(line) or percent
+    if log.serving_at_seconds is not None:
+        return None
     shown = f" {percent} %" if percent is not None else ""
     return f"phase `{log.current}`{shown}{age}"

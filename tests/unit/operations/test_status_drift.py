@@ -30,12 +30,12 @@ CLIENT = object()
 
 
 def build_lock(**images):
-    return Lock(
-        images={name: LockedImage(reference=f"docker.io/acme/{name}:1", digest=DIGEST, source="registry") for name in NAMES}
-        | {"engine/cpu": LockedImage(reference="docker.io/acme/engine:1", digest=DIGEST, source="registry")}
-        | images,
-        model=LockedModel(id="acme/tiny", revision=REVISION),
-    )  # fmt: skip
+    keys = {"engine/cpu": "engine", "prometheus": "prometheus", "grafana": "grafana", "node-exporter": "node-exporter"}
+    locked = {
+        key: LockedImage(reference=f"docker.io/acme/{name}:1", digest=DIGEST, source="registry")
+        for key, name in keys.items()
+    }
+    return Lock(images=locked | images, model=LockedModel(id="acme/tiny", revision=REVISION))
 
 
 @pytest.fixture
@@ -88,15 +88,11 @@ def start(make_session, make_inspected, make_state, snapshot, monkeypatch):
     ):
         session = make_session(before)
         config = session.config
+        defaults = choose_engine_defaults("cpu", config.engine.args, memory_bytes=32 * GIB)
+        args = {item.name: item.value for item in defaults} | dict(config.engine.args)
+        choice = EngineChoice("cpu", "all", args, config.model.served_name or snapshot.served_name)
         layout = build_layout(
-            config,
-            EngineChoice(
-                "cpu", "all",
-                {item.name: item.value for item in choose_engine_defaults("cpu", config.engine.args, memory_bytes=32 * GIB)}
-                | dict(config.engine.args),
-                config.model.served_name or snapshot.served_name,
-            ),
-            {name: IMAGES[name] for name in names},
+            config, choice, {name: IMAGES[name] for name in names},
             {}, snapshot, PORTS, session.paths, render_files(config, names), 32 * GIB,
         )  # fmt: skip
         rendered = render_override(layout)["services"]
@@ -135,7 +131,9 @@ CHANGES = [
         ("engine", "memory limit in bytes", str(4 * GIB), str(32 * GIB * 9 // 10 // 1024**2 * 1024**2)),
     ]),
     ("[services.engine]\ncpus = 2.5\n", [("engine", "CPU limit", "2.5", None)]),
-    ('[services.prometheus]\nretention-time = "3d"\n', [("prometheus", "arg storage.tsdb.retention.time", "3d", "15d")]),
+    ('[services.prometheus]\nretention-time = "3d"\n', [
+        ("prometheus", "arg storage.tsdb.retention.time", "3d", "15d"),
+    ]),
     ("[services.prometheus]\nport = 9999\n", [("prometheus", "address and port", "127.0.0.1:9999", "127.0.0.1:9091")]),
     ("[services.grafana]\nenabled = false\n", [("grafana", "service", None, "runs")]),
     ('[services.grafana]\nimage = "docker.io/other/grafana:2"\n', [
