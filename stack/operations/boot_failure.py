@@ -10,6 +10,8 @@ from stack.failures.explain import diagnose
 from stack.operations.explain import VOCABULARIES
 
 _WHOLE_LOG = "`stack logs engine` shows the whole log; the boot's own copy is kept in the state directory"
+_TOLD = "see whether Docker runs (`docker info`), then `stack up`: it goes on from here"
+_SIGTERM = 143
 _LONGER = "`stack logs engine --follow` shows what it does; `engine.ready-timeout-seconds` gives it longer"
 
 
@@ -47,6 +49,10 @@ def describe_exit(end: BootEnd) -> ServiceExitedError:
         hint = f"{known.next}\n`stack explain` shows the line of the log that says so"
         return ServiceExitedError("engine", end.elapsed_seconds, known.cause, "the container ended", hint=hint)
     ended = "its container was removed, or Docker ended" if end.status is None else f"exit status {end.status}"
+    if first is None and end.status == _SIGTERM:
+        # Docker ends its containers so when it stops, and tells the exit while it still answers.
+        said = f"it was told to end (exit status {end.status}), by somebody or by Docker as it stopped"
+        return ServiceExitedError("engine", end.elapsed_seconds, said, "the container ended", end.tail, hint=_TOLD)
     said = str(first) if first else ended
     return ServiceExitedError("engine", end.elapsed_seconds, said, "the container ended", end.tail, hint=_WHOLE_LOG)
 
