@@ -88,12 +88,14 @@ def test_a_stack_that_serves_is_up_and_differs_in_nothing(stack: Stack) -> None:
 )
 def test_a_wedged_engine_is_degraded_until_it_answers_again(stack: Stack) -> None:
     misbehave(stack, "hang")
-    document = wait_state(stack, "degraded")
-    assert "runs and does not answer: /health gave no answer within" in find_reason(document, "engine")
-    assert services_of(document)["engine"]["state"] == "running"
-    stack.run("status", "--check").demand(1)
-    stack.run("status").demand(0)
-    misbehave(stack)
+    try:
+        document = wait_state(stack, "degraded")
+        assert "runs and does not answer: /health gave no answer within" in find_reason(document, "engine")
+        assert services_of(document)["engine"]["state"] == "running"
+        stack.run("status", "--check").demand(1)
+        stack.run("status").demand(0)
+    finally:
+        misbehave(stack)
     # Docker's own health check saw it too, and needs one good look.
     wait_state(stack, "up")
 
@@ -125,7 +127,6 @@ def test_a_foreign_container_is_never_taken_for_ours(stack: Stack, foreign: str)
     assert [item["name"] for item in document["foreign"]] == [foreign]
     assert document["foreign"][0]["why"] == "this tool did not make it"
     assert services_of(document)["engine"]["url"] is not None
-    assert document["engine"]["commit_level"] != "unknown" or document["engine"]["commit"] is None
 
 
 def test_an_edited_configuration_is_drift_until_up_has_run(stack: Stack, fake_engine: str) -> None:
