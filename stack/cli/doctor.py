@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,10 @@ def command(
     gpu_test: bool,
     estimate: str | None,
 ) -> None:
-    """Check whether `up` would work on this machine; exit code 0 if so, else 3. Changes nothing."""
+    """Check whether `up` would work on this machine; exit code 0 if so, else 3. Changes nothing.
+
+    What is well is told in a line each; `stack -v doctor` and --json tell all of it.
+    """
     if estimate is not None:
         if gpu_test:
             raise click.UsageError("`--estimate` sizes a model and tests no GPU; leave out `--gpu-test`")
@@ -42,7 +46,8 @@ def command(
     if as_json:
         console.json(build_document(doctor))
     else:
-        console.result("\n".join(render_lines(doctor)))
+        width = shutil.get_terminal_size((100, 24)).columns
+        console.result("\n".join(render_lines(doctor, width=width, is_long=console.verbosity > 0)))
     if not doctor.would_work:
         raise click.exceptions.Exit(HostError.exit_code)
 

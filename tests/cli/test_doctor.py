@@ -68,6 +68,14 @@ def test_a_failure_ends_with_3_and_says_why_it_matters_and_what_mends_it(doctor,
     compare("doctor_fails.txt", result.stdout)
 
 
+def test_what_is_well_takes_a_line_each_unless_more_is_asked_for(doctor, invoke):
+    doctor("works", DOCKER, Finding("ports", "pass", "8000 is free for us; " + "9090 is taken by another; " * 5))
+    short, full = invoke("doctor").stdout, invoke("-v", "doctor").stdout
+    assert short.count("is taken by another") == 2
+    assert "`stack -v doctor` shows the lines in full" in short
+    assert (" ".join(full.split()).count("is taken by another"), "in full" in full) == (5, False)
+
+
 def test_everything_is_in_the_document(doctor, invoke):
     doctor("fails", DOCKER, DISK)
     result = invoke("doctor", "--json")
@@ -79,11 +87,11 @@ def test_everything_is_in_the_document(doctor, invoke):
 def test_without_docker_doctor_still_answers_and_names_the_socket(run_stack, folder, home):
     run = run_stack("doctor", "--project", "nobodys", DOCKER_HOST="unix:///nonexistent")
     assert run.code == 3, run.err
-    first = run.out.splitlines()[0]
-    assert first.startswith(
+    headline = " ".join(run.out.partition("\n\n")[0].split())
+    assert headline.startswith(
         "`stack up` would not work: the Docker daemon does not answer at `unix:///nonexistent`, which DOCKER_HOST names"
     )
-    assert "not asked: the Docker daemon does not answer" in run.out
+    assert "not asked: the Docker daemon does not answer" in " ".join(run.out.split())
     assert list(folder.iterdir()) == []
     assert list(home.rglob("*")) == []
 

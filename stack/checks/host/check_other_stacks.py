@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from stack.checks.host.check import HostCheck, HostContext, Outcome
 from stack.checks.host.containers import FoundContainer
 
@@ -17,12 +19,12 @@ def run(context: HostContext) -> Outcome:
     data = {"projects": [one.project for one in engines]}
     if not engines:
         return Outcome("pass", "no other project of this tool runs an engine", data=data)
-    named = ", ".join(f"`{one.project}`" for one in engines)
+    named = describe_runners(engines)
     sharing = [one for one in engines if shares_gpu(context, one)]
     if sharing:
         return Outcome(
             "warn",
-            f"{', '.join(f'`{one.project}`' for one in sharing)} runs an engine on the same GPU",
+            f"{describe_runners(sharing)} on the same GPU",
             hint=f"`stack down --project {sharing[0].project}`, or other GPUs: `engine.devices`",
             why="a vLLM engine takes its share of the GPU's memory at start and keeps it",
             data=data,
@@ -30,12 +32,18 @@ def run(context: HostContext) -> Outcome:
     if target.engine.device == "cpu":
         return Outcome(
             "warn",
-            f"{named} runs an engine on this machine",
+            f"{named} on this machine",
             hint=f"`stack down --project {engines[0].project}` if it is not needed",
-            why="both compute on the same cores, and each keeps its weights and KV cache in memory",
+            why="engines share the cores, and each keeps its weights and KV cache in memory",
             data=data,
         )
-    return Outcome("pass", f"{named} runs an engine, on other devices", data=data)
+    return Outcome("pass", f"{named}, on other devices", data=data)
+
+
+def describe_runners(engines: Sequence[FoundContainer]) -> str:
+    """Say which projects run an engine."""
+    named = ", ".join(f"`{one.project}`" for one in engines)
+    return f"{named} runs an engine" if len(engines) == 1 else f"{named} run engines"
 
 
 def shares_gpu(context: HostContext, other: FoundContainer) -> bool:
