@@ -14,6 +14,7 @@ import http.client
 import json
 import os
 import shutil
+import signal
 import socket
 import statistics
 import subprocess
@@ -47,13 +48,12 @@ TARGETS = {
     "stack doctor": 3.0,
     "stack --help": 0.1,
 }
-# `doctor` ends with 3 where `up` would not work, as on a busy machine: it did its work all the same.
-_FINE = {"doctor": (0, 3)}
+_FINE = {"doctor": (0, 3)}  # with 3 it says that `up` would not work, as on a busy machine
 
 
 @dataclass(frozen=True)
 class Run:
-    """One run of a command: how long it took, and how much CPU time of this user and the kernel for it."""
+    """One run of a command: how long it took, and how much CPU time."""
 
     seconds: float
     cpu_seconds: float
@@ -85,9 +85,10 @@ def build_rows(taken: Mapping[str, Sequence[Run]]) -> list[Row]:
 
 
 def _pick_seconds(name: str, run: Run) -> float:
-    is_up = name in (UP, PLAIN_UP)
-    assert not is_up or run.first_token_seconds is not None
-    return run.first_token_seconds if is_up and run.first_token_seconds is not None else run.seconds
+    if name not in (UP, PLAIN_UP):
+        return run.seconds
+    assert run.first_token_seconds is not None, "an `up` that ended well gave no token"
+    return run.first_token_seconds
 
 
 def _build_row(name: str, seconds: Sequence[float], cpu_seconds: float | None) -> Row:
@@ -100,34 +101,34 @@ def render_rows(rows: Sequence[Row]) -> str:
     """Give the table as text."""
     lines = [f"{'SECONDS':38} {'MEDIAN':>7} {'MIN':>7} {'MAX':>7} {'CPU':>6} {'N':>3} {'TARGET':>7}  MET"]
     for row in rows:
-        cpu = "" if row.cpu_seconds is None else f"{row.cpu_seconds:.2f}"
-        target = "" if row.target_seconds is None else f"{row.target_seconds:.1f}"
+        cpu, target = _show(row.cpu_seconds, 2), _show(row.target_seconds, 1)
         met = {None: "", True: "yes", False: "NO"}[row.met]
         figures = f"{row.median_seconds:7.2f} {row.min_seconds:7.2f} {row.max_seconds:7.2f} {cpu:>6} {row.runs:3}"
         lines.append(f"{row.name:38} {figures} {target:>7}  {met}".rstrip())
     return "\n".join(lines)
 
 
-class Bench:
-    """Both ways of starting one project, in a folder of its own.
+def _show(seconds: float | None, digits: int) -> str:
+    return "" if seconds is None else f"{seconds:.{digits}f}"
 
-    Args:
-        folder: Takes the configuration, the state and the plain Compose directory.
-        engine: The engine's image, or None for the one that `stack` chooses.
-        engine_only: Leave out Prometheus, Grafana and node-exporter.
-    """
+
+class Bench:
+    """Both ways of starting one project, in a folder of its own; an engine of None is the one that `stack` chooses."""
 
     def __init__(self, folder: Path, engine: str | None, engine_only: bool) -> None:
         self.folder, self.plain = folder, folder / "plain"
         self.project = f"stack-speed-{os.getpid()}"
-        self.port = _find_free_port()
+        # Named, so that nobody is given one of them while the plain directory is what runs.
+        self.port, prometheus, grafana = (_find_free_port() for _ in range(3))
         overrides = {"XDG_STATE_HOME": str(folder / "state"), "XDG_CACHE_HOME": str(folder / "cache")}
         self.environ = dict(os.environ) | overrides | {"NO_COLOR": "1"}
         named = f'image = "{engine}"\ndevice = "cpu"\n' if engine else ""
-        off = "".join(f"[services.{name}]\nenabled = false\n" for name in ("prometheus", "grafana", "node-exporter"))
+        watchers = {"prometheus": f"port = {prometheus}", "grafana": f"port = {grafana}", "node-exporter": ""}
+        said = {name: "enabled = false" if engine_only else text for name, text in watchers.items()}
+        services = "".join(f"[services.{name}]\n{text}\n" for name, text in said.items())
         (folder / "stack.toml").write_text(
             f'project = "{self.project}"\n[model]\nid = "demo"\nserved-name = "{SERVED_NAME}"\n'
-            f'[engine]\n{named}accept = "claimed"\n[services.engine]\nport = {self.port}\n{off if engine_only else ""}'
+            f'[engine]\n{named}accept = "claimed"\n[services.engine]\nport = {self.port}\n{services}'
         )
 
     def prepare(self) -> None:
@@ -157,7 +158,9 @@ class Bench:
                 taken.setdefault(PLAIN_DOWN, []).append(self.run_plain("down"))
 
     def remove(self) -> None:
-        """Take the containers and their volumes away."""
+        """Take the containers and their volumes away; the plain directory is a project of its own."""
+        if self.plain.is_dir():
+            self.run_plain("down", "--volumes")
         self.run_stack("down", "--volumes")
 
     def _run(self, argv: Sequence[str], cwd: Path) -> Run:
@@ -217,6 +220,8 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> None:
     """Measure, and print the table."""
     asked = _parse(argv)
+    # As Ctrl-C: what was started is taken away.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     image = None
     if asked.engine == "fake":
         sys.path.insert(0, str(ROOT))
@@ -230,7 +235,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     try:
         bench.prepare()
         for number in range(asked.runs):
-            sys.stderr.write(f"pair {number + 1} of {asked.runs}\n")
             bench.measure_round(taken, ours_first=number % 2 == 0)
     finally:
         bench.remove()

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from stack.containers.layout import Layout
 from stack.containers.render import render_json, render_override
 from stack.operations import gpu_test, page_cache
 from stack.operations.decide import decide_layout
@@ -76,8 +77,8 @@ def _compare_definitions(session: Session, resolved: Resolved) -> dict[str, str]
     images = {service: need.name for service, need in resolved.needs.items()}
     layout, _ = decide_layout(session, resolved, resolved.snapshot, images)
     document = render_override(layout)
-    with _draft(render_json(document)) as override:
-        hashes = build_project(session, layout, override).read_hashes()
+    # Compose takes a tenth of a second for them, and after `down` there is nothing to compare.
+    hashes = _read_hashes(session, layout, document) if resolved.running else {}
     before = _load_services(session.paths.override)
     causes = {}
     for name in layout.services:
@@ -90,6 +91,11 @@ def _compare_definitions(session: Session, resolved: Resolved) -> dict[str, str]
         if name not in layout.services and state.state == "running":
             causes[name] = "is not part of the stack any more"
     return causes
+
+
+def _read_hashes(session: Session, layout: Layout, document: Mapping[str, Any]) -> dict[str, str]:
+    with _draft(render_json(dict(document))) as override:
+        return build_project(session, layout, override).read_hashes()
 
 
 @contextmanager

@@ -43,7 +43,9 @@ def test_every_figure_is_taken(document: dict) -> None:
     assert rows["stack's own share of up"]["target_seconds"] == 2.0
 
 
-def test_nothing_of_it_is_left(document: dict) -> None:
-    listing = ["--all", "--quiet", "--filter", f"label=com.docker.compose.project={document['project']}"]
-    assert run_docker("container", "ls", *listing) == ""
-    assert run_docker("volume", "ls", *listing[1:]) == ""
+@pytest.mark.parametrize("suffix", ["", "-ejected"])
+def test_nothing_of_it_is_left(document: dict, suffix: str) -> None:
+    label = f"label=com.docker.compose.project={document['project']}{suffix}"
+    assert run_docker("container", "ls", "--all", "--quiet", "--filter", label) == ""
+    assert run_docker("volume", "ls", "--quiet", "--filter", label) == ""
+    assert run_docker("network", "ls", "--quiet", "--filter", label) == ""

@@ -194,3 +194,8 @@ def test_a_cpu_engine_tries_no_gpu(plan, driver):
 
 def test_beside_a_running_engine_no_gpu_is_tried(plan, driver, make_state):
     assert "gpu test" not in plan([make_state(config_hash="other"), make_state("prometheus")], device="cuda")
+
+
+def test_after_down_compose_is_not_asked_for_hashes(plan, monkeypatch):
+    monkeypatch.setattr(FakeCompose, "read_hashes", lambda self: pytest.fail("there is nothing to compare"))
+    assert "services: start engine, prometheus" in plan()
