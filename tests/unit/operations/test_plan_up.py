@@ -107,14 +107,14 @@ def test_a_damaged_override_is_as_good_as_none(plan, make_state, override):
     assert "engine has other" in plan(running, override=override)
 
 
-def test_a_full_disk_for_temporary_files_is_named(plan, monkeypatch, tmp_path):
+def test_a_full_disk_for_temporary_files_is_named(plan, make_state, monkeypatch, tmp_path):
     def refuse(**_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(plan_up.tempfile, "gettempdir", lambda: str(tmp_path))
     monkeypatch.setattr(plan_up.tempfile, "mkdtemp", refuse)
     with pytest.raises(HostError, match="the disk is full") as caught:
-        plan()
+        plan([make_state()])
     assert str(tmp_path) in caught.value.message
 
 
