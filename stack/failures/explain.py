@@ -56,11 +56,15 @@ class Diagnosis:
         explained: The known failure, or None.
         first_cause: What the log names first, or None where it names nothing.
         line_count: How many lines were read.
+        served_line: Where an engine said last that it serves; None where none did. Only what comes later is told.
+        before: Known failures that stand before that line: an earlier start's, or what was tried again and went well.
     """
 
     explained: Explained | None
     first_cause: Cause | None
     line_count: int
+    served_line: int | None = None
+    before: tuple[Explained, ...] = ()
 
 
 def diagnose(lines: Iterable[str], vocabularies: Vocabularies | None = None) -> Diagnosis:
@@ -104,12 +108,14 @@ class _Reading:
         self._near_at: dict[str, int] = {}
         self._in_frames: set[str] = set()
         self._last: LogLine | None = None
+        self._served_line: int | None = None
 
     def add(self, line: LogLine) -> None:
         if SERVING.search(line.text):
             # What the engine served in spite of is the cause of nothing that came later.
             self._before, self._found = {**self._before, **self._found}, {}
             self._settled.clear()
+            self._served_line = line.number
         self._finder.add(line)
         text = line.text
         if not text.strip():
@@ -128,11 +134,13 @@ class _Reading:
         if self._last is not None and not self._found:
             for order, entry in self._ending:
                 self._try(order, entry, self._last)
-        found = (self._found or self._before).values()
-        ranked = sorted(found, key=_rank)
-        told = [_build(item, vocabularies) for item in _drop_same_line(ranked)]
+        told, before = (
+            [_build(item, vocabularies) for item in _drop_same_line(sorted(found.values(), key=_rank))]
+            for found in (self._found, self._before)
+        )
         explained = replace(told[0], also=tuple(told[1:])) if told else None
-        return Diagnosis(explained, self._finder.find(), self._last.number if self._last else 0)
+        line_count = self._last.number if self._last else 0
+        return Diagnosis(explained, self._finder.find(), line_count, self._served_line, tuple(before))
 
     def _is_frame(self, line: LogLine) -> bool:
         # A traceback shows code, and code that raises an error holds the error's words.

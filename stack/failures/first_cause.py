@@ -18,12 +18,14 @@ _BARE_EXCEPTION = re.compile(rf"{_NAME}$")
 _PROGRAM = re.compile(
     r"(?:usage error|(?:\w+\.py|vllm(?: \w+)*): error|serve\.sh: error|Fatal Python error): "
     r"|(?:/bin/)?(?:ba)?sh: .*(?:not found|No such file)|exec \S+: |\S+: error while loading shared libraries: "
+    r"|(?:docker: |nvidia-container-cli: |Error response from daemon: |error during connect: |failed to solve: )"
     r"|(?:Segmentation fault|Bus error|Illegal instruction|Killed|Aborted)\b|terminate called "
 )
 # What only tells that another process failed: never the cause while anything else is said.
 _ECHO = re.compile(
     r"Engine core initialization failed|See (?:root cause|stack trace)|EngineCore (?:failed|encountered)"
-    r"|EngineDeadError|CancelledError|died unexpectedly|KeyboardInterrupt|SystemExit|terminated\b.*\bparent"
+    r"|EngineDeadError|CancelledError|died unexpectedly|is already dead|KeyboardInterrupt|SystemExit"
+    r"|terminated\b.*\bparent"
 )
 _CHAIN = re.compile(r"During handling of the above exception|The above exception was the direct cause")
 # A pydantic error, and some others, say what is wrong only in the line after their own.
@@ -42,11 +44,13 @@ class Cause:
         text: What it says.
         line_number: Where that stands, from 1.
         led_to: The last exception of the same chain, or an empty string.
+        is_echo: Whether it only tells that something failed, and the log nothing better.
     """
 
     text: str
     line_number: int
     led_to: str = ""
+    is_echo: bool = False
 
     def __str__(self) -> str:
         return f"{self.text} (which led to: {self.led_to})" if self.led_to else self.text
@@ -57,7 +61,6 @@ class CauseFinder:
 
     def __init__(self) -> None:
         self._named: dict[str, _Named] = {}
-        self._named_before: dict[str, _Named] = {}
         self._chain: _Named | None = None
         self._is_chained = False
         self._unfinished: _Named | None = None
@@ -66,7 +69,8 @@ class CauseFinder:
     def add(self, line: LogLine) -> None:
         """Take one line."""
         if SERVING.search(line.text):
-            self._named_before, self._named = self._named or self._named_before, {}
+            # What the engine served in spite of is the cause of nothing.
+            self._named = {}
             self._chain = self._unfinished = None
             return
         text = line.text.strip()
@@ -84,12 +88,12 @@ class CauseFinder:
             self._is_chained = True
 
     def find(self) -> Cause | None:
-        """Give what was named first, or None where nothing was."""
-        for named in (self._named, self._named_before):
-            for kind in _KINDS:
-                if kind in named:
-                    found = named[kind]
-                    return Cause(found.texts[0], found.line_number, found.texts[1] if len(found.texts) > 1 else "")
+        """Give what was named first since the engine served, or None where nothing was."""
+        for kind in _KINDS:
+            if kind in self._named:
+                found = self._named[kind]
+                led_to = found.texts[1] if len(found.texts) > 1 else ""
+                return Cause(found.texts[0], found.line_number, led_to, is_echo=kind == "echo")
         return None
 
     def _classify(self, line: LogLine, text: str) -> str | None:

@@ -22,6 +22,9 @@ _LINE_BYTES = 65536
 _UNKNOWN_NEXT = (
     "look for it at https://github.com/vllm-project/vllm/issues; `stack explain --list` shows what this tool knows"
 )
+_ECHO_NEXT = (
+    "the cause stands further up in the whole log, or in another process's: `docker logs NAME 2>&1 | stack explain -`"
+)
 _GROUP = re.compile(r"\{\w+\}")
 
 
@@ -69,6 +72,8 @@ def build_document(diagnosis: Diagnosis, source: str) -> dict[str, Any]:
         "first_cause": None
         if first is None
         else {"text": first.text, "line_number": first.line_number, "led_to": first.led_to or None},
+        "served_line": diagnosis.served_line,
+        "before_served": [_build_failure(item) for item in diagnosis.before],
     }
 
 
@@ -86,15 +91,29 @@ def render_lines(diagnosis: Diagnosis, source: str) -> list[str]:
             *also,
         ]
     if first is None:
-        return [f"{source} names no failure ({diagnosis.line_count} lines)"]
+        return _render_health(diagnosis, source)
     led_to = ["  which led to: " + first.led_to] if first.led_to else []
     return [
-        "this failure is not known; the first cause that the log names:",
+        "the log says that something failed, and not why:"
+        if first.is_echo
+        else "this failure is not known; the first cause that the log names:",
         "",
         f"  {source}, line {first.line_number}: {first.text}",
         *led_to,
         "",
-        f"next: {_UNKNOWN_NEXT}",
+        f"next: {_ECHO_NEXT if first.is_echo else _UNKNOWN_NEXT}",
+    ]
+
+
+def _render_health(diagnosis: Diagnosis, source: str) -> list[str]:
+    count = diagnosis.line_count
+    if not count:
+        return [f"{source} is empty"]
+    if diagnosis.served_line is None:
+        return [f"{source} names no failure ({count} line{'s' if count > 1 else ''})"]
+    return [
+        f"{source} names no failure since the engine serves (line {diagnosis.served_line} of {count})",
+        *(f"before that (line {item.line_number}): {item.cause}" for item in diagnosis.before),
     ]
 
 

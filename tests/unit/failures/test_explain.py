@@ -27,7 +27,9 @@ def test_what_tells_little_by_itself_gives_way_to_what_comes_later():
 
 def test_what_an_engine_served_in_spite_of_is_not_the_cause_of_what_came_later():
     assert explain_lines([KV, READY, "no space left on device"]).id == "disk-full"
-    assert explain_lines([KV, READY]).id == "no-kv-memory"
+    served = diagnose([KV, READY])
+    assert (served.explained, served.first_cause, served.served_line) == (None, None, 2)
+    assert [(item.id, item.line_number) for item in served.before] == [("no-kv-memory", 1)]
 
 
 def test_a_healthy_engines_lines_tell_nothing_whatever_words_are_in_them():

@@ -118,8 +118,28 @@ def test_an_unknown_failure_is_told_by_its_first_cause():
 
 def test_a_log_without_a_failure_is_said_to_name_none():
     assert explain.render_lines(explain.explain_log(io.BytesIO(b"all is well\n")), "x.log") == [
-        "x.log names no failure (1 lines)"
+        "x.log names no failure (1 line)"
     ]
+    assert explain.render_lines(explain.explain_log(io.BytesIO(b"")), "x.log") == ["x.log is empty"]
+
+
+def test_a_log_of_an_engine_that_serves_names_no_failure_but_what_was_before():
+    log = io.BytesIO(OOM + b"INFO:     Application startup complete.\nINFO:     1.2.3.4:5 - 200 OK\n")
+    diagnosis = explain.explain_log(log)
+    assert explain.render_lines(diagnosis, "x.log") == [
+        "x.log names no failure since the engine serves (line 2 of 3)",
+        "before that (line 1): the GPU's memory ran out",
+    ]
+    document = explain.build_document(diagnosis, "x.log")
+    assert (document["explained"], document["served_line"]) == (None, 2)
+    assert [item["id"] for item in document["before_served"]] == ["cuda-oom"]
+
+
+def test_a_log_that_only_says_that_something_failed_is_said_to_hold_no_cause():
+    echo = b"RuntimeError: Engine core initialization failed. See root cause above. Failed core proc(s): {}\n"
+    lines = explain.render_lines(explain.explain_log(io.BytesIO(echo)), "x.log")
+    assert lines[0] == "the log says that something failed, and not why:"
+    assert lines[-1].startswith("next: the cause stands further up")
 
 
 def test_the_table_has_every_failure_in_a_row_of_whole_cells():
