@@ -13,6 +13,9 @@ from dataclasses import dataclass
 QUIET_LEVELS = ("DEBUG", "INFO", "WARNING")
 """Levels of lines that report no failure."""
 
+_MESSAGE_CHARS = 4096
+"""No failure is told further back in a line, and a search in an endless one would never end."""
+
 _COLOUR = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _FRAME = re.compile(
     r"(?:"
@@ -57,7 +60,7 @@ def parse_lines(lines: Iterable[str]) -> Iterator[LogLine]:
 
 def parse_line(line: str, number: int = 1) -> LogLine:
     """Part one line into its message, level and process."""
-    rest = _COLOUR.sub("", line.rstrip("\r\n"))
+    rest = _COLOUR.sub("", line[: 2 * _MESSAGE_CHARS].rstrip("\r\n"))
     process, level = "", None
     frame = _FRAME.match(rest)
     while frame:
@@ -75,7 +78,7 @@ def parse_line(line: str, number: int = 1) -> LogLine:
             process, rest = process or again["process"], rest[again.end() :]
     elif uvicorn := _UVICORN.match(rest):
         level = uvicorn["level"]
-    return LogLine(number, rest, level, process)
+    return LogLine(number, rest[:_MESSAGE_CHARS], level, process)
 
 
 def parse_message(line: str) -> str:
