@@ -38,9 +38,8 @@ def land_directory(path: Path, *, volume: Path, report: Report) -> Snapshot:
     Raises:
         ModelError: It is no model directory, or it is damaged.
     """
-    names = check_model_directory(path)
+    names, mount_root = check_directory(path)
     place = path.resolve()
-    mount_root = find_mount_root(path, names)
     key = SnapshotKey("directory", str(path), "")
     before = load_snapshot(build_snapshot_folder(volume, key))
     records, stats = _hash_files(path, names, before, report)
@@ -61,6 +60,16 @@ def land_directory(path: Path, *, volume: Path, report: Report) -> Snapshot:
     ended = f"ready, {len(records)} files at {snapshot.revision[:19]}"
     report(ProgressEvent(f"model {path.name}", ended, snapshot.size_bytes, snapshot.size_bytes, "done"))
     return snapshot
+
+
+def check_directory(path: Path) -> tuple[tuple[str, ...], Path]:
+    """Give the files that count in a model directory, and the directory to mount for them; hashes nothing.
+
+    Raises:
+        ModelError: It is no model directory, it is damaged, or its links lead too far away.
+    """
+    names = check_model_directory(path)
+    return names, find_mount_root(path, names)
 
 
 def check_model_directory(path: Path) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from stack.config.engine_limits import check_engine_limits
 from stack.containers.layout import Layout
 from stack.errors import ConfigError, ModelError
-from stack.models.directory import find_unreadable
+from stack.models.directory import check_directory, find_unreadable
 from stack.models.facts import build_model_facts
 from stack.models.snapshot import Snapshot
 from stack.operations.assemble import EngineChoice, build_layout, engine_uid, render_files
@@ -31,6 +31,16 @@ def check_engine(session: Session, device: DeviceChoice) -> None:
     problems = check_engine_limits(session.config.engine.args, device=device.device, devices=devices)
     if problems:
         raise ConfigError(problems)
+
+
+def check_model(resolved: Resolved) -> None:
+    """Find out before anything is fetched or built that a directory cannot be served.
+
+    Raises:
+        ModelError: It cannot.
+    """
+    if resolved.reference.path is not None and resolved.snapshot is None:
+        check_directory(resolved.reference.path.absolute())
 
 
 def check_readable(snapshot: Snapshot) -> None:

@@ -17,7 +17,7 @@ from stack.checks.host.world import DockerReport, ModelAnswer
 from stack.config.host_paths import check_host_paths
 from stack.errors import ConfigError, HostError, StackError
 from stack.models.ensure import DEFAULT_REVISION
-from stack.operations.decide import check_engine
+from stack.operations.decide import check_engine, check_model
 from stack.operations.doctor_probes import NETWORK_SECONDS, Connect, NetworkProbes, ask_docker
 from stack.operations.identify import check_known_identity
 from stack.operations.no_daemon import NoDaemon
@@ -117,6 +117,7 @@ def _resolve(
     daemon = cast(Any, NoDaemon()) if isinstance(client, HostError) else client
     resolved = resolve(brief, daemon, ask_hub=ask_hub)
     check_engine(session, resolved.device)
+    check_model(resolved)
     if not isinstance(client, HostError):
         check_known_identity(session, client, resolved)
     return resolved

@@ -19,7 +19,7 @@ from stack.models.snapshot import Snapshot
 from stack.operations import gpu_test, page_cache
 from stack.operations.access import open_grafana
 from stack.operations.assemble import engine_uid, render_files, write_files, write_secrets
-from stack.operations.decide import check_engine, check_readable, decide_layout
+from stack.operations.decide import check_engine, check_model, check_readable, decide_layout
 from stack.operations.fetch_images import ImageFetcher
 from stack.operations.identify import check_known_identity, identify_engine
 from stack.operations.outcome import UpResult
@@ -75,6 +75,7 @@ def run_up(session: Session, *, dry_run: bool = False) -> UpResult:
 def _look(session: Session, client: docker.DockerClient) -> UpResult:
     resolved = resolve(session, client)
     check_engine(session, resolved.device)
+    check_model(resolved)
     check_known_identity(session, client, resolved)
     check_asked_ports(session.config, resolved.ports, resolved.running, find_owner_by(client))
     return UpResult(resolved, build_plan(session, resolved), warnings=list(resolved.device.warnings))

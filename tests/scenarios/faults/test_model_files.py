@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -38,13 +37,6 @@ def lead_out(path: Path) -> None:
 @pytest.mark.parametrize(
     ("break_it", "said", "hint"),
     [
-        pytest.param(
-            shutil.rmtree,
-            "there is no directory {folder}",
-            "model.id",
-            id="missing",
-            marks=pytest.mark.fault("the model directory is missing", "exit 7 before anything is started: which one"),
-        ),
         pytest.param(
             lambda folder: (folder / "config.json").unlink(),
             "{folder} holds no config.json",
@@ -85,6 +77,17 @@ def test_a_directory_that_cannot_be_served_ends_with_7_before_anything_is_starte
     assert hint in done.err.partition("hint: ")[2]
     assert "hint: " in done.err
     assert "Traceback" not in done.err
+    assert "#1 " not in done.err, "nothing was fetched or built either"
+    assert stack.containers() == {}
+
+
+@pytest.mark.fault(
+    "the model directory is missing", "exit 2 with whatever else is wrong in the configuration; `stack warm`: exit 7"
+)
+def test_a_directory_that_is_missing_is_told_before_anything_is_started(stack: Stack, folder: Path) -> None:
+    gone = str(folder / "gone")
+    assert f"model.id: `{gone}` does not exist" in stack.run("up", "--model", gone).demand(2).err
+    assert f"there is no directory {gone}" in stack.run("warm", "--model", gone).demand(7).err
     assert stack.containers() == {}
 
 

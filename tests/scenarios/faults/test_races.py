@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
 
 from tests.scenarios.faults.projects import build_small_stack, render_config
-from tests.scenarios.harness import Stack, start
+from tests.scenarios.harness import Running, Stack, start
 
 
 @pytest.fixture(scope="module")
@@ -17,14 +19,29 @@ def stack(make_stack: Callable[..., Stack], fake_engine: str) -> Stack:
     return stack
 
 
+@contextmanager
+def held(first: Running, said: str) -> Iterator[Callable[[Running, str], None]]:
+    """Stop a command where it says so, and give what lets it go on once another one waits for it."""
+    first.wait_said(said)
+    first.process.send_signal(signal.SIGSTOP)
+
+    def let_go(second: Running, whom: str) -> None:
+        second.wait_said(f"`{whom}` (process {first.process.pid})")
+        first.process.send_signal(signal.SIGCONT)
+        assert first.process.wait(60) == 0, first.said
+        assert second.process.wait(60) == 0, second.said
+
+    try:
+        yield let_go
+    finally:
+        first.process.send_signal(signal.SIGCONT)
+
+
 @pytest.mark.fault("`stack up` during `stack down`", "it waits, says for whom, and then brings the stack up")
 def test_up_waits_for_a_down_and_then_brings_everything_up(stack: Stack) -> None:
     before = stack.containers()["engine"]["Id"]
-    with start(stack, "down") as down:
-        down.wait_said("down: stopping")
-        done = stack.run("up", "--no-smoke").demand()
-        assert "`stack down` (process " in done.err
-        assert down.process.wait(30) == 0
+    with start(stack, "down") as down, held(down, "down: stopping") as let_go, start(stack, "up", "--no-smoke") as up:
+        let_go(up, "stack down")
     assert stack.containers()["engine"]["Id"] != before
     assert stack.status()["state"] == "up"
 
@@ -32,11 +49,8 @@ def test_up_waits_for_a_down_and_then_brings_everything_up(stack: Stack) -> None
 @pytest.mark.fault("`stack smoke` during `stack up`", "it waits for `up`, says so, and tests the stack that is then up")
 def test_smoke_waits_for_an_up_and_tests_what_it_brought(stack: Stack) -> None:
     stack.run("down").demand()
-    with start(stack, "up", "--no-smoke") as up:
-        up.wait_said("\nboot: ")
-        done = stack.run("smoke").demand()
-        assert "`stack up` (process " in done.err
-        assert up.process.wait(30) == 0
+    with start(stack, "up", "--no-smoke") as up, held(up, "\nboot: ") as let_go, start(stack, "smoke") as smoke:
+        let_go(smoke, "stack up")
     assert stack.status()["smoke"]["passed"]
 
 
@@ -54,8 +68,6 @@ def test_two_projects_come_up_at_once_and_share_no_port(make_stack: Callable[...
 
 @pytest.mark.fault("`stack down` twice at once", "the second waits, and finds nothing to stop")
 def test_of_two_downs_at_once_the_second_finds_nothing(stack: Stack) -> None:
-    with start(stack, "down") as first:
-        first.wait_said("down: stopping")
-        assert "nothing was running" in stack.run("down").demand().out
-        assert first.process.wait(30) == 0
+    with start(stack, "down") as first, held(first, "down: stopping") as let_go, start(stack, "down") as second:
+        let_go(second, "stack down")
     assert stack.containers() == {}
