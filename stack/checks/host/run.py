@@ -69,7 +69,8 @@ def _collect(
             now = clock() - began
             for check in [check for check in waiting.values() if check.limit_seconds <= now]:
                 del waiting[check.name]
-                found[check.name] = _build_finding(check, build_silent_outcome(check), now)
+                silent = build_silent_outcome(f"no answer within {check.limit_seconds:g} s")
+                found[check.name] = _build_finding(check, silent, now)
             continue
         if waiting.pop(check.name, None) is not None:
             found[check.name] = _build_finding(check, outcome, seconds)
@@ -83,6 +84,8 @@ def run_guarded(check: HostCheck, context: HostContext) -> Outcome:
         if check.needs_docker and context.read_docker().info is None:
             return Outcome("skip", _NO_DOCKER)
         return check.run(context)
+    except TimeoutError as err:
+        return build_silent_outcome(str(err))
     except Exception as err:  # noqa: BLE001 - whatever a probe meets on a strange machine, the others go on
         logger.debug("check %s stumbled", check.name, exc_info=True)
         return Outcome(
@@ -93,11 +96,11 @@ def run_guarded(check: HostCheck, context: HostContext) -> Outcome:
         )
 
 
-def build_silent_outcome(check: HostCheck) -> Outcome:
-    """Give what is said of a check that did not end in time."""
+def build_silent_outcome(said: str) -> Outcome:
+    """Give what is made of a check that did not end in time: never a reason to refuse."""
     return Outcome(
         "warn",
-        f"no answer within {check.limit_seconds:g} s",
+        said,
         hint="run `stack doctor` again; if it stays silent, what it asks hangs",
         why="nothing is known about what it looks at",
     )

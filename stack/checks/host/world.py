@@ -78,13 +78,17 @@ class ModelAnswer:
 
 
 def run_tool(argv: Sequence[str], timeout_seconds: float = 2.0) -> ToolAnswer:
-    """Run a command that only reads; one that does not end in time gives its timeout as the error."""
+    """Run a command that only reads.
+
+    Raises:
+        TimeoutError: It did not end in time, which says more of how busy the machine is than of the tool.
+    """
     try:
         done = subprocess.run(argv, capture_output=True, text=True, timeout=timeout_seconds, check=False)
     except FileNotFoundError:
         return ToolAnswer(None)
-    except subprocess.TimeoutExpired:
-        return ToolAnswer(124, stderr=f"no answer within {timeout_seconds:.0f} s")
+    except subprocess.TimeoutExpired as err:
+        raise TimeoutError(f"`{' '.join(argv)}` gave no answer within {timeout_seconds:.0f} s") from err
     except OSError as err:
         return ToolAnswer(126, stderr=str(err))
     return ToolAnswer(done.returncode, done.stdout, done.stderr)

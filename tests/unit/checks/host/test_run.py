@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 
 import pytest
@@ -10,7 +11,7 @@ from stack.checks.host.check import HostCheck, HostContext, Outcome
 from stack.checks.host.registry import load_checks
 from stack.checks.host.run import run_host_checks
 from stack.checks.host.target import HostTarget
-from stack.checks.host.world import DockerReport, HostWorld
+from stack.checks.host.world import DockerReport, HostWorld, run_tool
 
 
 def run(*checks: HostCheck, **options):
@@ -36,6 +37,15 @@ def test_a_check_that_throws_is_a_finding_and_hides_no_other(is_decisive, status
     broken, whole = run(HostCheck("a", throwing, 1, is_decisive=is_decisive), HostCheck("b", passing, 2))
     assert (broken.status, broken.message) == (status, "the check itself failed: RuntimeError: a strange machine")
     assert whole.status == "pass"
+
+
+def test_a_tool_that_does_not_answer_in_time_refuses_nothing():
+    def ask(context):
+        run_tool((sys.executable, "-c", "import time; time.sleep(60)"), timeout_seconds=0.05)
+
+    silent, whole = run(HostCheck("a", ask, 1, is_decisive=True), HostCheck("b", passing, 2))
+    assert (silent.status, whole.status) == ("warn", "pass")
+    assert "gave no answer within" in silent.message
 
 
 def test_a_check_that_hangs_is_left_behind_and_the_others_are_not_kept_waiting():
