@@ -124,6 +124,22 @@ def test_another_processes_traceback_is_no_part_of_the_chain():
     assert find(lines) == "KeyError: 'a'"
 
 
+def test_an_exception_of_another_process_is_not_what_the_first_led_to():
+    lines = [
+        "(Worker pid=1) KeyError: 'a'",
+        "(Worker pid=1) During handling of the above exception, another exception occurred:",
+        "(EngineCore pid=2) ValueError: of another process",
+    ]
+    assert find(lines) == "KeyError: 'a'"
+    assert find([*lines[:2], "(Worker pid=1) OSError: of the same"]).endswith("(which led to: OSError: of the same)")
+
+
+def test_a_warning_is_no_cause_even_if_it_begins_like_one():
+    warning = "(APIServer pid=1) WARNING 11-21 22:04:43 [x.py:1] OSError: harmless"
+    assert find([warning]) is None
+    assert find([warning, "ValueError: x"]) == "ValueError: x"
+
+
 def test_an_error_line_is_told_where_no_exception_is():
     lines = ["(APIServer pid=1) ERROR 11-21 22:04:43 [x.py:1] Cannot open the log file"]
     assert find(lines) == "Cannot open the log file"
