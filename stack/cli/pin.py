@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from stack.cli import pin_archive
 from stack.cli.options import JSON, open_session, project_options
 from stack.console import Console, format_bytes
 from stack.errors import EXIT_CHECK_FAILED
@@ -23,9 +24,13 @@ from stack.errors import EXIT_CHECK_FAILED
     help="Local clone of vLLM, which expands abbreviated commits",
 )
 @click.option("--accept", type=click.Choice(["verified", "claimed"]), help="What proves a commit")
-@click.option("--anyway", is_flag=True, help="Pin it though it does not fit this machine")
+@click.option("--anyway", is_flag=True, help="Pin what does not fit; prune what only a lock out of reach uses")
 @click.option("--show", is_flag=True, help="Show what is pinned, and ask nobody")
 @click.option("--check", is_flag=True, help="Tell whether what is pinned can still be had; exit code 1 if not")
+@click.option("--archive", is_flag=True, help="Keep the pinned image in the archive on this machine")
+@click.option("--verify", is_flag=True, help="Hash everything in the archive; with --archive, mend it")
+@click.option("--prune", is_flag=True, help="Drop from the archive what no lock uses")
+@click.option("--dry-run", is_flag=True, help="With --prune, only list")
 @JSON
 @project_options
 @click.pass_obj
@@ -39,25 +44,41 @@ def command(
     accept: str | None,
     show: bool,
     check: bool,
+    archive: bool,
+    verify: bool,
+    prune: bool,
+    dry_run: bool,
     **options: Any,
 ) -> None:
     """Pin the engine: a commit, release, tag, digest, `nightly` or `latest`, as a digest in stack.lock.
 
     Nothing is pulled; `stack up` runs what is pinned.
     """
-    if show + check + (target is not None) > 1:
-        raise click.UsageError("TARGET, --show and --check exclude one another")
+    if show + check + prune + ((target is not None) or archive or verify) > 1:
+        raise click.UsageError("TARGET, --archive and --verify, --show, --check and --prune exclude one another")
+    if dry_run and not prune:
+        raise click.UsageError("--dry-run goes with --prune")
+    if target is not None and verify:
+        raise click.UsageError("TARGET and --verify exclude one another")
     flags = {"project": project, "engine.device": device, "engine.accept": accept}
     session = open_session(console, config_path, flags)
     if show:
         _show(console, session, as_json)
     elif check:
         _check(console, session, as_json)
+    elif prune:
+        pin_archive.prune(console, session, as_json, dry_run=dry_run, anyway=options["anyway"])
+    elif target is None and verify and not archive:
+        pin_archive.verify(console, session, as_json)
     else:
-        _pin(console, session, target, as_json, options)
+        pinned = _pin(console, session, target, as_json, options) if target is not None or not archive else {}
+        if archive:
+            pin_archive.keep(console, session, as_json, pinned, verify=verify)
+        elif as_json:
+            console.json(pinned)
 
 
-def _pin(console: Console, session: Any, target: str | None, as_json: bool, options: dict[str, Any]) -> None:
+def _pin(console: Console, session: Any, target: str | None, as_json: bool, options: dict[str, Any]) -> dict[str, Any]:
     from stack.operations.pin import build_document, run_pin
 
     with console.live():
@@ -65,8 +86,7 @@ def _pin(console: Console, session: Any, target: str | None, as_json: bool, opti
     if result.image.source.warning:
         console.warn(f"{result.image.source.title}: {result.image.source.warning}")
     if as_json:
-        console.json(build_document(result))
-        return
+        return build_document(result)
     size = result.image.size_bytes
     rows = [
         *_describe(result.engine, result.entry),
@@ -77,6 +97,7 @@ def _pin(console: Console, session: Any, target: str | None, as_json: bool, opti
         *(("", f"`{name}` was of another commit and is dropped") for name in result.dropped),
     ]
     _print(console, rows)
+    return {}
 
 
 def _show(console: Console, session: Any, as_json: bool) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 from stack.config.host_paths import resolve_setting
 from stack.config.keys import build_keys, read_key
 from stack.config.layers import Setting, build_environment_layer, build_flag_layer, build_toml_layer
-from stack.config.places import resolve_home, resolve_model_volume
+from stack.config.places import resolve_archive_dir, resolve_home, resolve_model_volume
 from stack.config.schema import StackConfig
 from stack.config.toml_source import load_toml
 from stack.config.toml_text import show_path
@@ -118,7 +118,8 @@ def load_config(
     if path is not None:
         layers.insert(0, build_toml_layer(load_toml(path)))
     volume = Setting(("model", "volume"), str(resolve_model_volume(environ)), "default", "default", here)
-    settings = {volume.path: volume}
+    archive = Setting(("images", "archive-dir"), str(resolve_archive_dir(environ)), "default", "default", here)
+    settings = {volume.path: volume, archive.path: archive}
     settings |= {setting.path: setting for layer in layers for setting in layer.settings}
     resolved = [resolve_setting(setting, home) for setting in settings.values()]
     problems = [problem for layer in layers for problem in layer.problems]

@@ -34,6 +34,11 @@ def resolve_model_volume(environ: Mapping[str, str]) -> Path:
     return _base(environ, "XDG_DATA_HOME", ".local/share") / "stack" / "models"
 
 
+def resolve_archive_dir(environ: Mapping[str, str]) -> Path:
+    """Give the archive's directory that is used where `images.archive-dir` says nothing."""
+    return _base(environ, "XDG_DATA_HOME", ".local/share") / "stack" / "images"
+
+
 def resolve_cache_dir(config: StackConfig, environ: Mapping[str, str]) -> Path:
     """Give the directory of the engine's compile caches."""
     if config.engine.cache_dir is not None:

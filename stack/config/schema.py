@@ -182,6 +182,14 @@ class ImagesConfig(Section):
         description="Directory or URL with more wheels for images built from packages",
         examples=["~/wheels"],
     )
+    archive: Annotated[bool | None, Shown("unset (images that upstream will delete: nightlies)")] = Field(
+        default=None, description="Keep the engine's image in the archive on this machine", examples=[True]
+    )
+    archive_dir: Annotated[HostPath, Shown("`$XDG_DATA_HOME/stack/images`")] = Field(
+        default="~/.local/share/stack/images",
+        validate_default=True,
+        description="Directory of the archive, shared by all projects",
+    )
     ca_bundle: HostPath | None = Field(
         default=None,
         description="CA certificates (PEM) to trust in builds, for networks that inspect TLS",
@@ -232,6 +240,6 @@ class StackConfig(Section):
     )
     engine: EngineConfig = EngineConfig()
     model: ModelConfig = Field(default_factory=ModelConfig)
-    images: ImagesConfig = ImagesConfig()
+    images: ImagesConfig = Field(default_factory=ImagesConfig)
     services: ServicesConfig = ServicesConfig()
     smoke: SmokeConfig = SmokeConfig()

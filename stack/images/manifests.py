@@ -36,11 +36,13 @@ class Manifest:
         digest: The sha256 of its bytes.
         media_type: What it says it is.
         document: Its JSON.
+        body: Its bytes.
     """
 
     digest: str
     media_type: str
     document: Mapping[str, Any]
+    body: bytes = field(default=b"", repr=False)
 
     @property
     def is_index(self) -> bool:
@@ -112,7 +114,7 @@ def parse_manifest(body: bytes, content_type: str) -> Manifest:
     media_type = document.get("mediaType") or content_type.partition(";")[0].strip()
     if media_type not in INDEX_TYPES + MANIFEST_TYPES:
         raise ImageError(f"the registry answers with `{media_type}`, which is not an image")
-    return Manifest(compute_digest(body), media_type, document)
+    return Manifest(compute_digest(body), media_type, document, body)
 
 
 def select_platform(index: Manifest, platform: str) -> str:

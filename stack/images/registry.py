@@ -118,6 +118,41 @@ class Registry:
         config = self._fetch_config(reference, image_id)
         return RemoteImage(found.digest, manifest.digest, image_id, config, layers)
 
+    def open_blob(self, reference: ImageReference, digest: str, *, offset: int = 0) -> httpx2.Response:
+        """Begin to read a blob of a reference's repository; the caller judges, reads and closes the answer.
+
+        A registry may give all of it where only what follows `offset` bytes was asked for (status 200).
+
+        Raises:
+            ImageError: The registry leads somewhere unsafe.
+            httpx2.HTTPError: There is no answer.
+        """
+        url = httpx2.URL(f"{_api_base(reference.registry)}/v2/{reference.repository}/blobs/{digest}")
+        headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={offset}-"} if offset else {})
+        response = self._http.open_redirected("GET", url, headers | self._tokens.read_headers(reference))
+        challenges = response.headers.get_list("www-authenticate")
+        if response.status_code != 401 or not challenges:
+            return response
+        response.close()
+        try:
+            fresh = self._tokens.fetch_headers(reference, challenges)
+        except TokenRefusedError as refusal:
+            return refusal.response
+        return self._http.open_redirected("GET", url, headers | fresh) if fresh else response
+
+    def read_pause(self, response: httpx2.Response, attempt: int) -> float | None:
+        """Give after how many seconds a refused request is worth sending again; None where it is not."""
+        if response.status_code not in _RETRY_STATUSES:
+            return None
+        text = response.headers.get("retry-after", "").strip()
+        date = email.utils.parsedate_tz(text) if text else None
+        pause = _pause(attempt)
+        if text.isdecimal():
+            pause = float(text)
+        elif date is not None:
+            pause = max(0.0, email.utils.mktime_tz(date) - self._now())
+        return pause if pause <= _LONGEST_PAUSE_SECONDS else None
+
     def _fetch_config(self, reference: ImageReference, digest: str) -> ImageConfig:
         _, body = self._send("GET", reference, f"blobs/{digest}")
         _check_same(reference, digest, compute_digest(body))
@@ -127,6 +162,7 @@ class Registry:
         url = httpx2.URL(f"{_api_base(reference.registry)}/v2/{reference.repository}/{path}")
         for attempt in range(self._retries + 1):
             last = attempt == self._retries
+            pause: float | None
             try:
                 response, body = self._send_authorized(method, url, reference)
             except httpx2.HTTPError as err:
@@ -137,8 +173,8 @@ class Registry:
             else:
                 if response.is_success:
                     return response, body
-                pause = self._read_pause(response, attempt)
-                if response.status_code not in _RETRY_STATUSES or last or pause > _LONGEST_PAUSE_SECONDS:
+                pause = self.read_pause(response, attempt)
+                if pause is None or last:
                     raise build_status_error(response.status_code, str(reference), reference.registry)
                 log.debug("%s %s: HTTP %d; again in %.1f s", method, url, response.status_code, pause)
             self._sleep(pause)
@@ -156,15 +192,6 @@ class Registry:
             if fresh:
                 return self._http.send_redirected(method, url, {"Accept": ACCEPT} | fresh)
         return response, body
-
-    def _read_pause(self, response: httpx2.Response, attempt: int) -> float:
-        text = response.headers.get("retry-after", "").strip()
-        if text.isdecimal():
-            return float(text)
-        date = email.utils.parsedate_tz(text) if text else None
-        if date is not None:
-            return max(0.0, email.utils.mktime_tz(date) - self._now())
-        return _pause(attempt)
 
 
 def is_registry_reachable(host: str, timeout_seconds: float = 5.0, *, client: httpx2.Client) -> Reachability:

@@ -37,20 +37,7 @@ class BoundedSender:
             httpx2.HTTPError: There is no whole answer in time.
         """
         deadline = self._clock() + self._timeout_seconds
-        request = self._client.build_request(method, url, headers=dict(headers), timeout=self._timeout_seconds)
-        response = self._client.send(request, stream=True, follow_redirects=False)
-        body = bytearray()
-        try:
-            for chunk in response.iter_bytes():
-                body += chunk
-                if len(body) > _BODY_LIMIT_BYTES:
-                    limit = f"{_BODY_LIMIT_BYTES} bytes"
-                    raise ImageError(f"{url.host} answers with more than {limit} where a manifest should be")
-                if self._clock() > deadline:
-                    raise httpx2.ReadTimeout("the answer trickles", request=request)
-        finally:
-            response.close()
-        return response, bytes(body)
+        return self._read(self._open(method, url, headers), deadline)
 
     def send_redirected(self, method: str, url: httpx2.URL, headers: Mapping[str, str]) -> Answer:
         """Send a request and follow where it leads; another host gets no `Authorization`.
@@ -59,17 +46,48 @@ class BoundedSender:
             ImageError: It leads in circles or somewhere unsafe.
             httpx2.HTTPError: There is no whole answer in time.
         """
+        response = self.open_redirected(method, url, headers)
+        return self._read(response, self._clock() + self._timeout_seconds)
+
+    def open_redirected(self, method: str, url: httpx2.URL, headers: Mapping[str, str]) -> httpx2.Response:
+        """Send a request as `send_redirected` does, and leave reading and closing the answer to the caller.
+
+        The time limit then holds for the answer's beginning and for each piece of it.
+
+        Raises:
+            ImageError: It leads in circles or somewhere unsafe.
+            httpx2.HTTPError: There is no answer in time.
+        """
         target, sent = url, dict(headers)
         for _ in range(_REDIRECTS + 1):
-            response, body = self.send(method, target, sent)
+            response = self._open(method, target, sent)
             if not response.has_redirect_location:
-                return response, body
+                return response
+            response.close()
             origin, target = target, _join(target, response.headers["location"])
             _check_redirect(origin, target)
             if (origin.scheme, origin.host, origin.port) != (target.scheme, target.host, target.port):
                 # A blob store is another party: the registry's token is none of its business.
                 sent.pop("Authorization", None)
         raise ImageError(f"{url.host} redirects more than {_REDIRECTS} times")
+
+    def _open(self, method: str, url: httpx2.URL, headers: Mapping[str, str]) -> httpx2.Response:
+        request = self._client.build_request(method, url, headers=dict(headers), timeout=self._timeout_seconds)
+        return self._client.send(request, stream=True, follow_redirects=False)
+
+    def _read(self, response: httpx2.Response, deadline: float) -> Answer:
+        body = bytearray()
+        try:
+            for chunk in response.iter_bytes():
+                body += chunk
+                if len(body) > _BODY_LIMIT_BYTES:
+                    limit = f"{_BODY_LIMIT_BYTES} bytes"
+                    raise ImageError(f"{response.url.host} answers with more than {limit} where a manifest should be")
+                if self._clock() > deadline:
+                    raise httpx2.ReadTimeout("the answer trickles", request=response.request)
+        finally:
+            response.close()
+        return response, bytes(body)
 
 
 def _join(origin: httpx2.URL, location: str) -> httpx2.URL:

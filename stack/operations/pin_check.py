@@ -6,12 +6,14 @@ import datetime
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from stack.checks.finding import Finding, Outcome, Report
 from stack.config.lock import LockedEngine, LockedImage
 from stack.containers.daemon import read_image
 from stack.errors import ImageError
+from stack.images.archive_layout import ArchivedImage
+from stack.images.archive_store import Archive
 from stack.images.reference import ImageReference, apply_mirror, parse_reference
 from stack.images.registry_errors import MissingImageError
 from stack.operations.pin_lock import describe_expiry, find_kept_nights, read_age_days
@@ -36,6 +38,7 @@ class PinWitness:
         mirror: `images.mirror`.
         image_ids: The image ID behind each reference when it was accepted.
         now: The time.
+        find_archived: Gives an image that the archive has by its digest, or None.
     """
 
     fetch_digest: FetchDigest
@@ -43,6 +46,7 @@ class PinWitness:
     mirror: Mapping[str, str]
     image_ids: Mapping[str, str]
     now: datetime.datetime
+    find_archived: Callable[[str], ArchivedImage | None] = lambda digest: None
 
 
 def read_pins(session: Session) -> tuple[LockedEngine, dict[str, LockedImage]]:
@@ -74,6 +78,7 @@ def run_check(session: Session, *, now: datetime.datetime | None = None) -> Repo
         session.config.images.mirror,
         load_facts(session.paths.facts).image_ids,
         now or datetime.datetime.now(datetime.UTC),
+        Archive(session.config.images.archive_dir).find,
     )
     began = time.monotonic()
     findings = [finding for device, entry in sorted(entries.items()) for finding in check_entry(device, entry, witness)]
@@ -87,11 +92,13 @@ def check_entry(device: str, entry: LockedImage, witness: PinWitness) -> list[Fi
     if entry.source == "packages":
         said = f"{entry.reference} is here" if here else f"{entry.reference} is not here; `stack up` builds it"
         return [_build(f"here-{device}", Outcome("pass" if here else "warn", said))]
+    archived = _check_archive(entry, witness)
     found = {
         "here": Outcome("pass", "the image is here") if here else Outcome("skip", "the image is not here"),
-        "reachable": _check_digest(entry, witness, here),
+        "archive": archived,
+        "reachable": _check_digest(entry, witness, here, archived.status == "pass"),
         "tag": _check_tag(entry, witness),
-        "expiry": _check_expiry(entry, witness.now),
+        "expiry": _check_expiry(entry, witness.now, archived.status == "pass"),
     }
     return [_build(f"{name}-{device}", outcome) for name, outcome in found.items()]
 
@@ -107,17 +114,31 @@ def _find_here(entry: LockedImage, witness: PinWitness) -> bool:
     return False
 
 
-def _check_digest(entry: LockedImage, witness: PinWitness, here: bool) -> Outcome:
+def _check_archive(entry: LockedImage, witness: PinWitness) -> Outcome:
+    try:
+        image = witness.find_archived(entry.digest or "")
+    except ImageError as err:
+        return Outcome("warn", err.message, err.hint)
+    if image is not None:
+        return Outcome("pass", f"the archive has it ({image.total_bytes / 1e9:.2f} GB)")
+    # What upstream deletes is gone for good, what it keeps can be had again.
+    status: Literal["warn", "skip"] = "skip" if find_kept_nights(entry) is None else "warn"
+    return Outcome(status, "the archive does not have it", "`stack pin --archive` keeps it on this machine")
+
+
+def _check_digest(entry: LockedImage, witness: PinWitness, here: bool, archived: bool) -> Outcome:
     asked = apply_mirror(parse_reference(entry.reference), witness.mirror)
     try:
         witness.fetch_digest(asked.with_tag(None).with_digest(entry.digest))
     except MissingImageError:
         said = f"{asked.registry} does not have {entry.digest} any more"
+        if archived:
+            return Outcome("warn", f"{said}; the archive has it")
         if here:
             return Outcome("warn", f"{said}; the image is still here", "keep it: `docker save` it, or mirror it")
         return Outcome("fail", said, f"name a mirror in `images.mirror`; {_AGAIN}")
     except ImageError as err:
-        return Outcome("warn" if here else "fail", err.message, err.hint)
+        return Outcome("warn" if here or archived else "fail", err.message, err.hint)
     return Outcome("pass", f"{asked.registry} serves {entry.digest}")
 
 
@@ -129,7 +150,9 @@ def _check_tag(entry: LockedImage, witness: PinWitness) -> Outcome:
         digest = witness.fetch_digest(asked)
     except MissingImageError:
         return Outcome(
-            "warn", f"the tag {asked.tag} is gone from {asked.registry}", "the digest may go next: keep the image"
+            "warn",
+            f"the tag {asked.tag} is gone from {asked.registry}",
+            "the digest may go next: `stack pin --archive` keeps it",
         )
     except ImageError as err:
         return Outcome("skip", err.message, err.hint)
@@ -140,13 +163,14 @@ def _check_tag(entry: LockedImage, witness: PinWitness) -> Outcome:
     return Outcome("pass", f"the tag {asked.tag} points at it")
 
 
-def _check_expiry(entry: LockedImage, now: datetime.datetime) -> Outcome:
+def _check_expiry(entry: LockedImage, now: datetime.datetime, archived: bool) -> Outcome:
     said = describe_expiry(entry, now)
     if said is None:
         return Outcome("pass" if find_kept_nights(entry) is None else "skip", "no date of deletion is known")
     left = (find_kept_nights(entry) or 0) - (read_age_days(entry, now) or 0)
-    hint = "keep the image: do not prune it, or mirror it" if left <= _SOON_DAYS else None
-    return Outcome("warn" if left <= _SOON_DAYS else "pass", said, hint)
+    if archived or left > _SOON_DAYS:
+        return Outcome("pass", said)
+    return Outcome("warn", said, "`stack pin --archive` keeps it on this machine")
 
 
 def _build(name: str, outcome: Outcome) -> Finding:

@@ -1,6 +1,7 @@
 """Whether what is pinned can still be had, by what registries and the daemon say."""
 
 import datetime
+from types import SimpleNamespace
 
 import pytest
 
@@ -17,7 +18,7 @@ ENTRY = LockedImage(
 )  # fmt: skip
 
 
-def check(answers, *, here=(), entry=ENTRY, mirror=None, image_ids=None, now=NOW):
+def check(answers, *, here=(), entry=ENTRY, mirror=None, image_ids=None, now=NOW, archived=()):
     def fetch(reference):
         found = answers[str(reference)]
         if isinstance(found, Exception):
@@ -25,7 +26,8 @@ def check(answers, *, here=(), entry=ENTRY, mirror=None, image_ids=None, now=NOW
         return found
 
     images = dict.fromkeys(here, {"Id": "x"})
-    witness = PinWitness(fetch, images.get, mirror or {}, image_ids or {}, now)
+    kept = {digest: SimpleNamespace(total_bytes=10**9) for digest in archived}
+    witness = PinWitness(fetch, images.get, mirror or {}, image_ids or {}, now, kept.get)
     return {item.check: (item.status, item.message) for item in check_entry("cpu", entry, witness)}
 
 
@@ -34,7 +36,7 @@ NAME, TAG = f"docker.io/a/b@{DIGEST}", "docker.io/a/b:c"
 
 def test_what_is_served_and_pointed_at_passes_and_its_end_is_told():
     found = check({NAME: DIGEST, TAG: DIGEST})
-    assert [status for status, _ in found.values()] == ["skip", "pass", "pass", "pass"]
+    assert [status for status, _ in found.values()] == ["skip", "warn", "pass", "pass", "pass"]
     assert "its tag is deleted about 2026-12-02" in found["expiry-cpu"][1]
 
 
@@ -86,3 +88,19 @@ def test_an_engine_that_is_built_here_is_here_or_will_be_built():
         "here-cpu": ("warn", "localhost/stack/engine:x is not here; `stack up` builds it")
     }
     assert check({}, entry=entry, here=["localhost/stack/engine:x"])["here-cpu"][0] == "pass"
+
+
+def test_an_image_in_the_archive_outlives_registry_and_tag():
+    gone = {NAME: MissingImageError("no"), TAG: MissingImageError("no")}
+    found = check(gone, archived=[DIGEST], now=NOW + datetime.timedelta(days=10))
+    assert found["archive-cpu"] == ("pass", "the archive has it (1.00 GB)")
+    assert found["reachable-cpu"] == ("warn", f"docker.io does not have {DIGEST} any more; the archive has it")
+    assert found["expiry-cpu"][0] == "pass"
+    silent = {NAME: ImageError("docker.io is not reachable"), TAG: ImageError("docker.io is not reachable")}
+    assert check(silent, archived=[DIGEST])["reachable-cpu"][0] == "warn"
+
+
+def test_only_what_upstream_deletes_is_urged_into_the_archive():
+    entry = ENTRY.model_copy(update={"found_by": "release"})
+    assert check({NAME: DIGEST, TAG: DIGEST}, entry=entry)["archive-cpu"][0] == "skip"
+    assert check({NAME: DIGEST, TAG: DIGEST})["archive-cpu"][0] == "warn"
