@@ -20,7 +20,8 @@ def test_tables_maps_and_values_are_told_apart():
         "engine.args",
         "engine.env",
         "engine.mounts",
-        "images.mirror", "images.sources",
+        "images.mirror",
+        "images.sources",
     }
 
 
