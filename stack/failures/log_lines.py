@@ -16,12 +16,15 @@ QUIET_LEVELS = ("DEBUG", "INFO", "WARNING")
 _MESSAGE_CHARS = 4096
 """No failure is told further back in a line, and a search in an endless one would never end."""
 
+_BOX = "│ "
+"""What a terminal program such as k9s draws beside a log."""
+
 _COLOUR = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _FRAME = re.compile(
     r"(?:"
     r"\[?\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)?\]?[ \t]+(?:std(?:out|err) [FP] )?"
     r"|[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d \S+ [\w.-]+(?:\[\d+\])?: "
-    r"|[A-Za-z][\w.-]*[-_]\d+ +\| ?"
+    r"|\[?[A-Za-z][\w.-]*\]? +\| ?"
     r")"
 )
 _PROCESS = re.compile(r"(?P<process>\([A-Za-z]\w*(?: \w+=\d+)*? pid=\d+[^()]*\)|\[rank\d+\]:|\[Stage-\d+\]) ?")
@@ -61,6 +64,8 @@ def parse_lines(lines: Iterable[str]) -> Iterator[LogLine]:
 def parse_line(line: str, number: int = 1) -> LogLine:
     """Part one line into its message, level and process."""
     rest = _COLOUR.sub("", line[: 2 * _MESSAGE_CHARS].rstrip("\r\n"))
+    if rest.startswith(_BOX):
+        rest = rest.removeprefix(_BOX).rstrip(" │")
     process, level = "", None
     frame = _FRAME.match(rest)
     while frame:
