@@ -61,12 +61,12 @@ class Console:
     def result(self, text: str, *, end: str = "\n") -> None:
         """Write a result, at once; control characters are escaped."""
         with self._cleared():
-            _write(self._out, escape_control(text) + end)
+            _write_result(self._out, escape_control(text) + end)
 
     def json(self, document: Any) -> None:
         """Write one JSON document, keys in their order; pure ASCII, so that no terminal or pipe alters it."""
         with self._cleared():
-            _write(self._out, json.dumps(document, indent=2, allow_nan=False) + "\n")
+            _write_result(self._out, json.dumps(document, indent=2, allow_nan=False) + "\n")
 
     def table(self, rows: Iterable[Sequence[object]], header: Sequence[str]) -> None:
         """Write a table as a result."""
@@ -199,12 +199,24 @@ class Console:
         return f"\x1b[{code}m{text}\x1b[0m" if self._colours else text
 
 
+def _write_result(stream: TextIO, text: str) -> None:
+    try:
+        _write(stream, text)
+    except BrokenPipeError:
+        raise  # whoever read it has seen enough
+    except OSError as err:
+        raise StackError(
+            f"the result cannot be written to standard output: {err.strerror}",
+            hint="see where it goes to, such as a file on a full disk (`df -h`)",
+        ) from err
+
+
 def _write(stream: TextIO, text: str) -> None:
     try:
         stream.write(text)
     except UnicodeEncodeError:
         encoding = stream.encoding or "ascii"
-        stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
+        stream.write(text.replace("…", "...").encode(encoding, "backslashreplace").decode(encoding))
     stream.flush()
 
 

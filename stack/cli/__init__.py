@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import logging
 import os
@@ -98,6 +99,7 @@ def cli(context: click.Context, verbose: int, quiet: int, root_project: str | No
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit with its code."""
+    _open_missing_streams()
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         # Without its standalone mode click gives the code of an `Exit` back instead of raising it.
@@ -117,6 +119,13 @@ def main(arguments: list[str] | None = None) -> None:
     _leave(code if isinstance(code, int) else 0)
 
 
+def _open_missing_streams() -> None:
+    # A shell's `<&-` and `>&-` leave none at all, and the next file that is opened would take its place.
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))
+
+
 def _translate(err: click.ClickException) -> StackError:
     context = err.ctx if isinstance(err, click.UsageError) else None
     hint = f"`{context.command_path} --help` shows what can be said" if context is not None else None
@@ -132,8 +141,9 @@ def _show(err: StackError) -> None:
 def _leave(code: int) -> None:
     # Threads that wait for the daemon or for a dead connection must not keep the process; and to take down a
     # thousand modules one by one would cost a quick command a tenth of its time.
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError):  # full or gone: that was said when it was written to
+            stream.flush()
     os._exit(code)
 
 

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -11,6 +16,7 @@ import stack.cli
 from stack.checks.finding import Finding, Report
 from stack.errors import NotReadyError
 from stack.operations.plan import Plan, Step
+from tests.cli.conftest import ROOT
 
 NO_DOCKER = """\
 error: the Docker daemon does not answer at `unix:///nonexistent`, which DOCKER_HOST names
@@ -204,3 +210,27 @@ def test_what_needs_a_running_engine_ends_with_5_and_says_what_to_do(run_stack, 
     assert (run.code, run.out) == (5, "")
     assert run.err.startswith("error: `engine` ")
     assert "\nhint: " in run.err
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_stream_that_the_shell_closed_is_no_crash(folder, closed):
+    line = f"exec {shlex.quote(sys.executable)} -m stack explain - {closed} < /dev/null"
+    if "<&-" in closed:
+        line = line.removesuffix(" < /dev/null")
+    run = subprocess.run(
+        ["sh", "-c", line], env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True
+    )
+    assert (run.returncode, run.stderr) == (1, "")
+
+
+def test_a_result_that_does_not_fit_the_disk_is_an_error_that_says_so(folder):
+    for arguments in (["--list"], ["--json", "-"]):
+        with Path("/dev/full").open("w") as full:
+            run = subprocess.run(
+                [sys.executable, "-m", "stack", "explain", *arguments], env={**os.environ, "PYTHONPATH": str(ROOT)},
+                stdin=subprocess.DEVNULL, stdout=full, stderr=subprocess.PIPE, text=True,
+            )  # fmt: skip
+        assert run.returncode == 1
+        assert run.stderr.startswith(
+            "error: the result cannot be written to standard output: No space left on device\n\nhint: "
+        )
