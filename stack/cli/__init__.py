@@ -123,7 +123,7 @@ def _open_missing_streams() -> None:
     # A shell's `<&-` and `>&-` leave none at all, and the next file that is opened would take its place.
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
-            setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))
+            setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115
 
 
 def _translate(err: click.ClickException) -> StackError:
