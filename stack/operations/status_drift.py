@@ -198,8 +198,11 @@ def _compare(
     is_engine = name == "engine"
     wanted = parse_rendered(document)
     found = status.found[name]
-    inherited = (status.images.get(found.state.image_id, {}).get("Config") or {}).get("Env") or []
-    runs = read_definition(found.attributes, (*inherited, *_STATIC_ENVIRONMENT))
+    from_image = (status.images.get(found.state.image_id, {}).get("Config") or {}).get("Env") or []
+    # What the image sets and the service sets to the same is not told apart in the container: it is there.
+    ours = {f"{key}={value}" for key, value in wanted.environment.items()}
+    inherited = [line for line in (*from_image, *_STATIC_ENVIRONMENT) if line not in ours]
+    runs = read_definition(found.attributes, inherited)
     differences = compare_definitions(wanted, runs, is_engine=is_engine)
     if on_disk is None:
         return differences

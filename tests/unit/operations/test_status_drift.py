@@ -85,6 +85,7 @@ def start(make_session, make_inspected, make_state, snapshot, monkeypatch):
         facts=None,
         change=None,
         edit=None,
+        image_environment=(),
     ):
         session = make_session(before)
         config = session.config
@@ -100,7 +101,9 @@ def start(make_session, make_inspected, make_state, snapshot, monkeypatch):
         if change is not None:
             change({item["Config"]["Labels"]["com.docker.compose.service"]: item for item in documents})
         monkeypatch.setattr(status_module, "read_attributes", lambda client, project: documents)
-        monkeypatch.setattr(status_module, "read_image", lambda client, name: {"Id": name})
+        monkeypatch.setattr(
+            status_module, "read_image", lambda client, name: {"Id": name, "Config": {"Env": [*image_environment]}}
+        )
         monkeypatch.setattr(status_module, "load_project_lock", lambda session: lock or build_lock())
         session = make_session(before if after is None else after)
         if facts is not None:
@@ -118,6 +121,16 @@ def start(make_session, make_inspected, make_state, snapshot, monkeypatch):
 def test_what_was_just_brought_up_differs_in_nothing(start):
     assert start() == []
     assert start(keep_override=False) == [], "a lost state is no difference"
+
+
+def test_what_the_image_sets_just_as_the_service_does_is_no_difference(start):
+    assert start(image_environment=["PATH=/opt/vllm/bin", "DO_NOT_TRACK=1", "HF_HUB_OFFLINE=1"]) == []
+
+    def drop(documents):
+        documents["engine"]["Config"]["Env"].remove("DO_NOT_TRACK=1")
+
+    told = start(image_environment=["DO_NOT_TRACK=1"], change=drop)
+    assert told == [("engine", "environment DO_NOT_TRACK", "set", None)]
 
 
 CHANGES = [
