@@ -27,6 +27,8 @@ Accept = Literal["verified", "claimed"]
 # Where upstream itself publishes: a name that ends in `/` covers all repositories under it.
 UPSTREAM_REPOSITORIES = ("docker.io/vllm/", "public.ecr.aws/q9t5s3a7/")
 
+# What is known by its digest, whoever hands it over.
+_BY_DIGEST = ("registry", "proved")
 _REVISION_LABEL = "org.opencontainers.image.revision"
 _SOURCE_LABEL = "org.opencontainers.image.source"
 _VERSION_LABELS = ("org.opencontainers.image.version", "ai.vllm.image.tag")
@@ -43,14 +45,15 @@ class Origin:
 
     Attributes:
         kind: `registry`: a registry served it. `built`: made on this machine. `loaded`: from an archive.
+            `proved`: loaded, and its ID is the one that a registry's own bytes of the digest lead to.
         served_by: The reference that the registry or mirror was asked for, with its tag where one was asked.
-        digest: The digest that was served.
+        digest: The digest that was served, or that its ID was proved to stand for.
         upstream_digest: The digest that upstream's registry is known to serve for the reference, from
             `images.toml` or from a lock written when upstream itself answered. It lets a mirror's copy count.
         upstream_tag: The tag that upstream's registry served `upstream_digest` for, from such a lock.
     """
 
-    kind: Literal["registry", "built", "loaded"]
+    kind: Literal["registry", "built", "loaded", "proved"]
     served_by: ImageReference | None = None
     digest: str | None = None
     upstream_digest: str | None = None
@@ -151,7 +154,7 @@ def is_upstream(reference: ImageReference) -> bool:
 
 
 def _find_trust(origin: Origin, releases: tuple[PublishedImage, ...]) -> str | None:
-    if origin.kind != "registry" or origin.digest is None:
+    if origin.kind not in _BY_DIGEST or origin.digest is None:
         return None
     if origin.served_by is not None and is_upstream(origin.served_by):
         return f"{origin.served_by.name} served {origin.digest}"
@@ -172,7 +175,7 @@ def _identify_release(
     for release in releases:
         if release.commit is None:
             continue
-        if origin.kind == "registry" and release.digest and origin.digest == release.digest:
+        if origin.kind in _BY_DIGEST and release.digest and origin.digest == release.digest:
             rests_on = f"{release.digest} is recorded for {release.reference.name}:{release.tag}"
             return Identity(release.commit, "verified", version or release.version, rests_on, built_by)
         if origin.kind == "registry" and served and (served.name, served.tag) == (release.repository, release.tag):
@@ -184,14 +187,14 @@ def _identify_release(
 def _identify_tag(origin: Origin, trust: str | None, unknown: Identity) -> Identity:
     """Fall back on the tag: upstream's CPU images carry no label, but upstream alone gives tags in its registries."""
     served = origin.served_by
-    if origin.kind != "registry" or served is None:
+    is_locked = trust is not None and origin.upstream_tag is not None and origin.upstream_digest == origin.digest
+    if not is_locked and (origin.kind != "registry" or served is None):
         return unknown
-    is_locked = origin.upstream_tag is not None and origin.upstream_digest == origin.digest
-    tag = origin.upstream_tag if is_locked else served.tag
+    tag = origin.upstream_tag if is_locked or served is None else served.tag
     match = _COMMIT_TAG.fullmatch(tag or "")
     if match is None:
         return unknown
-    if trust is not None and (is_locked or is_upstream(served)):
+    if is_locked or (trust is not None and served is not None and is_upstream(served)):
         return replace(unknown, commit=match[1], level="verified", rests_on=f"the tag {tag}; {trust}")
     rests_on = f"the tag {tag} alone; {_describe_distrust(origin)}"
     return replace(unknown, commit=match[1], level="claimed", rests_on=rests_on)
@@ -202,6 +205,8 @@ def _describe_distrust(origin: Origin) -> str:
         return "built on this machine from packages"
     if origin.kind == "loaded":
         return "loaded from an archive"
+    if origin.kind == "proved":
+        return "its digest is not known to be upstream's"
     if origin.served_by is None:
         return "nothing tells which registry it came from"
     return f"{origin.served_by.name} is not upstream's, and its digest is not known to be upstream's"

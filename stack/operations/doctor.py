@@ -138,6 +138,8 @@ def _describe_images(resolved: Resolved) -> str:
     reason = f" ({flatten(resolved.source.reason)})"
     if "build" in actions:
         return f"{some} built here from packages{reason}"
+    if "pull" not in actions:
+        return f"{some} loaded from the archive"
     return f"{some} pulled from registries{reason}"
 
 

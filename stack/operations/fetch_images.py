@@ -7,12 +7,15 @@ import re
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import docker
 
 from stack.checks.gpus import read_gpus
 from stack.errors import CommandError, ImageError
+from stack.images.archive_layout import ArchivedImage
+from stack.images.archive_load import load_image
+from stack.images.archive_store import Archive
 from stack.images.build import build_image, ensure_base_image
 from stack.images.build_context import BuildSettings, build_settings
 from stack.images.build_runs import BuildRuns
@@ -44,7 +47,7 @@ class FetchedImage:
         need: What was needed.
         name: What Compose is told.
         image_id: The image's ID here.
-        pulled: What the pull said, or None for an image that was here or was built.
+        pulled: What the pull said, or None for an image that was here, was built or was loaded.
     """
 
     need: ImageNeed
@@ -85,13 +88,13 @@ class ImageFetcher:
                 self._fetched[service] = FetchedImage(need, need.name, need.image_id, None)
 
     def fetch(self, need: ImageNeed) -> str:
-        """Have one image here, and give the name that Compose is told.
+        """Have one image here, and give the name that Compose is told; the archive stands in for a failed pull.
 
         Raises:
             ImageError: It cannot be had.
             CommandError: A build failed.
         """
-        fetched = self._pull(need) if need.action == "pull" else self._build(need)
+        fetched = self._fetch(need)
         self._fetched[need.service] = fetched
         return fetched.name
 
@@ -126,7 +129,28 @@ class ImageFetcher:
     def image_ids(self) -> dict[str, str]:
         """Give the image ID behind each image that Compose is told."""
         known = dict(self._resolved.facts.image_ids)
-        return known | {item.name: item.image_id for item in self._fetched.values()}
+        fetched = list(self._fetched.values())
+        exact = {item.need.archived.name: item.image_id for item in fetched if item.need.archived is not None}
+        return known | {item.name: item.image_id for item in fetched} | exact
+
+    def _fetch(self, need: ImageNeed) -> FetchedImage:
+        if need.action == "build":
+            return self._build(need)
+        if need.action == "load" and need.archived is not None:
+            return self._load(need, need.archived)
+        try:
+            return self._pull(need)
+        except ImageError as err:
+            image = self._resolved.archived.get(need.wanted.reference.digest or "") if need.wanted else None
+            if image is None:
+                raise
+            self._session.say(f"warning: {err.message}; the archive has it")
+            return self._load(need, image)
+
+    def _load(self, need: ImageNeed, image: ArchivedImage) -> FetchedImage:
+        archive = Archive(self._session.config.images.archive_dir)
+        image_id = load_image(self._client, archive, image, self._session.report)
+        return FetchedImage(replace(need, archived=image), image_id, image_id, None)
 
     def _pull(self, need: ImageNeed) -> FetchedImage:
         assert need.wanted is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import docker
@@ -10,7 +11,7 @@ from stack.containers.daemon import read_image
 from stack.errors import ImageError
 from stack.images.identity import Identity, Origin, build_identity, check_identity
 from stack.images.manifests import parse_image_config
-from stack.images.reference import parse_reference
+from stack.images.reference import apply_mirror, parse_reference
 from stack.operations.pin_lock import use_pin
 from stack.operations.resolve import Resolved
 from stack.operations.resolve_images import build_lock_key
@@ -25,7 +26,7 @@ class EngineIdentity:
         identity: Commit, level and version.
         image: What Compose is told.
         image_id: The image's ID here.
-        digest: The digest that it was pulled by, or None.
+        digest: The digest that it was pulled by, or that its ID was seen behind; None where neither is known.
     """
 
     identity: Identity
@@ -34,8 +35,21 @@ class EngineIdentity:
     digest: str | None
 
 
-def identify_engine(session: Session, client: docker.DockerClient, resolved: Resolved, image: str) -> EngineIdentity:
+def identify_engine(
+    session: Session,
+    client: docker.DockerClient,
+    resolved: Resolved,
+    image: str,
+    image_ids: Mapping[str, str] | None = None,
+) -> EngineIdentity:
     """Read the engine image's identity and hold it against the configuration.
+
+    Args:
+        session: The run.
+        client: The daemon.
+        resolved: The decisions.
+        image: What Compose is told.
+        image_ids: The image ID behind each digest that is known by now; None takes the facts'.
 
     Raises:
         ImageError: The image is not of the commit that was asked for, or only claims to be.
@@ -43,7 +57,8 @@ def identify_engine(session: Session, client: docker.DockerClient, resolved: Res
     attributes = read_image(client, image)
     if attributes is None:
         raise ImageError(f"the engine image `{image}` is not here any more", hint="run `stack up` again")
-    digest = image.partition("@")[2] or None
+    known = resolved.facts.image_ids if image_ids is None else image_ids
+    digest = image.partition("@")[2] or _find_digest(session, resolved, attributes["Id"], known)
     origin = _build_origin(session, resolved, image, digest)
     identity = build_identity(parse_image_config(attributes["Config"]), origin, resolved.published.values())
     _demand(session, resolved, identity)
@@ -67,6 +82,16 @@ def check_known_identity(session: Session, client: docker.DockerClient, resolved
         _demand(session, resolved, found)
 
 
+def _find_digest(session: Session, resolved: Resolved, image_id: str, known: Mapping[str, str]) -> str | None:
+    """Give the wanted digest where an image has the ID that was seen behind it: `docker load` keeps no digest."""
+    wanted = resolved.needs["engine"].wanted
+    if wanted is None or wanted.reference.digest is None:
+        return None
+    places = (wanted.reference, apply_mirror(wanted.reference, session.config.images.mirror))
+    names = [f"{place.name}@{wanted.reference.digest}" for place in places]
+    return wanted.reference.digest if any(known.get(name) == image_id for name in names) else None
+
+
 def _build_origin(session: Session, resolved: Resolved, image: str, digest: str | None) -> Origin:
     need = resolved.needs["engine"]
     if need.source == "packages":
@@ -77,6 +102,8 @@ def _build_origin(session: Session, resolved: Resolved, image: str, digest: str 
         upstream, tag = entry.digest, entry.tag
     if digest is None:
         return Origin("loaded", upstream_digest=upstream)
+    if "@" not in image:
+        return Origin("proved", digest=digest, upstream_digest=upstream, upstream_tag=tag)
     served_by, wanted = parse_reference(image), need.wanted
     if session.config.engine.image is None and wanted is not None and wanted.reference.digest == digest:
         # We asked for this tag ourselves; one that the configuration names may stand beside any digest.

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from stack.errors import ImageError
+from stack.images.archive_layout import ArchivedImage
 from stack.images.recipe import ImageRecipe
 from stack.images.reference import ImageReference, apply_mirror
 from stack.images.references import WantedImage
 from stack.operations.wanted_images import LockedImage
 
-Action = Literal["none", "pull", "build"]
+Action = Literal["none", "pull", "build", "load"]
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class ImageNeed:
         recipe: What is built, or None.
         image_id: The image ID, where it is here already.
         is_locked: Whether stack.lock gave the digest; it then holds even where upstream moved the tag.
+        archived: What is loaded from the archive, or None.
     """
 
     service: str
@@ -41,6 +43,7 @@ class ImageNeed:
     recipe: ImageRecipe | None = None
     image_id: str | None = None
     is_locked: bool = False
+    archived: ArchivedImage | None = None
 
 
 def resolve_registry_need(

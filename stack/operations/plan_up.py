@@ -55,7 +55,7 @@ def describe_change(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
 
 
 def _find_causes(session: Session, resolved: Resolved) -> dict[str, str]:
-    unknown = any(need.action == "pull" for need in resolved.needs.values())
+    unknown = any(need.action in ("pull", "load") for need in resolved.needs.values())
     if resolved.snapshot is not None and not unknown:
         return _compare_definitions(session, resolved)
     # Digest or model path are not known before they are fetched: what runs cannot be compared yet.
@@ -127,7 +127,8 @@ def _plan_images(resolved: Resolved) -> list[Step]:
     for service, need in resolved.needs.items():
         if need.action != "none":
             after = ("image base",) if need.action == "build" else ()
-            steps.append(Step(f"image {service}", f"{need.action} {need.name}", need.cause, after))
+            action = f"{need.action} {need.name}{' from the archive' if need.action == 'load' else ''}"
+            steps.append(Step(f"image {service}", action, need.cause, after))
     return steps
 
 

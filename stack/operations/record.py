@@ -108,7 +108,7 @@ def _lock_image(fetched: FetchedImage, device: str | None, old: LockedImage | No
     digest = reference.digest or need.wanted.reference.digest
     published = need.wanted.published
     recorded = "public records" if published is not None and published.digest == digest else None
-    if recorded is None and is_upstream(reference):
+    if recorded is None and "@" in fetched.name and is_upstream(reference):
         recorded = "upstream"
     name = str(need.wanted.reference.with_digest(None))
     if recorded is None and old is not None and (old.reference, old.digest) == (name, digest):

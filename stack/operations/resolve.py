@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import platform
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import docker
 
@@ -14,6 +14,8 @@ from stack.config.lock import Lock
 from stack.config.places import resolve_home
 from stack.config.schema import StackConfig
 from stack.containers.daemon import ServiceState, read_image, read_services
+from stack.images.archive_layout import ArchivedImage
+from stack.images.archive_store import Archive
 from stack.images.references import PublishedImage, load_published_images
 from stack.images.source import SourceChoice
 from stack.models.ensure import find_snapshot
@@ -22,6 +24,7 @@ from stack.models.hub import is_commit
 from stack.models.hub_access import is_hub_reachable
 from stack.models.reference import ModelReference, parse_model_reference
 from stack.models.snapshot import Snapshot
+from stack.operations.archived import ask_registry, find_archived_ids, read_archived, use_archive
 from stack.operations.choices import Choice, DeviceChoice, choose_device, choose_model, narrow_to_one_gpu
 from stack.operations.needs import ImageNeed
 from stack.operations.pin_lock import describe_pin
@@ -51,6 +54,7 @@ class Resolved:
         facts: This machine's small facts.
         running: The project's containers now.
         pin: What `stack pin` has to do with the engine; None where nothing is pinned.
+        archived: What the archive has, by digest.
     """
 
     device: DeviceChoice
@@ -68,6 +72,7 @@ class Resolved:
     facts: ProjectFacts
     running: Mapping[str, ServiceState]
     pin: Choice | None = None
+    archived: Mapping[str, ArchivedImage] = field(default_factory=dict)
 
     @property
     def choices(self) -> list[Choice]:
@@ -92,13 +97,14 @@ def resolve(
     """
     config = session.config
     lock = load_project_lock(session)
-    facts = load_facts(session.paths.facts)
+    archived, facts = _read_facts(session, lock)
     running = read_services(client, session.project)
     device = choose_device(config, read_gpus(), lambda: has_gpu_runtime(client))
     published = load_published_images()
     images = resolve_images(
         config, device.device, lock, published, facts.image_ids, lambda name: read_image(client, name)
     )
+    needs = use_archive(images.needs, archived, config.images.mirror, ask_registry(config.images))
     model = choose_model(config, _locked_model(lock), device, ask_hub or (lambda: _ask_hub(config)))
     base = session.loaded.path.parent if session.loaded.path else None
     reference = parse_model_reference(model.value, home=resolve_home(session.environ), base=base)
@@ -109,11 +115,18 @@ def resolve(
     model_facts = build_model_facts(snapshot.path) if snapshot else None
     if model_facts is not None:
         device = narrow_to_one_gpu(device, model_facts.attention_heads, config)
-    ports = choose_ports(config, list(images.needs), facts.ports, running)
+    ports = choose_ports(config, list(needs), facts.ports, running)
     return Resolved(
-        device, images.source, model, reference, locked_revision, snapshot, model_facts, images.needs,
-        images.left_out, ports, published, lock, facts, running, _choose_pin(config, lock, device.device),
+        device, images.source, model, reference, locked_revision, snapshot, model_facts, needs,
+        images.left_out, ports, published, lock, facts, running, _choose_pin(config, lock, device.device), archived,
     )  # fmt: skip
+
+
+def _read_facts(session: Session, lock: Lock) -> tuple[dict[str, ArchivedImage], ProjectFacts]:
+    """Read what the archive has, and this machine's small facts with what it knows of image IDs."""
+    archive = Archive(session.config.images.archive_dir)
+    archived, facts = read_archived(archive, session.say), load_facts(session.paths.facts)
+    return archived, replace(facts, image_ids={**find_archived_ids(archive, archived, lock), **facts.image_ids})
 
 
 def _choose_pin(config: StackConfig, lock: Lock, device: str) -> Choice | None:

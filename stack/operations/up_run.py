@@ -84,7 +84,8 @@ class UpRun:
         # Before the layout: what reads a key is started anew when the key is another one.
         write_secrets(self.session.config, list(self.images), self.session.paths)
         self._decide()
-        result.identity = identify_engine(self.session, self.client, self.resolved, self.images["engine"])
+        engine, known = self.images["engine"], self.fetcher.image_ids()
+        result.identity = identify_engine(self.session, self.client, self.resolved, engine, known)
         write_lock_entries(self.session, self.resolved, self.fetcher, result.identity, result.snapshot)
         before = self.resolved.running.get("engine")
         if self.plan.has("services"):

@@ -67,7 +67,7 @@ class ImageNeed:
     """
 
     service: str
-    action: Literal["none", "pull", "build"]
+    action: Literal["none", "pull", "build", "load"]
     name: str
     least_bytes: int | None = None
     likely_bytes: int | None = None

@@ -109,6 +109,17 @@ def test_an_image_from_an_archive_is_not_verified_by_a_digest_somebody_wrote_bes
     assert build_identity(LABELLED, origin, [RELEASE]).level == "claimed"
 
 
+def test_an_image_whose_id_was_proved_to_be_of_a_digest_is_worth_what_the_digest_is():
+    assert build_identity(LABELLED, Origin("proved", None, DIGEST, DIGEST)).level == "verified"
+    assert build_identity(LABELLED, Origin("proved", None, DIGEST), [RELEASE]).level == "verified"
+    assert build_identity(ImageConfig(), Origin("proved", None, DIGEST), [RELEASE]).commit == RELEASE.commit
+    unknown = build_identity(LABELLED, Origin("proved", None, DIGEST))
+    assert unknown.level == "claimed" and "not known to be upstream's" in unknown.rests_on
+    tag = Origin("proved", None, DIGEST, DIGEST, f"nightly-{COMMIT}")
+    assert (build_identity(ImageConfig(), tag).commit, build_identity(ImageConfig(), tag).level) == (COMMIT, "verified")
+    assert build_identity(ImageConfig(), Origin("proved", None, DIGEST)).level == "unknown"
+
+
 @pytest.mark.parametrize(
     "config",
     [

@@ -15,6 +15,7 @@ from stack.operations import identify
 from stack.operations.choices import Choice, DeviceChoice
 from stack.operations.identify import check_known_identity, identify_engine
 from stack.operations.needs import ImageNeed
+from stack.operations.project import ProjectFacts
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 OTHER = "89abcdef0123456789abcdef0123456789abcdef"
@@ -28,7 +29,17 @@ LABEL = "org.opencontainers.image.revision"
 def ask(make_session, monkeypatch):
     """A function: an image with these labels, and how it was come by, give session and decisions."""
 
-    def call(toml="", *, name=UPSTREAM, labels=None, source="registry", action="none", recipe=None, recorded=None):
+    def call(
+        toml="",
+        *,
+        name=UPSTREAM,
+        labels=None,
+        source="registry",
+        action="none",
+        recipe=None,
+        recorded=None,
+        image_ids=None,
+    ):
         document = {"Id": IMAGE_ID, "Config": {"Labels": labels or {}, "Env": [], "Entrypoint": ["vllm"]}}
         monkeypatch.setattr(identify, "read_image", lambda client, image: document if image == name else None)
         images = {}
@@ -39,6 +50,7 @@ def ask(make_session, monkeypatch):
             device=DeviceChoice(Choice("engine.device", "cuda", "x")),
             needs={"engine": ImageNeed("engine", action, name, "why", source, recipe=recipe)},
             lock=Lock(images=images),
+            facts=ProjectFacts(image_ids=image_ids or {}),
             published={
                 "engine.cuda": PublishedImage("docker.io/vllm/vllm-openai", "v0.31.0", "0.31.0", DIGEST, COMMIT)
             },
@@ -149,3 +161,30 @@ def test_a_tag_that_the_configuration_puts_beside_a_digest_proves_nothing(ask):
     resolved.needs["engine"] = replace(resolved.needs["engine"], wanted=wanted)
     with pytest.raises(ImageError, match="does not say which commit it is"):
         find(session, resolved)
+
+
+def name_digest(resolved):
+    wanted = WantedImage("engine", parse_reference(f"docker.io/vllm/vllm-openai:v0.31.0@{DIGEST}"), None)
+    resolved.needs["engine"] = replace(resolved.needs["engine"], wanted=wanted)
+
+
+def test_an_image_that_lost_its_digest_is_verified_by_the_id_that_was_seen_behind_it(ask):
+    session, resolved = ask(PINNED, name=IMAGE_ID, labels={LABEL: COMMIT}, image_ids={UPSTREAM: IMAGE_ID})
+    name_digest(resolved)
+    found = find(session, resolved, IMAGE_ID)
+    assert (found.identity.commit, found.identity.level, found.digest) == (COMMIT, "verified", DIGEST)
+
+
+def test_the_id_that_a_load_has_just_shown_counts_as_much(ask):
+    session, resolved = ask(PINNED, name=IMAGE_ID, labels={LABEL: COMMIT})
+    name_digest(resolved)
+    found = identify_engine(session, None, resolved, IMAGE_ID, {UPSTREAM: IMAGE_ID})
+    assert (found.identity.level, found.digest) == ("verified", DIGEST)
+
+
+@pytest.mark.parametrize("image_ids", [{}, {UPSTREAM: "sha256:" + "2" * 64}, {"docker.io/a/b@" + DIGEST: IMAGE_ID}])
+def test_an_image_whose_id_was_seen_behind_another_digest_is_only_a_claim(ask, image_ids):
+    session, resolved = ask(name=IMAGE_ID, labels={LABEL: COMMIT}, image_ids=image_ids)
+    name_digest(resolved)
+    found = find(session, resolved, IMAGE_ID)
+    assert (found.identity.level, found.digest) == ("claimed", None)
