@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
 
@@ -35,18 +36,13 @@ def command(
     """
     from stack.operations.explain import (
         build_document,
-        build_rows,
         explain_log,
         find_failed_log,
         render_lines,
-        render_markdown,
     )
 
     if is_list or is_markdown:
-        if is_markdown:
-            console.result(render_markdown())
-        else:
-            console.table(build_rows(), ("failure", "what is seen", "cause", "next"))
+        _print_list(console, as_json=as_json, is_markdown=is_markdown)
         return
     if logfile is None:
         logfile = find_failed_log(open_session(console, config_path, {"project": project}))
@@ -67,3 +63,14 @@ def command(
         console.result("\n".join(render_lines(diagnosis, source)))
     if diagnosis.explained is None:
         raise click.exceptions.Exit(EXIT_CHECK_FAILED)
+
+
+def _print_list(console: Console, *, as_json: bool, is_markdown: bool) -> None:
+    from stack.operations.explain import build_list_document, render_entries, render_markdown
+
+    if as_json:
+        console.json(build_list_document())
+    elif is_markdown:
+        console.result(render_markdown())
+    else:
+        console.result("\n".join(render_entries(shutil.get_terminal_size((100, 24)).columns)))

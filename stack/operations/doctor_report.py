@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import itertools
-import re
-import textwrap
 from collections.abc import Iterable
 from typing import Any
 
 from stack.checks.finding import Finding
 from stack.operations.doctor import DoctorReport
+from stack.operations.paragraphs import wrap_paragraph
 
 SCHEMA_VERSION = 1
 _LEAST_TEXT_CHARS = 40
-_QUOTED = re.compile(r"`[^`]*`")
-_JOINT = "\x00"
 
 
 def render_lines(doctor: DoctorReport, *, width: int = 100, is_long: bool = False) -> list[str]:
@@ -28,27 +25,27 @@ def render_lines(doctor: DoctorReport, *, width: int = 100, is_long: bool = Fals
     findings = doctor.report.findings
     name_width = max((len(finding.check) for finding in findings if finding.status != "skip"), default=0)
     width = max(width, name_width + _LEAST_TEXT_CHARS)
-    lines = _wrap(doctor.headline, width)
+    lines = wrap_paragraph(doctor.headline, width)
     for status in ("fail", "warn", "pass"):
         of_status = [finding for finding in findings if finding.status == status]
         is_short = status == "pass" and not is_long
         blocks = [_render_finding(finding, name_width, width, is_short=is_short) for finding in of_status]
         lines += ["", *itertools.chain.from_iterable(blocks)] if blocks else []
     skipped = [finding for finding in findings if finding.status == "skip"]
-    lines += ["", *_wrap("; ".join(_group_skips(skipped)), width, "skip  ", _indent(6))] if skipped else []
+    lines += ["", *wrap_paragraph("; ".join(_group_skips(skipped)), width, "skip  ", _indent(6))] if skipped else []
     is_cut = any(line.endswith("…") for line in lines)
     in_full = "; `stack -v doctor` shows the lines in full" if is_cut else ""
-    return [*lines, "", *_wrap(render_counts(doctor) + in_full, width)]
+    return [*lines, "", *wrap_paragraph(render_counts(doctor) + in_full, width)]
 
 
 def _render_finding(finding: Finding, name_width: int, width: int, *, is_short: bool) -> list[str]:
     start, indent = f"{finding.status:4}  {finding.check:{name_width}}  ", _indent(name_width + 8)
     if is_short:
         return [_shorten(start + finding.message, width)]
-    lines = _wrap(finding.message, width, start, indent)
+    lines = wrap_paragraph(finding.message, width, start, indent)
     said = [("why", finding.why), ("hint", finding.hint)] if finding.status in ("fail", "warn") else []
     for name, text in said:
-        lines += _wrap(text, width, f"{indent}{name + ':':6}", indent + _indent(6)) if text else []
+        lines += wrap_paragraph(text, width, f"{indent}{name + ':':6}", indent + _indent(6)) if text else []
     return lines
 
 
@@ -66,21 +63,6 @@ def _indent(count: int) -> str:
 def _shorten(text: str, width: int) -> str:
     line = text.replace("\n", " ")
     return line if len(line) <= width else line[: width - 1].rstrip(" ,;:(") + "…"
-
-
-def _wrap(text: str, width: int, start: str = "", indent: str = "") -> list[str]:
-    # What is in backquotes, paths and commands, is one word here as long as it fits a line.
-    wrapper = textwrap.TextWrapper(width, break_long_words=False, break_on_hyphens=False)
-    parts = text.split("\n")
-    lines: list[str] = []
-    for part in parts:
-        wrapper.initial_indent, wrapper.subsequent_indent = indent if lines else start, indent
-        lines += [line.replace(_JOINT, " ") for line in wrapper.wrap(_QUOTED.sub(_join, part))]
-    return lines or [start.rstrip()]
-
-
-def _join(quoted: re.Match[str]) -> str:
-    return quoted[0].replace(" ", _JOINT) if len(quoted[0]) <= _LEAST_TEXT_CHARS else quoted[0]
 
 
 def render_counts(doctor: DoctorReport) -> str:

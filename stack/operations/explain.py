@@ -12,6 +12,7 @@ from stack.errors import ConfigError, Problem
 from stack.failures.catalogue import load_catalogue
 from stack.failures.explain import Diagnosis, Explained, diagnose
 from stack.history.store import open_history
+from stack.operations.paragraphs import wrap_paragraph
 from stack.operations.session import Session
 
 SCHEMA_VERSION = 1
@@ -123,6 +124,29 @@ def build_rows() -> list[tuple[str, str, str, str]]:
         (entry.id, entry.seen, _GROUP.sub("…", entry.causes[-1]), _GROUP.sub("…", entry.steps[-1]))
         for entry in load_catalogue()
     ]
+
+
+def render_entries(width: int = 100) -> list[str]:
+    """Give every entry of the catalogue as paragraphs of a width."""
+    lines: list[str] = []
+    for name, *texts in build_rows():
+        lines += ["", name] if lines else [name]
+        for word, text in zip(("seen", "cause", "next"), texts, strict=True):
+            lines += wrap_paragraph(text, max(width, 40), f"  {word:5}  ", " " * 9)
+    return lines
+
+
+def build_list_document() -> dict[str, Any]:
+    """Give the JSON document of the catalogue."""
+    entries = zip(load_catalogue(), build_rows(), strict=True)
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "failures": [
+            {"id": row[0], "where": entry.where, "seen": row[1], "cause": row[2], "next": row[3]}
+            | {"versions": entry.versions}
+            for entry, row in entries
+        ],
+    }
 
 
 def render_markdown() -> str:

@@ -115,6 +115,9 @@ def _render_boot(status: Status, up: UpResult | None) -> list[str]:
     lines = [f"boot      {format_duration(boot.total_seconds)} ({told}): {phases}"]
     if up is not None and up.boot is not None:
         lines += _render_slower(up)
+        if up.boot.warm_seconds >= 1:
+            warm = format_duration(up.boot.warm_seconds)
+            lines.append(f"          then {warm} for the first request of each kind, so that smoke waits for none")
     engine = status.states.get("engine")
     if up is None and engine is not None and status.facts.ready_container != container_stamp(engine):
         lines.append("          the engine was started again since; these are the phases of the boot before")
