@@ -54,12 +54,10 @@ def command(
 
     Nothing is pulled; `stack up` runs what is pinned.
     """
-    if show + check + prune + ((target is not None) or archive or verify) > 1:
-        raise click.UsageError("TARGET, --archive and --verify, --show, --check and --prune exclude one another")
+    if show + check + prune + (target is not None or archive or verify) > 1 or (target is not None and verify):
+        raise click.UsageError("TARGET, --show, --check, --verify and --prune exclude one another")
     if dry_run and not prune:
         raise click.UsageError("--dry-run goes with --prune")
-    if target is not None and verify:
-        raise click.UsageError("TARGET and --verify exclude one another")
     flags = {"project": project, "engine.device": device, "engine.accept": accept}
     session = open_session(console, config_path, flags)
     if show:

@@ -54,8 +54,21 @@ def command(
     for warning in result.warnings:
         console.warn(warning)
     failed = _finish(console, session, result, as_json)
+    # Last: it may move gigabytes, and the service is up and tested.
+    _keep(console, session, result)
     if failed:
         raise click.exceptions.Exit(EXIT_CHECK_FAILED)
+
+
+def _keep(console: Console, session: Any, result: Any) -> None:
+    import datetime
+
+    from stack.operations.keep_image import keep_engine
+
+    with console.live():
+        warning = keep_engine(session, result.resolved.device.device, datetime.datetime.now(datetime.UTC))
+    if warning:
+        console.warn(warning)
 
 
 def build_flags(flags: dict[str, Any], no_smoke: bool | None) -> dict[str, Any]:

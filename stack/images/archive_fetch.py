@@ -87,8 +87,9 @@ class Archiver:
     def _describe(self, asked: ImageReference, task: str) -> ArchivedImage:
         """Read what the image consists of; its index and manifest are kept on the way."""
         self.report(ProgressEvent(task, f"asking {asked.registry}"))
-        found = self._read_manifest(asked)
-        manifest = found
+        # Who served the digest is what the image's identity rests on: it is whoever was asked, not who could have been.
+        old = self.archive.read_images().get(asked.digest or "")
+        found = manifest = self._read_manifest(asked) if old else self.registry.fetch_manifest(asked)
         if found.is_index:
             manifest = self._read_manifest(asked.with_digest(select_platform(found, self.platform)))
         config, layers = list_blobs(manifest)
@@ -98,7 +99,7 @@ class Archiver:
             media_type=found.media_type,
             size_bytes=len(found.body),
             reference=str(asked.with_digest(None)),
-            served_by=str(asked),
+            served_by=old.served_by if old else str(asked),
             platform_digest=manifest.digest,
             image_id=config.digest,
             blobs=(*metas, config, *layers),

@@ -2,41 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from stack.checks.gpus import read_gpus
-from stack.config.lock import LOCK_NAME, LockedImage, load_lock
-from stack.config.schema import ImagesConfig
+from stack.config.lock import LOCK_NAME, load_lock
 from stack.errors import ConfigError, ImageError
-from stack.images.archive_fetch import Archiver
 from stack.images.archive_layout import ArchivedImage
 from stack.images.archive_store import MEND_COMMAND, Archive
 from stack.images.archive_verify import Damage, LockState, Verdict, drop_damaged, find_damage, judge_use, prune_archive
 from stack.images.reference import apply_mirror, parse_reference
-from stack.images.registry import Registry
-from stack.images.registry_auth import read_docker_login
+from stack.operations.keep_image import Archived, keep_image, open_archiver
 from stack.operations.pin import choose_pin_device
 from stack.operations.pin_check import read_pins
-from stack.operations.pinned_engine import open_http
-from stack.operations.resolve import machine_platform
 from stack.operations.session import Session
-
-
-@dataclass(frozen=True)
-class Archived:
-    """One image that is in the archive now.
-
-    Attributes:
-        image: Which one.
-        was_here: Whether all of it was there before.
-    """
-
-    image: ArchivedImage
-    was_here: bool
 
 
 @dataclass(frozen=True)
@@ -54,11 +35,6 @@ class PruneResult:
     is_dry_run: bool
 
 
-def open_archive(config: ImagesConfig) -> Archive:
-    """Give the archive of this machine."""
-    return Archive(config.archive_dir)
-
-
 def run_archive(session: Session) -> list[Archived]:
     """Have the pinned engine's image in the archive: of this machine's device, where the lock has several.
 
@@ -71,55 +47,6 @@ def run_archive(session: Session) -> list[Archived]:
     return [keep_image(session, entry) for entry in chosen]
 
 
-def keep_image(session: Session, entry: LockedImage) -> Archived:
-    """Have the image of one entry of the lock in the archive.
-
-    Raises:
-        ImageError: It has no digest, or cannot be had.
-    """
-    if entry.digest is None:
-        raise ImageError(
-            f"`{entry.reference}` is built on this machine and has no registry's digest, so nothing can be archived",
-            hint="pin an image that a registry has, or keep this one with `docker save`",
-        )
-    archive, config = open_archive(session.config.images), session.config.images
-    reference = parse_reference(entry.reference).with_digest(entry.digest)
-    lock = str(session.lock_path.absolute())
-    found = archive.find(entry.digest)
-    if found is not None:
-        note_lock(archive, found, lock)
-        return Archived(found, True)
-    with open_archiver(session, archive) as archiver:
-        return Archived(archiver.keep(reference, apply_mirror(reference, config.mirror), lock=lock), False)
-
-
-def note_lock(archive: Archive, image: ArchivedImage, lock: str) -> None:
-    """Remember that a lock uses a kept image.
-
-    Raises:
-        ImageError: The archive cannot be written.
-    """
-
-    def change(images: dict[str, ArchivedImage]) -> None:
-        kept = images.get(image.digest)
-        if kept is not None and lock not in kept.locks:
-            images[image.digest] = replace(kept, locks=(*kept.locks, lock))
-
-    if lock not in image.locks:
-        archive.change_images(change)
-
-
-@contextmanager
-def open_archiver(session: Session, archive: Archive) -> Iterator[Archiver]:
-    """Give what fills the archive, with the configured limits."""
-    config = session.config.images
-    with open_http(config) as http:
-        registry = Registry(
-            http, timeout_seconds=config.timeout_seconds, retries=config.retries, credentials=read_docker_login
-        )
-        yield Archiver(archive, registry, session.report, machine_platform(), config.retries)
-
-
 def run_verify(session: Session, *, mend: bool = False) -> list[ArchivedImage]:
     """Hash everything in the archive; give the images that are whole.
 
@@ -130,7 +57,7 @@ def run_verify(session: Session, *, mend: bool = False) -> list[ArchivedImage]:
     Raises:
         ImageError: Something is damaged, or cannot be had any more.
     """
-    archive = open_archive(session.config.images)
+    archive = Archive(session.config.images.archive_dir)
     images = archive.read_images()
     damage = find_damage(archive, images.values(), session.report)
     if damage and not mend:
@@ -167,7 +94,7 @@ def run_prune(session: Session, *, dry_run: bool = False, anyway: bool = False) 
     Raises:
         ImageError: The archive cannot be read or written.
     """
-    archive = open_archive(session.config.images)
+    archive = Archive(session.config.images.archive_dir)
     states = session.paths.state.parent.glob(f"*/{LOCK_NAME}")
 
     def judge(images: Sequence[ArchivedImage]) -> list[Verdict]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from stack.config.lock import Lock
+from stack.config.lock import Lock, LockedImage
 from stack.config.schema import ImagesConfig
 from stack.errors import ImageError
 from stack.images.archive_layout import ArchivedImage
@@ -15,6 +15,7 @@ from stack.images.registry import Registry
 from stack.images.registry_auth import read_docker_login
 from stack.images.registry_errors import MissingImageError
 from stack.operations.needs import ImageNeed
+from stack.operations.pin_lock import find_kept_nights
 from stack.operations.pinned_engine import ask_references, open_http
 
 # A registry that wants a token is asked three times.
@@ -77,6 +78,41 @@ def use_archive(
             reason = "does not serve it any more" if isinstance(err, MissingImageError) else f"does not: {err.message}"
             cause = f"{need.cause}, and {asked.registry} {reason}"
             found[service] = replace(need, action="load", cause=cause, archived=image)
+    return found
+
+
+def find_keep_cause(config: ImagesConfig, digest: str | None, entry: LockedImage | None) -> str | None:
+    """Say why the engine's image belongs in the archive, or None where nothing asks for that.
+
+    Args:
+        config: `images.archive` decides; unset it is what upstream deletes.
+        digest: The image's, or None where it is built here or not known yet.
+        entry: What the lock says of it.
+    """
+    if digest is None or config.archive is False:
+        return None
+    if config.archive:
+        return "`images.archive` keeps it"
+    if entry is not None and entry.digest == digest and find_kept_nights(entry) is not None:
+        return f"upstream keeps the newest {find_kept_nights(entry)} nightlies only, so the archive keeps it"
+    return None
+
+
+def mark_kept(needs: Mapping[str, ImageNeed], config: ImagesConfig, entry: LockedImage | None) -> dict[str, ImageNeed]:
+    """Have the engine's image pulled by way of the archive, where it belongs there: one download fills both.
+
+    Args:
+        needs: What each service's image needs.
+        config: `images.archive` decides.
+        entry: What the lock says of the engine's image.
+    """
+    found = dict(needs)
+    engine = found.get("engine")
+    if engine is None or engine.action != "pull" or engine.wanted is None:
+        return found
+    cause = find_keep_cause(config, engine.wanted.reference.digest, entry)
+    if cause is not None:
+        found["engine"] = replace(engine, cause=f"{engine.cause}, and {cause}", is_kept=True)
     return found
 
 

@@ -23,8 +23,10 @@ from stack.images.fit import find_misfits, judge_fit, read_engine_facts
 from stack.images.manifests import RemoteImage
 from stack.images.pull import MovedTag, PulledImage, Puller
 from stack.images.recipe import build_base_recipe
+from stack.images.reference import ImageReference, apply_mirror
 from stack.images.registry import Registry
 from stack.images.registry_auth import read_docker_login
+from stack.operations.keep_image import note_lock, open_archiver
 from stack.operations.needs import ImageNeed
 from stack.operations.pin_fit import describe_misfits, read_host
 from stack.operations.pinned_engine import open_http
@@ -138,6 +140,11 @@ class ImageFetcher:
             return self._build(need)
         if need.action == "load" and need.archived is not None:
             return self._load(need, need.archived)
+        if need.is_kept and need.wanted is not None:
+            try:
+                return self._load(need, self._keep(need.wanted.reference))
+            except ImageError as err:
+                self._session.say(f"warning: the archive cannot be used: {err.message}; the image is pulled without it")
         try:
             return self._pull(need)
         except ImageError as err:
@@ -146,6 +153,17 @@ class ImageFetcher:
                 raise
             self._session.say(f"warning: {err.message}; the archive has it")
             return self._load(need, image)
+
+    def _keep(self, reference: ImageReference) -> ArchivedImage:
+        config, lock = self._session.config.images, str(self._session.lock_path.absolute())
+        archive, asked = Archive(config.archive_dir), apply_mirror(reference, config.mirror)
+        found = archive.find(reference.digest or "")
+        if found is not None:
+            note_lock(archive, found, lock)
+            return found
+        with open_archiver(self._session, archive) as archiver:
+            self._judge(archiver.registry.fetch_image(asked.with_tag(None), platform=machine_platform()))
+            return archiver.keep(reference, asked, lock=lock)
 
     def _load(self, need: ImageNeed, image: ArchivedImage) -> FetchedImage:
         archive = Archive(self._session.config.images.archive_dir)

@@ -32,6 +32,7 @@ class ImageNeed:
         image_id: The image ID, where it is here already.
         is_locked: Whether stack.lock gave the digest; it then holds even where upstream moved the tag.
         archived: What is loaded from the archive, or None.
+        is_kept: Whether a pull goes by way of the archive, so that one download fills both.
     """
 
     service: str
@@ -44,6 +45,7 @@ class ImageNeed:
     image_id: str | None = None
     is_locked: bool = False
     archived: ArchivedImage | None = None
+    is_kept: bool = False
 
 
 def resolve_registry_need(

@@ -18,7 +18,7 @@ from stack.images.references import Device, load_published_images
 from stack.images.sources import Variant, load_sources
 from stack.operations.pin_fit import demand_fit, read_host
 from stack.operations.pin_found import PinnedImage, Step
-from stack.operations.pin_lock import describe_expiry, merge_pin
+from stack.operations.pin_lock import describe_expiry, keep_found, merge_pin
 from stack.operations.pin_resolve import PinResolver
 from stack.operations.pin_target import PinTarget, read_target
 from stack.operations.pin_world import build_world, connect_if_there
@@ -198,7 +198,7 @@ def _build_entries(
     if old is not None and (old.reference, old.digest) == (str(image.reference), image.digest):
         # Who said so once is not forgotten because a mirror serves the same bytes today.
         recorded = old.recorded_from or recorded
-    return engine, LockedImage(
+    entry = LockedImage(
         reference=str(image.reference),
         tag=image.reference.tag,
         digest=image.digest,
@@ -209,6 +209,8 @@ def _build_entries(
         variant=cuda,
         created=image.config.created,
     )
+    # What is here does not say where it was found, nor when it was built.
+    return engine, keep_found(old, entry) if image.source.name == "local" else entry
 
 
 def _write(session: Session, engine: LockedEngine, key: str, entry: LockedImage) -> tuple[bool, list[str]]:

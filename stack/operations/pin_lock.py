@@ -30,7 +30,7 @@ def use_pin(config: StackConfig, lock: Lock) -> StackConfig:
     return config.model_copy(update={"engine": engine})
 
 
-def describe_pin(config: StackConfig, lock: Lock, device: str, now: datetime.datetime) -> tuple[str, str] | None:
+def describe_pin(config: StackConfig, lock: Lock, device: str) -> tuple[str, str] | None:
     """Give what the engine is pinned to, and why or why not; None where nothing is pinned."""
     pin = lock.engine
     if pin is None or pin.pinned is None:
@@ -39,11 +39,22 @@ def describe_pin(config: StackConfig, lock: Lock, device: str, now: datetime.dat
     if find_pin(config, lock) is None:
         return str(asked), f"asked for; the pin of stack.lock (`stack pin {pin.pinned}`) is not used"
     entry = lock.images.get(f"engine/{device}")
-    reason = f"pinned by `stack pin {pin.pinned}`"
+    return pin.commit or (entry and entry.digest) or "unknown", f"pinned by `stack pin {pin.pinned}`"
+
+
+def find_fading(config: StackConfig, lock: Lock, device: str, now: datetime.datetime) -> str | None:
+    """Say that the pinned image is about to be deleted upstream, or None while it is not.
+
+    Whoever knows that the archive has it need not ask.
+    """
+    entry = lock.images.get(f"engine/{device}")
     age = read_age_days(entry, now)
-    if age is not None and age > _WARN_AFTER_DAYS:
-        reason += f", {age} days old; {describe_expiry(entry, now)}: keep the image, or mirror it"
-    return pin.commit or (entry and entry.digest) or "unknown", reason
+    if find_pin(config, lock) is None or age is None or age <= _WARN_AFTER_DAYS:
+        return None
+    return (
+        f"the pinned engine is a nightly of {age} days, and the archive does not have it; "
+        f"{describe_expiry(entry, now)}: `stack pin --archive` keeps it"
+    )
 
 
 def read_age_days(entry: LockedImage | None, now: datetime.datetime) -> int | None:

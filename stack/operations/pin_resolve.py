@@ -103,9 +103,17 @@ class PinResolver:
                 said = f"an image here says so, but that is only {identity.level}"
                 continue
             self._note(_LOCAL, name, "found", f"{name.digest}")
-            return PinnedImage(_LOCAL, name.with_digest(None), name.digest, identity, config)
+            return PinnedImage(_LOCAL, self._recall(name), name.digest, identity, config)
         self._note(_LOCAL, None, "missing", said)
         return None
+
+    def _recall(self, name: ImageReference) -> ImageReference:
+        """Give the locked name of what is here, which has the tag too."""
+        if self._locked is not None and self._locked.digest == name.digest:
+            locked = parse_reference(self._locked.reference)
+            if name.name in (locked.name, apply_mirror(locked, self._mirror).name):
+                return locked
+        return name.with_digest(None)
 
     def _is_variant(self, name: ImageReference, config: ImageConfig, tags: list[str], target: PinTarget) -> bool:
         """Tell whether an image here is of the wanted variant: variants of a commit share a repository."""

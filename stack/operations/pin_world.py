@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
@@ -10,6 +11,7 @@ import docker
 from stack.config.schema import ImagesConfig, StackConfig
 from stack.containers.daemon import read_image, translated
 from stack.errors import HostError, ImageError
+from stack.images.archive_store import Archive
 from stack.images.manifests import RemoteImage
 from stack.images.recipe import ImageRecipe
 from stack.images.reference import ImageReference
@@ -96,7 +98,8 @@ def build_world(
     desk = RegistryDesk(session.config.images, session.report)
 
     def find_local(target: PinTarget) -> Iterator[Mapping[str, Any]]:
-        return _find_local(client, target)
+        yield from _find_local(client, target)
+        yield from find_archived(Archive(session.config.images.archive_dir), target)
 
     def find_recipe(commit: str) -> ImageRecipe:
         engine = session.config.engine.model_copy(update={"commit": commit, "version": None})
@@ -126,6 +129,27 @@ def _find_local(client: docker.DockerClient | None, target: PinTarget) -> Iterat
         document = read_image(client, str(image.id))
         if document is not None:
             yield document
+
+
+def find_archived(archive: Archive, target: PinTarget) -> Iterator[Mapping[str, Any]]:
+    """Give the images of the archive that say they are of a commit, or have a digest, as a daemon would show them.
+
+    Each goes by the name that was asked for it when it came: that is who vouched for the digest.
+    """
+    try:
+        images = archive.read_images()
+    except ImageError:
+        return
+    for image in images.values():
+        is_it = image.digest == target.digest if target.digest else image.commit == target.commit
+        if not is_it or image.commit is None and target.digest is None or archive.find(image.digest) is None:
+            continue
+        try:
+            archive.read_manifest(image)
+            config = json.loads(archive.read_small(image.image_id)).get("config") or {}
+        except (ImageError, ValueError, AttributeError):
+            continue
+        yield {"Config": config, "RepoDigests": [image.served_by], "RepoTags": [image.reference]}
 
 
 def _has_digest(document: Mapping[str, Any], digest: str) -> bool:

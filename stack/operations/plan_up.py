@@ -127,7 +127,8 @@ def _plan_images(resolved: Resolved) -> list[Step]:
     for service, need in resolved.needs.items():
         if need.action != "none":
             after = ("image base",) if need.action == "build" else ()
-            action = f"{need.action} {need.name}{' from the archive' if need.action == 'load' else ''}"
+            way = " from the archive" if need.action == "load" else ""
+            action = f"{need.action} {need.name}{' by way of the archive' if need.is_kept else way}"
             steps.append(Step(f"image {service}", action, need.cause, after))
     return steps
 

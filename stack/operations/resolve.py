@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import platform
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -24,7 +23,7 @@ from stack.models.hub import is_commit
 from stack.models.hub_access import is_hub_reachable
 from stack.models.reference import ModelReference, parse_model_reference
 from stack.models.snapshot import Snapshot
-from stack.operations.archived import ask_registry, find_archived_ids, read_archived, use_archive
+from stack.operations.archived import ask_registry, find_archived_ids, mark_kept, read_archived, use_archive
 from stack.operations.choices import Choice, DeviceChoice, choose_device, choose_model, narrow_to_one_gpu
 from stack.operations.needs import ImageNeed
 from stack.operations.pin_lock import describe_pin
@@ -105,6 +104,7 @@ def resolve(
         config, device.device, lock, published, facts.image_ids, lambda name: read_image(client, name)
     )
     needs = use_archive(images.needs, archived, config.images.mirror, ask_registry(config.images))
+    needs = mark_kept(needs, config.images, lock.images.get(f"engine/{device.device}"))
     model = choose_model(config, _locked_model(lock), device, ask_hub or (lambda: _ask_hub(config)))
     base = session.loaded.path.parent if session.loaded.path else None
     reference = parse_model_reference(model.value, home=resolve_home(session.environ), base=base)
@@ -130,7 +130,7 @@ def _read_facts(session: Session, lock: Lock) -> tuple[dict[str, ArchivedImage],
 
 
 def _choose_pin(config: StackConfig, lock: Lock, device: str) -> Choice | None:
-    found = describe_pin(config, lock, device, datetime.datetime.now(datetime.UTC))
+    found = describe_pin(config, lock, device)
     return Choice("engine", *found, is_automatic=False) if found is not None else None
 
 

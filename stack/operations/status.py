@@ -171,13 +171,15 @@ def _read_history(session: Session, facts: ProjectFacts) -> tuple[BootRecord | N
 def _build_service(
     session: Session, state: ServiceState, facts: ProjectFacts, image: Mapping[str, Any]
 ) -> ServiceStatus:
+    # What `docker load` brought has no digest any more; the ID that was seen behind it tells.
+    seen = [name for name, image_id in facts.image_ids.items() if image_id == state.image_id and "@" in name]
     return ServiceStatus(
         name=state.name,
         state=state.state,
         health=state.health,
         url=_build_url(session, state, facts),
         image=state.image,
-        digest=find_digest(state.image, image.get("RepoDigests") or []),
+        digest=find_digest(state.image, [*(image.get("RepoDigests") or []), *seen]),
         restarts=state.restart_count,
         exit_code=None if state.state in ("running", "paused", "created") else state.exit_code,
         was_oom_killed=state.was_oom_killed,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime
+
 import docker
 
 from stack.config.host_paths import check_host_paths
@@ -10,6 +12,7 @@ from stack.operations.assemble import engine_uid
 from stack.operations.decide import check_engine, check_model
 from stack.operations.identify import check_known_identity
 from stack.operations.outcome import UpResult
+from stack.operations.pin_lock import find_fading
 from stack.operations.plan import render_plan
 from stack.operations.plan_up import build_plan
 from stack.operations.ports import check_asked_ports, describe_moves, find_owner_by
@@ -17,6 +20,7 @@ from stack.operations.preflight import check_preflight
 from stack.operations.project import make_folders
 from stack.operations.record import open_project_history
 from stack.operations.resolve import Resolved, resolve
+from stack.operations.resolve_images import build_lock_key
 from stack.operations.session import Session, check_tools, hold_project
 from stack.operations.timeline import Timeline
 from stack.operations.up_run import UpRun
@@ -59,7 +63,18 @@ def _look(session: Session, client: docker.DockerClient) -> UpResult:
     check_model(resolved)
     check_known_identity(session, client, resolved)
     check_asked_ports(session.config, resolved.ports, resolved.running, find_owner_by(client))
-    return UpResult(resolved, build_plan(session, resolved), warnings=list(resolved.device.warnings))
+    warnings = [*resolved.device.warnings, *_find_fading(session, resolved)]
+    return UpResult(resolved, build_plan(session, resolved), warnings=warnings)
+
+
+def _find_fading(session: Session, resolved: Resolved) -> list[str]:
+    """Warn of an image that upstream is about to delete, unless this run or an earlier one keeps it."""
+    device, lock, config = resolved.device.device, resolved.lock, session.config
+    entry = lock.images.get(build_lock_key("engine", device))
+    if config.images.archive is not False or (entry is not None and entry.digest in resolved.archived):
+        return []
+    fading = find_fading(config, lock, device, datetime.datetime.now(datetime.UTC))
+    return [fading] if fading else []
 
 
 def _describe_moves(session: Session, client: docker.DockerClient, resolved: Resolved) -> list[str]:

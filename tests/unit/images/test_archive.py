@@ -1,8 +1,12 @@
 """The archive against a registry made up here: what is whole stays, what broke off goes on, what is wrong is named."""
 
 import hashlib
+import http.server
 import json
+import subprocess
+import sys
 import threading
+import time
 from types import SimpleNamespace
 
 import httpx2
@@ -97,10 +101,10 @@ def keep(server, archive):
     """A function: archives a reference of the server."""
     with httpx2.Client(transport=httpx2.MockTransport(server)) as client:
 
-        def call(reference, *, retries=2, report=ignore, **options):
+        def call(reference, *, asked=None, retries=2, report=ignore, **options):
             registry = Registry(client, retries=retries, sleep=lambda seconds: None)
             archiver = Archiver(archive, registry, report, retries=retries, sleep=lambda seconds: None)
-            return archiver.keep(reference, reference, **options)
+            return archiver.keep(reference, asked or reference, **options)
 
         yield call
 
@@ -299,3 +303,77 @@ def test_a_directory_that_cannot_be_written_is_said(tmp_path, server, keep, arch
     with pytest.raises(ImageError, match="cannot be written") as caught:
         keep(server.push(BASE))
     assert "images.archive-dir" in caught.value.hint
+
+
+def test_who_served_a_digest_stays_on_record_when_another_could_have(server, archive, keep):
+    reference = server.push(BASE)
+    mirrored = parse_reference(f"mirror.example/a/b@{reference.digest}")
+    assert keep(reference, asked=mirrored).served_by == str(mirrored)
+    again = keep(reference)
+    assert (again.served_by, again.reference) == (str(mirrored), "registry.example/a/b:t")
+    # Bytes that are there without an entry were vouched for by nobody: the registry is asked.
+    (archive.root / "index.json").unlink()
+    before = len(server.requests)
+    assert keep(reference).served_by == f"registry.example/a/b@{reference.digest}"
+    assert [digest for digest, _ in server.requests[before:]] == [reference.digest]
+
+
+class StallingHandler(http.server.BaseHTTPRequestHandler):
+    """Serves what `server.fake` has over HTTP; a large blob stops in the middle while `server.is_stalled` is set."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self):
+        headers = {"range": self.headers["range"]} if self.headers["range"] else {}
+        answer = self.server.fake(httpx2.Request("GET", f"http://{self.headers['host']}{self.path}", headers=headers))
+        body = b"".join(answer.stream)
+        self.send_response(answer.status_code)
+        for name, value in {**answer.headers, "content-length": str(len(body))}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        if len(body) > 100_000 and self.server.is_stalled.is_set():
+            self.wfile.write(body[:100_000])
+            self.wfile.flush()
+            self.server.release.wait(60)
+            return
+        self.wfile.write(body)
+
+    def log_message(self, *arguments):
+        pass
+
+
+KEEP = """
+import sys, httpx2
+from pathlib import Path
+from stack.images.archive_fetch import Archiver
+from stack.images.archive_store import Archive
+from stack.images.reference import parse_reference
+from stack.images.registry import Registry
+from stack.progress import ignore
+with httpx2.Client(trust_env=False) as client:
+    reference = parse_reference(sys.argv[2])
+    Archiver(Archive(Path(sys.argv[1])), Registry(client, timeout_seconds=60), ignore).keep(reference, reference)
+"""
+
+
+def test_a_process_that_is_killed_in_the_middle_of_a_blob_leaves_what_the_next_one_goes_on_from(server, archive):
+    digest = server.push(BASE).digest
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), StallingHandler) as web:
+        web.fake, web.is_stalled, web.release = server, threading.Event(), threading.Event()
+        web.daemon_threads = True
+        threading.Thread(target=web.serve_forever, daemon=True).start()
+        argv = [sys.executable, "-c", KEEP, str(archive.root), f"127.0.0.1:{web.server_address[1]}/a/b@{digest}"]
+        web.is_stalled.set()
+        partial = archive.partial_path(compute_digest(BASE))
+        with subprocess.Popen(argv) as process:
+            deadline = time.monotonic() + 60
+            while not (partial.exists() and partial.stat().st_size >= 8192):
+                assert time.monotonic() < deadline and process.poll() is None, "nothing came"
+                time.sleep(0.02)
+            process.kill()
+        left = partial.stat().st_size
+        web.is_stalled.clear()
+        web.release.set()
+        subprocess.run(argv, check=True)
+        web.shutdown()
+    assert server.asked_for(BASE) == [None, f"bytes={left}-"] and archive.find(digest) is not None

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from stack.config.lock import Lock, LockedImage
+from stack.config.schema import ImagesConfig
 from stack.errors import ImageError
 from stack.images.archive_layout import ArchivedImage
 from stack.images.archive_store import Archive
@@ -12,7 +13,7 @@ from stack.images.manifests import MANIFEST_TYPES
 from stack.images.reference import parse_reference
 from stack.images.references import WantedImage
 from stack.images.registry_errors import MissingImageError, UnreachableRegistryError
-from stack.operations.archived import find_archived_ids, read_archived, use_archive
+from stack.operations.archived import find_archived_ids, mark_kept, read_archived, use_archive
 from stack.operations.needs import ImageNeed
 
 DIGEST = "sha256:" + "a" * 64
@@ -110,3 +111,33 @@ def test_an_archive_that_cannot_be_read_is_told_and_keeps_nobody(archive):
     assert "index.json cannot be read" in said[0]
     with pytest.raises(ImageError):
         archive.read_images()
+
+
+def locked(found_by):
+    return LockedImage(reference="docker.io/a/b:c", digest=DIGEST, source="registry", found_by=found_by)
+
+
+@pytest.mark.parametrize(
+    ("archive", "found_by", "is_kept"),
+    [
+        (None, "nightly", True),
+        (None, "release", False),
+        (True, "release", True),
+        (False, "nightly", False),
+    ],
+)
+def test_what_upstream_deletes_is_kept_unless_the_configuration_says_otherwise(archive, found_by, is_kept):
+    config = ImagesConfig(archive=archive)
+    engine = mark_kept({"engine": PULL}, config, locked(found_by))["engine"]
+    assert engine.is_kept is is_kept
+    assert engine.cause.startswith(PULL.cause) and ("keeps it" in engine.cause) is is_kept
+
+
+def test_only_a_pull_of_the_locked_digest_is_kept():
+    config = ImagesConfig()
+    other = locked("nightly").model_copy(update={"digest": "sha256:" + "b" * 64})
+    assert not mark_kept({"engine": PULL}, config, other)["engine"].is_kept
+    assert not mark_kept({"engine": PULL}, config, None)["engine"].is_kept
+    here = ImageNeed("engine", "none", "x", "it is here", "registry", PULL.wanted)
+    assert mark_kept({"engine": here}, ImagesConfig(archive=True), locked("nightly")) == {"engine": here}
+    assert mark_kept({"prometheus": PULL}, ImagesConfig(archive=True), None) == {"prometheus": PULL}

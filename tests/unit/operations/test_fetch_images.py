@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 
 from stack.errors import CommandError, ImageError
+from stack.images.archive_layout import ArchivedImage
+from stack.images.manifests import MANIFEST_TYPES
+from stack.images.pull import PulledImage
+from stack.images.reference import parse_reference
+from stack.images.references import WantedImage
 from stack.operations import fetch_images
 from stack.operations.fetch_images import ImageFetcher, is_worth_retrying
 from stack.operations.needs import ImageNeed
+from stack.operations.project import ProjectFacts
 
 NETWORK = "Temporary failure resolving 'deb.debian.org'"
 RECIPE = SimpleNamespace(tag="localhost/stack/engine:cpu-1", service="engine")
@@ -84,3 +91,61 @@ def test_what_the_configuration_says_of_wheels_reaches_the_build(fetch, tmp_path
 )
 def test_only_what_the_network_did_is_tried_again(said, is_worth):
     assert is_worth_retrying(fail(said)) is is_worth
+
+
+DIGEST = "sha256:" + "a" * 64
+WANTED = WantedImage("engine", parse_reference(f"docker.io/a/b:c@{DIGEST}"), None)
+PULL = ImageNeed("engine", "pull", f"docker.io/a/b@{DIGEST}", "it is not here", "registry", WANTED)
+ARCHIVED = ArchivedImage(
+    DIGEST, MANIFEST_TYPES[0], 1, "docker.io/a/b:c", f"docker.io/a/b@{DIGEST}", DIGEST, DIGEST, ()
+)  # fmt: skip
+
+
+@pytest.fixture
+def bring(make_session, monkeypatch, said):
+    """A function: what pull, archive and daemon do with a need gives the fetched image."""
+
+    def call(need, *, archived=(), pulls=None, keeps=None):
+        def pull(puller, reference, **options):
+            if isinstance(pulls, Exception):
+                raise pulls
+            return PulledImage(reference, DIGEST, "sha256:pulled", "registry")
+
+        def keep(fetcher, reference):
+            if isinstance(keeps, Exception):
+                raise keeps
+            return ARCHIVED
+
+        monkeypatch.setattr(fetch_images.Puller, "pull", pull)
+        monkeypatch.setattr(ImageFetcher, "_keep", keep)
+        monkeypatch.setattr(fetch_images, "load_image", lambda client, archive, image, report: "sha256:loaded")
+        resolved = SimpleNamespace(
+            needs={}, facts=ProjectFacts(image_ids={"x": "y"}), archived=dict.fromkeys(archived, ARCHIVED)
+        )
+        fetcher = ImageFetcher(make_session(), None, resolved)
+        return fetcher.fetch(need), fetcher.image_ids(), list(said)
+
+    return call
+
+
+def test_what_comes_from_the_archive_is_known_by_digest_and_id(bring):
+    need = replace(PULL, action="load", archived=ARCHIVED)
+    name, image_ids, _ = bring(need, pulls=ImageError("nobody must be asked"))
+    assert name == "sha256:loaded"
+    assert image_ids == {"x": "y", "sha256:loaded": "sha256:loaded", f"docker.io/a/b@{DIGEST}": "sha256:loaded"}
+
+
+def test_a_pull_that_fails_is_made_good_by_the_archive_and_that_is_said(bring):
+    name, image_ids, said = bring(PULL, archived=[DIGEST], pulls=ImageError("the pull broke off"))
+    assert name == "sha256:loaded" and image_ids[f"docker.io/a/b@{DIGEST}"] == "sha256:loaded"
+    assert said == ["warning: the pull broke off; the archive has it"]
+    with pytest.raises(ImageError, match="the pull broke off"):
+        bring(PULL, pulls=ImageError("the pull broke off"))
+
+
+def test_a_pull_by_way_of_the_archive_needs_only_the_archive(bring):
+    kept = replace(PULL, is_kept=True)
+    assert bring(kept, pulls=ImageError("nobody must be asked"))[0] == "sha256:loaded"
+    name, _, said = bring(kept, keeps=ImageError("the disk is full"))
+    assert name == f"docker.io/a/b@{DIGEST}"
+    assert said == ["warning: the archive cannot be used: the disk is full; the image is pulled without it"]

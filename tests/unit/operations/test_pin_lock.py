@@ -6,7 +6,7 @@ import pytest
 
 from stack.config.lock import Lock, LockedEngine, LockedImage
 from stack.config.schema import StackConfig
-from stack.operations.pin_lock import describe_pin, find_pin, keep_found, keep_pin, merge_pin, use_pin
+from stack.operations.pin_lock import describe_pin, find_fading, find_pin, keep_found, keep_pin, merge_pin, use_pin
 
 COMMIT, OTHER = "0" * 40, "1" * 40
 DIGEST = "sha256:" + "a" * 64
@@ -31,7 +31,7 @@ def test_a_pin_gives_the_configuration_its_commit_and_the_level_that_was_accepte
 def test_what_up_itself_locked_is_no_pin():
     lock = LOCK.model_copy(update={"engine": PIN.model_copy(update={"pinned": None})})
     assert use_pin(configure(), lock) == configure()
-    assert describe_pin(configure(), lock, "cpu", NOW) is None
+    assert describe_pin(configure(), lock, "cpu") is None
 
 
 @pytest.mark.parametrize("engine", [{"commit": COMMIT}, {"version": "0.32.0"}, {}])
@@ -43,24 +43,25 @@ def test_a_configuration_that_asks_for_the_same_uses_the_pin(engine):
 def test_a_configuration_that_asks_for_another_is_obeyed_and_that_is_said(engine):
     config = configure(**engine)
     assert use_pin(config, LOCK) == config
-    value, reason = describe_pin(config, LOCK, "cpu", NOW)
+    value, reason = describe_pin(config, LOCK, "cpu")
     assert value == next(iter(engine.values())) and "is not used" in reason
 
 
 def test_an_old_nightly_is_told_with_the_day_of_its_end():
-    value, reason = describe_pin(configure(), LOCK, "cpu", NOW)
-    assert value == COMMIT
-    assert "9 days old; upstream keeps the newest 14 nightlies: its tag is deleted about 2026-11-25" in reason
-    late = describe_pin(configure(), LOCK, "cpu", NOW + datetime.timedelta(days=9))
-    assert "its tag was to be deleted about" in late[1]
-    young = describe_pin(configure(), LOCK, "cpu", NOW - datetime.timedelta(days=5))
-    assert young[1] == "pinned by `stack pin 0.32.0`"
+    assert describe_pin(configure(), LOCK, "cpu") == (COMMIT, "pinned by `stack pin 0.32.0`")
+    said = find_fading(configure(), LOCK, "cpu", NOW)
+    assert "a nightly of 9 days" in said and "`stack pin --archive` keeps it" in said
+    assert "upstream keeps the newest 14 nightlies: its tag is deleted about 2026-11-25" in said
+    late = find_fading(configure(), LOCK, "cpu", NOW + datetime.timedelta(days=9))
+    assert "its tag was to be deleted about" in late
+    assert find_fading(configure(), LOCK, "cpu", NOW - datetime.timedelta(days=2)) is None
+    assert find_fading(configure(commit=OTHER), LOCK, "cpu", NOW) is None
 
 
 @pytest.mark.parametrize("more", [{"created": "yesterday"}, {"created": None}, {"found_by": "release"}])
 def test_an_image_that_stays_or_says_no_date_has_no_age(more):
     lock = LOCK.model_copy(update={"images": {"engine/cpu": IMAGE.model_copy(update=more)}})
-    assert "days old" not in describe_pin(configure(), lock, "cpu", NOW)[1]
+    assert find_fading(configure(), lock, "cpu", NOW) is None
 
 
 def test_an_engine_of_another_commit_on_another_device_is_dropped_and_named():

@@ -181,7 +181,8 @@ def test_the_variant_of_an_image_here_is_known_from_its_cuda_or_from_the_lock():
     image = describe_local(tags=(), cuda="12.9.1")
     assert World(local=[image]).resolve(cuda="cu129").source.name == "local"
     locked = LockedImage(reference=NIGHTLY, digest=DIGEST, source="registry")
-    assert World(local=[describe_local(tags=())]).resolve(locked=locked).source.name == "local"
+    found = World(local=[describe_local(tags=())]).resolve(locked=locked)
+    assert found.source.name == "local" and str(found.reference) == NIGHTLY, "the lock's name has the tag too"
 
 
 def test_upstreams_wheel_is_the_last_way_and_only_ever_claimed():
