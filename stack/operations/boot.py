@@ -220,10 +220,10 @@ def wait_first_token(
         if watch.has_ended():
             watch.note_exit()
             raise describe_exit(watch.read_end())
-        if clock() - started > timeout_seconds:
+        if (waited_seconds := clock() - started) > timeout_seconds:
             phase, doing = watch.read_phase()[0], describe_activity()
             state = f"running, in phase `{phase}`" + (f", {doing}" if doing else "")
-            raise describe_lateness(watch.read_end(), clock() - started, state, said)
+            raise describe_lateness(watch.read_end(), waited_seconds, state, said)
         if server_ready is None:
             said = _probe_health(engine)
             server_ready = watch.note_server_ready() if said == _HEALTHY else None
