@@ -46,6 +46,8 @@ _PULLED_OTHER_BYTES = 100 * _MIB
 _BUILD_RATIO, _PULL_RATIO = 2.0, 3.5
 # Measured: the installed package with its GGUF file, and the converted weights.
 _DEMO_BYTES = 100 * 10**6 + 270 * 10**6
+# 134,515,008 parameters in bfloat16, as the headers of its weights have it.
+_DEMO_WEIGHTS_BYTES = 134_515_008 * 2
 _REQUIRED = ("engine", "prometheus")
 # What vLLM publishes by default since 0.20 (.buildkite/release-pipeline.yaml).
 _CUDA_IMAGE = EngineImageFacts(
@@ -148,14 +150,15 @@ def build_model_need(session: Session, resolved: Resolved, size: ModelSize) -> M
     """Say which model is wanted, and what is known of it."""
     reference, snapshot, facts = resolved.reference, resolved.snapshot, resolved.model_facts
     known = snapshot.size_bytes if snapshot else (_DEMO_BYTES if reference.kind == "demo" else size.size_bytes)
+    # Of a model that is not here yet the files are nearly all weights.
+    weights = _DEMO_WEIGHTS_BYTES if reference.kind == "demo" else known
     return ModelNeed(
         id=reference.id,
         kind=reference.kind,
         revision=resolved.locked_revision,
         is_here=snapshot is not None,
         size_bytes=known,
-        # Of a model that is not here yet the files are nearly all weights.
-        weights_bytes=facts.weights_bytes if facts else known,
+        weights_bytes=facts.weights_bytes if facts else weights,
         attention_heads=facts.attention_heads if facts else None,
         judge_memory=_build_judge(session, resolved),
     )
