@@ -8,7 +8,7 @@ knows of no manifest any more; containerd's gives it the digest of the manifest 
 is read from its own `docker info`.
 
 Source: Docker Engine API, `POST /images/load`; moby's image/tarexport and daemon/containerd; checked against
-Engine 20.10.
+Engine 20.10 and, on either store, Engine 26.1.
 """
 
 from __future__ import annotations
@@ -125,8 +125,11 @@ def _build_header(name: str, size_bytes: int) -> bytes:
 
 
 def _choose_tag(client: DockerClient, image: ArchivedImage) -> ImageReference | None:
-    """Give the name that upstream has for it, unless another image has it here; without one `docker` prunes it."""
-    reference = parse_reference(image.reference)
+    """Give the name that a pull would give it, unless another image has it here; without one `docker` prunes it.
+
+    That is the name of whoever served it: under upstream's own it would pass for what upstream served.
+    """
+    reference = parse_reference(image.served_by).with_digest(None).with_tag(parse_reference(image.reference).tag)
     if reference.tag is not None and _get_id(client, str(reference)) is None:
         return reference
     return parse_reference(f"localhost/stack/archive:{image.digest.removeprefix('sha256:')[:12]}")

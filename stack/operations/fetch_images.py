@@ -21,9 +21,9 @@ from stack.images.build_context import BuildSettings, build_settings
 from stack.images.build_runs import BuildRuns
 from stack.images.fit import find_misfits, judge_fit, read_engine_facts
 from stack.images.manifests import RemoteImage
-from stack.images.pull import MovedTag, PulledImage, Puller
+from stack.images.pull import MovedTag, PulledImage, Puller, find_local_image
 from stack.images.recipe import build_base_recipe
-from stack.images.reference import ImageReference, apply_mirror
+from stack.images.reference import ImageReference, apply_mirror, parse_reference
 from stack.images.registry import Registry
 from stack.images.registry_auth import read_docker_login
 from stack.operations.keep_image import note_lock, open_archiver
@@ -168,7 +168,10 @@ class ImageFetcher:
     def _load(self, need: ImageNeed, image: ArchivedImage) -> FetchedImage:
         archive = Archive(self._session.config.images.archive_dir)
         image_id = load_image(self._client, archive, image, self._session.report)
-        return FetchedImage(replace(need, archived=image), image_id, image_id, None)
+        # Containerd's store keeps the digest, and then the next `up` finds the image by it: one name for both.
+        exact = find_local_image(self._client, parse_reference(image.served_by))
+        name = f"{exact.reference.name}@{exact.digest}" if exact is not None else image_id
+        return FetchedImage(replace(need, archived=image), name, image_id, None)
 
     def _pull(self, need: ImageNeed) -> FetchedImage:
         assert need.wanted is not None

@@ -3,6 +3,7 @@
 import io
 import json
 import tarfile
+from dataclasses import replace
 from types import SimpleNamespace
 
 import docker.errors
@@ -126,6 +127,13 @@ def test_a_name_that_another_image_has_here_is_not_taken_from_it(archive, image)
     load_image(daemon, archive, image, ignore)
     (saved,) = json.loads(read_tar(daemon.sent)["manifest.json"])
     assert saved["RepoTags"] == [f"localhost/stack/archive:{image.digest[7:19]}"]
+
+
+def test_what_a_mirror_served_goes_by_the_mirrors_name(archive, image):
+    daemon = FakeDaemon(gets=[image.image_id])
+    load_image(daemon, archive, replace(image, served_by=f"mirror.example/a/b@{image.digest}"), ignore)
+    (saved,) = json.loads(read_tar(daemon.sent)["manifest.json"])
+    assert saved["RepoTags"] == ["mirror.example/a/b:t"]
 
 
 def test_progress_reaches_the_size_of_all_blobs(archive, image):

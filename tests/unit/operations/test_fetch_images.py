@@ -105,7 +105,7 @@ ARCHIVED = ArchivedImage(
 def bring(make_session, monkeypatch, said):
     """A function: what pull, archive and daemon do with a need gives the fetched image."""
 
-    def call(need, *, archived=(), pulls=None, keeps=None):
+    def call(need, *, archived=(), pulls=None, keeps=None, exact=None):
         def pull(puller, reference, **options):
             if isinstance(pulls, Exception):
                 raise pulls
@@ -119,6 +119,7 @@ def bring(make_session, monkeypatch, said):
         monkeypatch.setattr(fetch_images.Puller, "pull", pull)
         monkeypatch.setattr(ImageFetcher, "_keep", keep)
         monkeypatch.setattr(fetch_images, "load_image", lambda client, archive, image, report: "sha256:loaded")
+        monkeypatch.setattr(fetch_images, "find_local_image", lambda client, reference: exact)
         resolved = SimpleNamespace(
             needs={}, facts=ProjectFacts(image_ids={"x": "y"}), archived=dict.fromkeys(archived, ARCHIVED)
         )
@@ -149,3 +150,9 @@ def test_a_pull_by_way_of_the_archive_needs_only_the_archive(bring):
     name, _, said = bring(kept, keeps=ImageError("the disk is full"))
     assert name == f"docker.io/a/b@{DIGEST}"
     assert said == ["warning: the archive cannot be used: the disk is full; the image is pulled without it"]
+
+
+def test_an_image_whose_digest_the_daemons_store_keeps_is_named_by_it_as_the_next_up_will(bring):
+    exact = PulledImage(WANTED.reference, DIGEST, "sha256:loaded", "here")
+    name, image_ids, _ = bring(replace(PULL, action="load", archived=ARCHIVED), exact=exact)
+    assert name == f"docker.io/a/b@{DIGEST}" and image_ids[name] == "sha256:loaded"
