@@ -1,5 +1,6 @@
 """The archive against a registry made up here: what is whole stays, what broke off goes on, what is wrong is named."""
 
+import concurrent.futures
 import hashlib
 import http.server
 import json
@@ -32,7 +33,7 @@ class FakeRegistry:
 
     def __init__(self):
         self.bodies, self.types, self.requests = {}, {}, []
-        self.cuts, self.answers, self.wrong = [], [], {}
+        self.cuts, self.answers, self.wrong, self.before = [], [], {}, lambda digest: None
 
     def push(self, *layers, commit=COMMIT, index=False):
         config = json.dumps({"config": {"Labels": {"org.opencontainers.image.revision": commit}}}).encode()
@@ -56,6 +57,7 @@ class FakeRegistry:
     def __call__(self, request):
         digest = request.url.path.rpartition("/")[2]
         self.requests.append((digest, request.headers.get("range")))
+        self.before(digest)
         if "/blobs/" in request.url.path and self.answers:
             return self.answers.pop(0)
         if digest not in self.bodies:
@@ -218,13 +220,19 @@ def test_a_registry_that_is_busy_is_asked_again_and_one_that_lost_a_blob_is_name
 
 def test_two_archivers_at_once_fetch_each_blob_once(server, archive, keep):
     references = [server.push(BASE, layer) for layer in (b"one", b"two")]
-    threads = [threading.Thread(target=keep, args=(reference,)) for reference in references * 2]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(server.asked_for(BASE)) == 1
-    assert all(archive.find(reference.digest) for reference in references)
+    waits = threading.Event()
+
+    def report(event):
+        if "waiting for another process" in event.text:
+            waits.set()
+
+    # The layer that both want comes only when the second one waits for the first.
+    server.before = lambda digest: digest == compute_digest(BASE) and waits.wait(60)
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        images = [pool.submit(keep, reference, report=report) for reference in references]
+        found = [image.result() for image in images]
+    assert waits.is_set() and len(server.asked_for(BASE)) == 1
+    assert [archive.find(reference.digest) for reference in references] == found
 
 
 def test_an_image_with_layers_elsewhere_or_for_another_platform_is_refused(server, keep):
