@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import time
 from collections.abc import Callable
+from contextlib import closing
 
 from stack.containers.activity import ActivityProbe
 from stack.containers.daemon import ServiceState
@@ -67,20 +68,20 @@ def build_engine(session: Session, port: int, served_name: str | None = None) ->
 
 
 def _wait(session: Session, up: UpResult, watch: BootWatch, slow: SlowPhaseWatch) -> tuple[Boot, float]:
-    engine = build_engine(session, up.resolved.ports["engine"])
     facts = up.resolved.model_facts
     is_pooling = bool(facts and facts.is_pooling)
-    with slow:
-        boot = wait_first_token(
-            watch,
-            engine,
-            timeout_seconds=session.config.engine.ready_timeout_seconds,
-            is_pooling=is_pooling,
-            describe_activity=slow.describe,
-        )
-    said = f"first token {boot.total_seconds:.1f} s after the container's start"
-    session.report(ProgressEvent("boot", said, state="done"))
-    return boot, 0.0 if is_pooling else warm_engine(session, engine)
+    with closing(build_engine(session, up.resolved.ports["engine"])) as engine:
+        with slow:
+            boot = wait_first_token(
+                watch,
+                engine,
+                timeout_seconds=session.config.engine.ready_timeout_seconds,
+                is_pooling=is_pooling,
+                describe_activity=slow.describe,
+            )
+        said = f"first token {boot.total_seconds:.1f} s after the container's start"
+        session.report(ProgressEvent("boot", said, state="done"))
+        return boot, 0.0 if is_pooling else warm_engine(session, engine)
 
 
 def warm_engine(session: Session, engine: EngineClient) -> float:

@@ -61,6 +61,10 @@ class EngineClient:
         self._api_key = api_key.strip() if api_key else None
         self._clock = clock
 
+    def close(self) -> None:
+        """Close the connections, which else end with the client: there an interrupt of that moment is lost."""
+        self._client.close()
+
     def fetch_models(self) -> list[ModelCard]:
         """Fetch the cards of the models that the engine serves."""
         return self._read("GET", "/v1/models", None, parse_models)
