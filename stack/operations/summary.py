@@ -130,10 +130,9 @@ def _render_slower(up: UpResult) -> Sequence[str]:
         f"          {delta.phase} took {delta.seconds:.1f} s, in the last boot of this kind "
         f"{delta.previous_seconds:.1f} s"
         for delta in up.boot.deltas
-        if delta.ratio is not None
-        and delta.seconds is not None
+        if delta.seconds is not None
         and delta.previous_seconds is not None
-        and delta.ratio > _SLOWER
+        and delta.seconds > _SLOWER * delta.previous_seconds
         and delta.seconds - delta.previous_seconds > _WORTH_TELLING_SECONDS
     ]
 
