@@ -209,7 +209,8 @@ def ensure_secret(paths: ProjectPaths, name: str, *, owner: int | None = None) -
     path = paths.secrets / name
     try:
         if not _is_secret(path):
-            write_whole(path, secrets.token_urlsafe(24), mode=0o600, owner=owner)
+            # Hexadecimal: a key that begins with a hyphen is taken for a flag on somebody's command line.
+            write_whole(path, secrets.token_hex(24), mode=0o600, owner=owner)
         path.chmod(0o600)
         if owner is not None and os.geteuid() == 0:
             os.chown(path, owner, 0)
