@@ -110,13 +110,11 @@ class PhaseDelta:
         phase: The phase.
         seconds: In the current boot; None when it has no such phase.
         previous_seconds: In the previous boot; None when it had no such phase.
-        ratio: Current over previous; None when either is missing or the previous took no time.
     """
 
     phase: str
     seconds: float | None
     previous_seconds: float | None
-    ratio: float | None
 
 
 def boot_kind(*, image_id: str, model: str, revision: str | None, args: Mapping[str, Any], device: str) -> str:
@@ -132,12 +130,7 @@ def baseline_key(*, model: str, revision: str | None, dtype: str, device: str) -
 def compare_phases(current: Mapping[str, float], previous: Mapping[str, float]) -> list[PhaseDelta]:
     """Compare two boots phase by phase, in the current one's order; what only the previous had comes last."""
     phases = [*current, *(phase for phase in previous if phase not in current)]
-    return [_delta(phase, current.get(phase), previous.get(phase)) for phase in phases]
-
-
-def _delta(phase: str, seconds: float | None, previous_seconds: float | None) -> PhaseDelta:
-    ratio = seconds / previous_seconds if seconds is not None and previous_seconds else None
-    return PhaseDelta(phase, seconds, previous_seconds, ratio)
+    return [PhaseDelta(phase, current.get(phase), previous.get(phase)) for phase in phases]
 
 
 def _fingerprint(parts: list[Any]) -> str:

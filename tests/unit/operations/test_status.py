@@ -274,12 +274,10 @@ REPORT = Report(
 
 
 def test_the_summary_of_up_tells_what_was_chosen_what_was_slow_and_what_failed(make_session, make_status):
-    delta = PhaseDelta("load", 9.0, 3.0, 3.0)
-    from_nothing = PhaseDelta("compile", 7.0, 0.0, None)
-    quick = PhaseDelta("server", 0.3, 0.1, 3.0)
-    boot = BootResult(
-        1, (), 26.3, "none", [delta, from_nothing, quick, PhaseDelta("graphs", None, 1.0, None)], 30.2, "/log"
-    )
+    delta = PhaseDelta("load", 9.0, 3.0)
+    from_nothing = PhaseDelta("compile", 7.0, 0.0)
+    quick = PhaseDelta("server", 0.3, 0.1)
+    boot = BootResult(1, (), 26.3, "none", [delta, from_nothing, quick, PhaseDelta("graphs", None, 1.0)], 30.2, "/log")
     up = UpResult(None, Plan(()), boot=boot, defaults=[EngineDefault("max-model-len", "auto", "fits")])
     text = render_summary(make_session(), make_status(), UP, up, REPORT)
     assert "          load took 9.0 s, in the last boot of this kind 3.0 s\n" in text
