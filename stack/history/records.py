@@ -1,4 +1,4 @@
-"""What history keeps, as values: boots, smokes, baselines, and how the phases of two boots compare."""
+"""What history keeps, as values: boots, smokes, other runs, locks, baselines, and how two boots compare."""
 
 from __future__ import annotations
 
@@ -31,6 +31,8 @@ class BootStart:
         device: `cuda` or `cpu`.
         args: The engine args, without any secret.
         log_path: Where the boot's log is kept.
+        lock_sha256: The stack.lock that was written for it, as `History.note_lock` named it.
+        host: What it ran on, by name; nothing that names one machine among its like.
     """
 
     kind: str
@@ -45,6 +47,8 @@ class BootStart:
     device: str
     args: Mapping[str, Any] = field(default_factory=dict)
     log_path: str | None = None
+    lock_sha256: str | None = None
+    host: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -85,6 +89,50 @@ class SmokeRecord:
     started_at: datetime
     passed: bool
     report: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """Anything else that was run and judged: a replay, an upgrade.
+
+    Attributes:
+        id: Its number among such runs of every kind; later runs have higher ones.
+        kind: What it was, in one word: `replay`, `upgrade`.
+        boot_id: The boot it judged, where history knows it.
+        started_at: When, with its time zone.
+        passed: What it was judged to be.
+        report: The JSON report.
+    """
+
+    id: int
+    kind: str
+    boot_id: int | None
+    started_at: datetime
+    passed: bool
+    report: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class PassedLock:
+    """A stack.lock with which a boot came up and passed a smoke test.
+
+    Attributes:
+        sha256: The hash of its text, 64 hex digits.
+        text: The whole stack.lock, as it was written for the boot.
+        passed_at: When the newest smoke test that it passed began, with its time zone.
+        commit: The vLLM commit of that boot, where one is known.
+        version: The vLLM version of that boot.
+        model: The model's id or directory.
+        revision: The model's revision.
+    """
+
+    sha256: str
+    text: str
+    passed_at: datetime
+    commit: str | None
+    version: str | None
+    model: str
+    revision: str | None
 
 
 @dataclass(frozen=True)

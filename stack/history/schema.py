@@ -57,6 +57,26 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE INDEX smokes_by_boot ON smokes (boot_id, id)",
         "CREATE TABLE baselines (key TEXT PRIMARY KEY, scores TEXT NOT NULL, created_at TEXT NOT NULL)",
     ),
+    (
+        # No foreign key: a lock is noted before its boot, and a pruning between the two must not fail the boot.
+        "ALTER TABLE boots ADD COLUMN lock_sha256 TEXT",
+        "ALTER TABLE boots ADD COLUMN host TEXT NOT NULL DEFAULT '{}'",
+        "CREATE INDEX boots_by_lock ON boots (lock_sha256)",
+        "CREATE INDEX boots_by_log ON boots (log_path)",
+        "CREATE TABLE locks (sha256 TEXT PRIMARY KEY, text TEXT NOT NULL, created_at TEXT NOT NULL)",
+        """
+        CREATE TABLE runs (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            kind TEXT NOT NULL,
+            started_at TEXT NOT NULL,
+            boot_id INTEGER REFERENCES boots (id) ON DELETE SET NULL,
+            passed INTEGER NOT NULL,
+            report TEXT NOT NULL
+        )
+        """,
+        "CREATE INDEX runs_by_kind ON runs (kind, id)",
+        "CREATE INDEX runs_by_boot ON runs (boot_id, id)",
+    ),
 )
 """The statements of each version; the file's `user_version` counts those it has had. Append, never edit."""
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
-from datetime import UTC, datetime
+from collections.abc import Callable, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from stack.errors import StackError
+from stack.history.file import render_time, utc_now
 from stack.history.records import Baseline, BootRecord, BootStart, CacheState, Outcome, SmokeRecord
-from stack.history.schema import connect, history_error, prepare_history, transaction
+from stack.history.runs import RunsAndLocks
+from stack.history.schema import prepare_history
 
 KEPT_BOOTS = 200
 MOST_BOOTS = 1000
@@ -21,18 +21,14 @@ KEPT_BASELINES = 500
 
 _START_COLUMNS = (
     "kind", "started_at", "commit", "commit_level", "version", "image_digest", "image_id",
-    "model", "revision", "device", "args", "log_path",
+    "model", "revision", "device", "args", "log_path", "lock_sha256", "host",
 )  # fmt: skip
-
-
-def _utc_now() -> datetime:
-    return datetime.now(UTC)
 
 
 _OLD_BOOTS = "id NOT IN (SELECT id FROM boots ORDER BY id DESC LIMIT ?)"
 
 
-def open_history(path: Path, *, now: Callable[[], datetime] = _utc_now) -> History:
+def open_history(path: Path, *, now: Callable[[], datetime] = utc_now) -> History:
     """Open the history, made when it is not there.
 
     Raises:
@@ -43,33 +39,30 @@ def open_history(path: Path, *, now: Callable[[], datetime] = _utc_now) -> Histo
     return History(path, now=now)
 
 
-class History:
-    """The boots, smokes and baselines of one project.
+class History(RunsAndLocks):
+    """The boots, smokes, other runs, locks and baselines of one project.
 
     Every call opens the file, does its work in one transaction and closes it, so that threads, processes
     and a killed tool cannot disturb one another. Every call raises StackError when the file cannot be used.
     """
 
-    def __init__(self, path: Path, *, now: Callable[[], datetime] = _utc_now) -> None:
-        self.path = path
-        self._now = now
-
     def record_boot(self, start: BootStart) -> int:
         """Note that a boot has started; give its number. Beyond `MOST_BOOTS` the oldest are forgotten."""
         values = {name: getattr(start, name) for name in _START_COLUMNS}
-        values["started_at"] = _render_time(start.started_at)
+        values["started_at"] = render_time(start.started_at)
         values["args"] = json.dumps(dict(start.args))
+        values["host"] = json.dumps(dict(start.host))
         columns = ", ".join(f'"{name}"' for name in _START_COLUMNS)
         marks = ", ".join(f":{name}" for name in _START_COLUMNS)
-        with self._writing() as connection:
+        with self.writing() as connection:
             cursor = connection.execute(f"INSERT INTO boots ({columns}) VALUES ({marks})", values)
             connection.execute(f"DELETE FROM boots WHERE {_OLD_BOOTS}", (MOST_BOOTS,))
             return int(cursor.lastrowid or 0)
 
     def record_phase(self, boot_id: int, phase: str, seconds: float) -> None:
         """Note how long a phase took; a phase told twice keeps the later value."""
-        with self._writing() as connection:
-            self._require_boot(connection, boot_id)
+        with self.writing() as connection:
+            self.require_boot(connection, boot_id)
             connection.execute(
                 "INSERT INTO phases (boot_id, phase, seconds) VALUES (?, ?, ?) "
                 "ON CONFLICT (boot_id, phase) DO UPDATE SET seconds = excluded.seconds",
@@ -86,8 +79,8 @@ class History:
         log_path: str | None = None,
     ) -> None:
         """Note how a boot ended; `log_path` replaces the one told at its start, where given."""
-        with self._writing() as connection:
-            self._require_boot(connection, boot_id)
+        with self.writing() as connection:
+            self.require_boot(connection, boot_id)
             connection.execute(
                 "UPDATE boots SET outcome = ?, total_seconds = ?, cache_state = ?, "
                 "log_path = coalesce(?, log_path) WHERE id = ?",
@@ -122,7 +115,7 @@ class History:
         Returns:
             The logs that no boot names any more, for the caller to delete.
         """
-        with self._writing() as connection:
+        with self.writing() as connection:
             rows = connection.execute(
                 f"SELECT DISTINCT log_path FROM boots WHERE {_OLD_BOOTS} AND log_path IS NOT NULL", (keep,)
             ).fetchall()
@@ -134,10 +127,10 @@ class History:
         self, boot_id: int | None, *, started_at: datetime, passed: bool, report: Mapping[str, Any]
     ) -> int:
         """Note a smoke run; give its number. The oldest beyond `KEPT_SMOKES` are forgotten."""
-        values = (boot_id, _render_time(started_at), passed, json.dumps(dict(report)))
-        with self._writing() as connection:
+        values = (boot_id, render_time(started_at), passed, json.dumps(dict(report)))
+        with self.writing() as connection:
             if boot_id is not None:
-                self._require_boot(connection, boot_id)
+                self.require_boot(connection, boot_id)
             cursor = connection.execute(
                 "INSERT INTO smokes (boot_id, started_at, passed, report) VALUES (?, ?, ?, ?)", values
             )
@@ -149,7 +142,7 @@ class History:
 
     def last_smoke(self, boot_id: int | None = None) -> SmokeRecord | None:
         """Give the newest smoke run, of one boot where its number is given."""
-        with self._reading() as connection:
+        with self.reading() as connection:
             row = connection.execute(
                 "SELECT * FROM smokes WHERE boot_id IS coalesce(?, boot_id) ORDER BY id DESC LIMIT 1",
                 (boot_id,),
@@ -162,10 +155,10 @@ class History:
 
     def save_baseline(self, key: str, scores: Mapping[str, Any]) -> None:
         """Keep a model revision's scores, in place of earlier ones."""
-        with self._writing() as connection:
+        with self.writing() as connection:
             connection.execute(
                 "INSERT OR REPLACE INTO baselines (key, scores, created_at) VALUES (?, ?, ?)",
-                (key, json.dumps(dict(scores)), _render_time(self._now())),
+                (key, json.dumps(dict(scores)), render_time(self._now())),
             )
             connection.execute(
                 # By their order and not by their times: the clock may have been set back.
@@ -175,14 +168,14 @@ class History:
 
     def load_baseline(self, key: str) -> Baseline | None:
         """Give a model revision's scores, where there are any."""
-        with self._reading() as connection:
+        with self.reading() as connection:
             row = connection.execute("SELECT * FROM baselines WHERE key = ?", (key,)).fetchone()
         if row is None:
             return None
         return Baseline(row["key"], json.loads(row["scores"]), datetime.fromisoformat(row["created_at"]))
 
     def _boots(self, clause: str, values: tuple[Any, ...]) -> list[BootRecord]:
-        with self._reading() as connection:
+        with self.reading() as connection:
             rows = connection.execute(f"SELECT * FROM boots {clause}", values).fetchall()
             return [_boot_record(row, self._phases(connection, row["id"])) for row in rows]
 
@@ -190,32 +183,11 @@ class History:
         rows = connection.execute("SELECT phase, seconds FROM phases WHERE boot_id = ? ORDER BY rowid", (boot_id,))
         return {row["phase"]: row["seconds"] for row in rows}
 
-    def _require_boot(self, connection: sqlite3.Connection, boot_id: int) -> None:
-        if connection.execute("SELECT 1 FROM boots WHERE id = ?", (boot_id,)).fetchone() is None:
-            raise StackError(f"the history at {self.path} has no boot {boot_id}")
-
-    @contextmanager
-    def _reading(self) -> Iterator[sqlite3.Connection]:
-        try:
-            with closing(connect(self.path)) as connection:
-                connection.row_factory = sqlite3.Row
-                yield connection
-        except sqlite3.Error as err:
-            raise history_error(self.path, err) from err
-
-    @contextmanager
-    def _writing(self) -> Iterator[sqlite3.Connection]:
-        with self._reading() as connection, transaction(connection):
-            yield connection
-
 
 def _boot_record(row: sqlite3.Row, phases: Mapping[str, float]) -> BootRecord:
     values = {name: row[name] for name in _START_COLUMNS}
     values["started_at"] = datetime.fromisoformat(row["started_at"])
     values["args"] = json.loads(row["args"])
+    values["host"] = json.loads(row["host"])
     start = BootStart(**values)
     return BootRecord(row["id"], start, row["cache_state"], row["total_seconds"], row["outcome"], phases)
-
-
-def _render_time(moment: datetime) -> str:
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds")

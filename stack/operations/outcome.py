@@ -56,6 +56,7 @@ class UpResult:
         warnings: What the user should know.
         gpu_test: What the GPU was tried with, where this run tried it.
         timeline: When each step ran.
+        lock_text: The stack.lock that was written for what runs.
     """
 
     resolved: Resolved
@@ -69,3 +70,4 @@ class UpResult:
     warnings: list[str] = field(default_factory=list)
     gpu_test: str | None = None
     timeline: Timeline = field(default_factory=Timeline)
+    lock_text: str | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from stack.config.lock import Lock, LockedEngine, LockedFile, LockedImage, LockedModel, merge, write_lock
+from stack.config.lock import Lock, LockedEngine, LockedFile, LockedImage, LockedModel, merge, render_lock, write_lock
 from stack.history.records import BootRecord
 from stack.history.schema import DamagedHistoryError
 from stack.history.store import History, open_history
@@ -44,8 +44,8 @@ def open_project_history(session: Session) -> History:
 
 def write_lock_entries(
     session: Session, resolved: Resolved, fetcher: ImageFetcher, identity: EngineIdentity, snapshot: Snapshot
-) -> bool:
-    """Write what was resolved into stack.lock; tell whether it changed."""
+) -> str:
+    """Write what was resolved into stack.lock; give the text that it has now."""
     device = resolved.device.device
     images = {
         build_lock_key(service, device): _lock_image(
@@ -65,8 +65,9 @@ def write_lock_entries(
         accepted=session.config.engine.accept,
     )
     engine = keep_pin(resolved.lock.engine, engine)
-    new = Lock(engine=engine, images=images, model=_lock_model(snapshot))
-    return write_lock(session.lock_path, merge(resolved.lock, new))
+    lock = merge(resolved.lock, Lock(engine=engine, images=images, model=_lock_model(snapshot)))
+    write_lock(session.lock_path, lock)
+    return render_lock(lock)
 
 
 def write_metrics(session: Session, history: History) -> Path:

@@ -6,6 +6,7 @@ import datetime
 import time
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 
 from stack.containers.activity import ActivityProbe
 from stack.containers.daemon import ServiceState
@@ -36,7 +37,8 @@ def follow_boot(session: Session, up: UpResult, state: ServiceState | None) -> B
     history = open_project_history(session)
     started = state.started_at or datetime.datetime.now(datetime.UTC)
     log_path = session.paths.boots / f"{started:%Y%m%dT%H%M%SZ}-{state.container_id[:12]}.log"
-    start = _build_start(up, state, started, str(log_path))
+    lock = history.note_lock(up.lock_text, started) if up.lock_text is not None else None
+    start = replace(_build_start(up, state, started, str(log_path)), lock_sha256=lock)
     boot_id = history.record_boot(start)
     earlier = history.boots_of_kind(start.kind, EARLIER_BOOTS, before=boot_id)
     watch = BootWatch(session.connect, state, log_path, session.report)

@@ -86,7 +86,9 @@ class UpRun:
         self._decide()
         engine, known = self.images["engine"], self.fetcher.image_ids()
         result.identity = identify_engine(self.session, self.client, self.resolved, engine, known)
-        write_lock_entries(self.session, self.resolved, self.fetcher, result.identity, result.snapshot)
+        result.lock_text = write_lock_entries(
+            self.session, self.resolved, self.fetcher, result.identity, result.snapshot
+        )
         before = self.resolved.running.get("engine")
         if self.plan.has("services"):
             with timeline.measure("services"):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from stack.errors import HostError, StackError
-from stack.history import store
+from stack.history import file, store
 from stack.history.records import BootStart
 from stack.history.store import History, open_history
 
@@ -183,7 +183,7 @@ def test_a_history_deleted_under_a_running_tool_is_an_error_with_a_hint(history)
 def test_a_full_disk_is_a_fault_of_the_machine_and_told_with_the_file(history, monkeypatch):
     full = sqlite3.OperationalError("database or disk is full")
     full.sqlite_errorcode = sqlite3.SQLITE_FULL
-    monkeypatch.setattr(store, "connect", lambda path: (_ for _ in ()).throw(full))
+    monkeypatch.setattr(file, "connect", lambda path: (_ for _ in ()).throw(full))
     with pytest.raises(HostError, match="disk is full") as caught:
         history.record_boot(START)
     assert str(history.path) in caught.value.message

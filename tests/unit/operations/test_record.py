@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import datetime
 import sqlite3
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from stack.config.lock import Lock, LockedImage, load_lock
+from stack.config.lock import Lock, LockedImage, load_lock, parse_lock
 from stack.errors import StackError
 from stack.history.records import BootStart
 from stack.history.store import open_history
@@ -54,7 +55,7 @@ def build_built(service):
 
 @pytest.fixture
 def write(make_session, make_snapshot):
-    """A function: fetched images and a snapshot give the lock that was written and whether it changed."""
+    """A function: fetched images and a snapshot give the lock that was written and its text."""
 
     def call(*fetched, device="cpu", snapshot=None, before=None):
         session = make_session()
@@ -62,15 +63,15 @@ def write(make_session, make_snapshot):
             device=DeviceChoice(Choice("engine.device", device, "x")), lock=before or load_lock(session.lock_path)
         )
         identity = EngineIdentity(Identity(COMMIT, "claimed", "0.31.0", "a label"), "x", IMAGE_ID, None)
-        changed = write_lock_entries(session, resolved, FakeFetcher(*fetched), identity, snapshot or make_snapshot())
-        return load_lock(session.lock_path), changed
+        text = write_lock_entries(session, resolved, FakeFetcher(*fetched), identity, snapshot or make_snapshot())
+        return load_lock(session.lock_path), text
 
     return call
 
 
 def test_the_engine_is_locked_with_its_commit_and_what_that_is_worth(write):
-    lock, changed = write(build_built("engine"))
-    assert changed
+    lock, text = write(build_built("engine"))
+    assert parse_lock(text, Path("stack.lock")) == lock
     assert (lock.engine.commit, lock.engine.commit_level, lock.engine.version) == (COMMIT, "claimed", "0.31.0")
     assert lock.engine.accepted == "verified"
 
@@ -133,9 +134,12 @@ def test_a_directory_of_this_machine_is_not_locked(write, make_snapshot):
     assert write(build_built("engine"), snapshot=snapshot)[0].model is None
 
 
-def test_the_same_is_not_written_twice(write):
-    assert write(build_built("engine"))[1]
-    assert not write(build_built("engine"))[1]
+def test_the_same_is_not_written_twice(write, make_session):
+    path = make_session().lock_path
+    write(build_built("engine"))
+    first = path.stat().st_ino
+    write(build_built("engine"))
+    assert path.stat().st_ino == first
 
 
 def test_what_was_locked_for_another_service_stays(write):
