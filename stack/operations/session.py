@@ -41,6 +41,8 @@ class Session:
         report: Where long steps report.
         say: Where a sentence for the user goes.
         connect: Makes a connection to the Docker daemon.
+        lock_file: Another lock than the project's, which an experiment writes instead.
+        is_held: Whether this run keeps others off the project already, so that its parts do not wait for it.
     """
 
     loaded: LoadedConfig
@@ -49,6 +51,8 @@ class Session:
     report: Report
     say: Callable[[str], None]
     connect: Callable[[], docker.DockerClient] = daemon.connect
+    lock_file: Path | None = None
+    is_held: bool = False
 
     @property
     def config(self) -> StackConfig:
@@ -63,6 +67,8 @@ class Session:
     @property
     def lock_path(self) -> Path:
         """Give the path of stack.lock: beside stack.toml, else in the state."""
+        if self.lock_file is not None:
+            return self.lock_file
         return self.loaded.path.with_name(LOCK_NAME) if self.loaded.path else self.paths.state / LOCK_NAME
 
 
@@ -135,6 +141,9 @@ def hold_project(session: Session, doing: str) -> Iterator[None]:
     Raises:
         HostError: The state directory cannot be made or written.
     """
+    if session.is_held:
+        yield
+        return
     descriptor = _open_lock(session.paths.state)
     try:
         try:
@@ -152,6 +161,20 @@ def hold_project(session: Session, doing: str) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def is_held_by_others(session: Session) -> bool:
+    """Tell whether another run of the tool works on this project now, without waiting for it."""
+    if session.is_held or not (session.paths.state / "lock").is_file():
+        return False
+    descriptor = _open_lock(session.paths.state)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
 
 
 def wait_for_others(session: Session, doing: str) -> None:

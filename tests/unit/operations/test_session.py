@@ -6,6 +6,7 @@ import errno
 import fcntl
 import os
 import threading
+from dataclasses import replace
 
 import pytest
 
@@ -17,6 +18,7 @@ from stack.operations.session import (
     check_tools,
     has_gpu_runtime,
     hold_project,
+    is_held_by_others,
     load_project_lock,
     wait_for_others,
 )
@@ -239,3 +241,23 @@ def is_held(session) -> bool:
     finally:
         os.close(descriptor)
     return False
+
+
+def test_a_run_that_holds_the_project_does_not_wait_for_itself_and_is_seen_by_others(make_session):
+    session = make_session()
+    assert not is_held_by_others(session)
+    with hold_project(session, "upgrade"):
+        own = replace(session, is_held=True)
+        with hold_project(own, "up"):
+            wait_for_others(own, "smoke")
+        assert is_held_by_others(session) and not is_held_by_others(own)
+    assert not is_held_by_others(session)
+
+
+def test_an_experiment_reads_and_writes_a_lock_of_its_own(make_session, tmp_path):
+    session = make_session()
+    own = replace(session, lock_file=tmp_path / "elsewhere" / "stack.lock")
+    own.lock_file.parent.mkdir()
+    write_lock(own.lock_path, Lock(model=LockedModel(id="acme/tiny")))
+    assert load_project_lock(own).model.id == "acme/tiny"
+    assert load_project_lock(session).model is None and not session.lock_path.exists()
