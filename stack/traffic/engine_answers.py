@@ -42,6 +42,7 @@ class Answer:
         token_ids: The generated token ids, where asked for.
         prompt_token_ids: The prompt's token ids, where asked for.
         reasoning: What a reasoning parser took out of the text.
+        tool_calls: The name and the arguments of each function that the model called.
         request_id: The engine's id of the request.
         duration_seconds: From sending to the last byte, by the client's clock.
         ttft_seconds: From sending to the first streamed token; None when not streamed.
@@ -57,6 +58,7 @@ class Answer:
     token_ids: tuple[int, ...] = ()
     prompt_token_ids: tuple[int, ...] = ()
     reasoning: str = ""
+    tool_calls: tuple[tuple[str, str], ...] = ()
     request_id: str = ""
     duration_seconds: float = 0.0
     ttft_seconds: float | None = None

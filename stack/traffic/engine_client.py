@@ -233,7 +233,7 @@ class EngineClient:
                 if response.status_code >= 400:
                     response.read()
                     demand_success(self.base_url, path, RawAnswer(response.status_code, response.text))
-                for data in parse_events(response.iter_lines()):
+                for data in parse_events(response.iter_bytes()):
                     yield _read_event(url, data, self._clock() - began)
         except httpx2.HTTPError as err:
             raise describe_failure(url, err) from err

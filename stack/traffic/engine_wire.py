@@ -8,7 +8,7 @@ from typing import Any
 
 from stack.traffic.engine_answers import Answer, ModelCard, ScoredToken, StreamChunk, Usage
 
-_TOKEN_ID_MARK = "token_id:"
+TOKEN_ID_MARK = "token_id:"
 # What vLLM writes for minus infinity, which JSON cannot hold.
 LOWEST_LOGPROB = -9999.0
 
@@ -67,6 +67,7 @@ def parse_chats(document: Any) -> list[Answer]:
                 token_ids=tuple(choice.get("token_ids") or ()),
                 prompt_token_ids=tuple(document.get("prompt_token_ids") or ()),
                 reasoning=_parse_reasoning(choice["message"]),
+                tool_calls=_parse_tool_calls(choice["message"]),
                 request_id=str(document.get("id", "")),
             )
             for position, choice in enumerate(choices)
@@ -133,8 +134,13 @@ def _parse_reasoning(message: Mapping[str, Any]) -> str:
     return message.get("reasoning") or message.get("reasoning_content") or ""
 
 
+def _parse_tool_calls(message: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    functions = [call.get("function") or {} for call in message.get("tool_calls") or ()]
+    return tuple((str(function.get("name") or ""), str(function.get("arguments") or "")) for function in functions)
+
+
 def _token_key(token: str) -> str:
-    return token.removeprefix(_TOKEN_ID_MARK)
+    return token.removeprefix(TOKEN_ID_MARK)
 
 
 def _parse_completion_logprobs(logprobs: Any) -> tuple[ScoredToken, ...]:
