@@ -32,7 +32,8 @@ class BootStart:
         args: The engine args, without any secret.
         log_path: Where the boot's log is kept.
         lock_sha256: The stack.lock that was written for it, as `History.note_lock` named it.
-        host: What it ran on, by name; nothing that names one machine among its like.
+        host: What it ran on, by name, without serial numbers, addresses or host names.
+        rests_on: What the commit was read from and what backs it, for people.
     """
 
     kind: str
@@ -49,6 +50,7 @@ class BootStart:
     log_path: str | None = None
     lock_sha256: str | None = None
     host: Mapping[str, str] = field(default_factory=dict)
+    rests_on: str | None = None
 
 
 @dataclass(frozen=True)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sqlite3
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
 from stack.history.file import HistoryFile, render_time
 from stack.history.records import PassedLock, RunRecord
+from stack.history.rows import passed_lock, run_record
 
 KEPT_RUNS = 1000
 KEPT_LOCKS = 100
@@ -59,7 +59,7 @@ class RunsAndLocks(HistoryFile):
             LIMIT ?
         """
         with self.reading() as connection:
-            return [_passed_lock(row) for row in connection.execute(query, (limit,))]
+            return [passed_lock(row) for row in connection.execute(query, (limit,))]
 
     def note_run(
         self, kind: str, started_at: datetime, boot_id: int | None, passed: bool, report: Mapping[str, Any]
@@ -100,21 +100,3 @@ class RunsAndLocks(HistoryFile):
         with self.reading() as connection:
             row = connection.execute("SELECT * FROM runs WHERE id = ?", (run_id,)).fetchone()
         return None if row is None else run_record(row)
-
-
-def run_record(row: sqlite3.Row) -> RunRecord:
-    """Give a row of `runs` as a value."""
-    started_at = datetime.fromisoformat(row["started_at"])
-    return RunRecord(row["id"], row["kind"], row["boot_id"], started_at, bool(row["passed"]), json.loads(row["report"]))
-
-
-def _passed_lock(row: sqlite3.Row) -> PassedLock:
-    return PassedLock(
-        sha256=row["sha256"],
-        text=row["text"],
-        passed_at=datetime.fromisoformat(row["passed_at"]),
-        commit=row["commit"],
-        version=row["version"],
-        model=row["model"],
-        revision=row["revision"],
-    )

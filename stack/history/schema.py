@@ -77,6 +77,10 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE INDEX runs_by_kind ON runs (kind, id)",
         "CREATE INDEX runs_by_boot ON runs (boot_id, id)",
     ),
+    (
+        "ALTER TABLE boots ADD COLUMN rests_on TEXT",
+        'CREATE INDEX boots_by_commit ON boots ("commit", id)',
+    ),
 )
 """The statements of each version; the file's `user_version` counts those it has had. Append, never edit."""
 

@@ -11,21 +11,18 @@ from typing import Any
 
 from stack.history.file import render_time, utc_now
 from stack.history.records import Baseline, BootRecord, BootStart, CacheState, Outcome, SmokeRecord
+from stack.history.rows import START_COLUMNS, boot_record, smoke_record
 from stack.history.runs import RunsAndLocks
 from stack.history.schema import prepare_history
 
-KEPT_BOOTS = 200
-MOST_BOOTS = 1000
-KEPT_SMOKES = 500
+KEPT_BOOTS = 10_000
+KEPT_SMOKES = 10_000
+"""Years of daily work, in about 50 MB; a smoke's report is the largest part of it (5 kB)."""
+KEPT_LOGS = 50
+"""Boot logs are larger, and are read when a boot failed a moment ago."""
 KEPT_BASELINES = 500
 
-_START_COLUMNS = (
-    "kind", "started_at", "commit", "commit_level", "version", "image_digest", "image_id",
-    "model", "revision", "device", "args", "log_path", "lock_sha256", "host",
-)  # fmt: skip
-
-
-_OLD_BOOTS = "id NOT IN (SELECT id FROM boots ORDER BY id DESC LIMIT ?)"
+_OLD = "id <= (SELECT id FROM {table} ORDER BY id DESC LIMIT 1 OFFSET ?)"
 
 
 def open_history(path: Path, *, now: Callable[[], datetime] = utc_now) -> History:
@@ -47,16 +44,16 @@ class History(RunsAndLocks):
     """
 
     def record_boot(self, start: BootStart) -> int:
-        """Note that a boot has started; give its number. Beyond `MOST_BOOTS` the oldest are forgotten."""
-        values = {name: getattr(start, name) for name in _START_COLUMNS}
+        """Note that a boot has started; give its number. Beyond `KEPT_BOOTS` the oldest are forgotten."""
+        values = {name: getattr(start, name) for name in START_COLUMNS}
         values["started_at"] = render_time(start.started_at)
         values["args"] = json.dumps(dict(start.args))
         values["host"] = json.dumps(dict(start.host))
-        columns = ", ".join(f'"{name}"' for name in _START_COLUMNS)
-        marks = ", ".join(f":{name}" for name in _START_COLUMNS)
+        columns = ", ".join(f'"{name}"' for name in START_COLUMNS)
+        marks = ", ".join(f":{name}" for name in START_COLUMNS)
         with self.writing() as connection:
             cursor = connection.execute(f"INSERT INTO boots ({columns}) VALUES ({marks})", values)
-            connection.execute(f"DELETE FROM boots WHERE {_OLD_BOOTS}", (MOST_BOOTS,))
+            connection.execute(f"DELETE FROM boots WHERE {_OLD.format(table='boots')}", (KEPT_BOOTS,))
             return int(cursor.lastrowid or 0)
 
     def record_phase(self, boot_id: int, phase: str, seconds: float) -> None:
@@ -109,18 +106,17 @@ class History(RunsAndLocks):
         """Give the newest boots, the newest first."""
         return self._boots("ORDER BY id DESC LIMIT ?", (count,))
 
-    def prune_boots(self, keep: int = KEPT_BOOTS) -> list[Path]:
-        """Forget all but the newest boots, with their phases and smokes.
+    def prune_logs(self, keep: int = KEPT_LOGS) -> list[Path]:
+        """Forget where the logs of all but the newest boots are.
 
         Returns:
             The logs that no boot names any more, for the caller to delete.
         """
+        old = f"log_path IS NOT NULL AND {_OLD.format(table='boots')}"
         with self.writing() as connection:
-            rows = connection.execute(
-                f"SELECT DISTINCT log_path FROM boots WHERE {_OLD_BOOTS} AND log_path IS NOT NULL", (keep,)
-            ).fetchall()
-            connection.execute(f"DELETE FROM boots WHERE {_OLD_BOOTS}", (keep,))
-            named = {row[0] for row in connection.execute("SELECT log_path FROM boots")}
+            rows = connection.execute(f"SELECT DISTINCT log_path FROM boots WHERE {old}", (keep,)).fetchall()
+            connection.execute(f"UPDATE boots SET log_path = NULL WHERE {old}", (keep,))
+            named = {row[0] for row in connection.execute("SELECT log_path FROM boots WHERE log_path IS NOT NULL")}
         return [Path(row[0]) for row in rows if row[0] not in named]
 
     def record_smoke(
@@ -134,10 +130,7 @@ class History(RunsAndLocks):
             cursor = connection.execute(
                 "INSERT INTO smokes (boot_id, started_at, passed, report) VALUES (?, ?, ?, ?)", values
             )
-            connection.execute(
-                "DELETE FROM smokes WHERE id NOT IN (SELECT id FROM smokes ORDER BY id DESC LIMIT ?)",
-                (KEPT_SMOKES,),
-            )
+            connection.execute(f"DELETE FROM smokes WHERE {_OLD.format(table='smokes')}", (KEPT_SMOKES,))
             return int(cursor.lastrowid or 0)
 
     def last_smoke(self, boot_id: int | None = None) -> SmokeRecord | None:
@@ -147,11 +140,7 @@ class History(RunsAndLocks):
                 "SELECT * FROM smokes WHERE boot_id IS coalesce(?, boot_id) ORDER BY id DESC LIMIT 1",
                 (boot_id,),
             ).fetchone()
-        if row is None:
-            return None
-        report = json.loads(row["report"])
-        started_at = datetime.fromisoformat(row["started_at"])
-        return SmokeRecord(row["id"], row["boot_id"], started_at, bool(row["passed"]), report)
+        return None if row is None else smoke_record(row)
 
     def save_baseline(self, key: str, scores: Mapping[str, Any]) -> None:
         """Keep a model revision's scores, in place of earlier ones."""
@@ -177,17 +166,8 @@ class History(RunsAndLocks):
     def _boots(self, clause: str, values: tuple[Any, ...]) -> list[BootRecord]:
         with self.reading() as connection:
             rows = connection.execute(f"SELECT * FROM boots {clause}", values).fetchall()
-            return [_boot_record(row, self._phases(connection, row["id"])) for row in rows]
+            return [boot_record(row, self._phases(connection, row["id"])) for row in rows]
 
     def _phases(self, connection: sqlite3.Connection, boot_id: int) -> dict[str, float]:
         rows = connection.execute("SELECT phase, seconds FROM phases WHERE boot_id = ? ORDER BY rowid", (boot_id,))
         return {row["phase"]: row["seconds"] for row in rows}
-
-
-def _boot_record(row: sqlite3.Row, phases: Mapping[str, float]) -> BootRecord:
-    values = {name: row[name] for name in _START_COLUMNS}
-    values["started_at"] = datetime.fromisoformat(row["started_at"])
-    values["args"] = json.loads(row["args"])
-    values["host"] = json.loads(row["host"])
-    start = BootStart(**values)
-    return BootRecord(row["id"], start, row["cache_state"], row["total_seconds"], row["outcome"], phases)

@@ -50,7 +50,8 @@ def find_failed_log(session: Session) -> Path:
         ConfigError: No boot failed, or nothing is kept of it.
     """
     boots = open_history(session.paths.history).recent_boots(50) if session.paths.history.is_file() else []
-    failed = [Path(boot.start.log_path) for boot in boots if boot.outcome not in ("ready", "interrupted")]
+    ended = [boot for boot in boots if boot.outcome not in ("ready", "interrupted")]
+    failed = [Path(boot.start.log_path) for boot in ended if boot.start.log_path is not None]
     kept = [path for path in failed if path.is_file() and path.stat().st_size]
     if kept:
         return kept[0]

@@ -40,6 +40,8 @@ def follow_boot(session: Session, up: UpResult, state: ServiceState | None) -> B
     lock = history.note_lock(up.lock_text, started) if up.lock_text is not None else None
     start = replace(_build_start(up, state, started, str(log_path)), lock_sha256=lock)
     boot_id = history.record_boot(start)
+    for old in history.prune_logs():
+        old.unlink(missing_ok=True)
     earlier = history.boots_of_kind(start.kind, EARLIER_BOOTS, before=boot_id)
     watch = BootWatch(session.connect, state, log_path, session.report)
     probe = ActivityProbe(session.connect, state.container_id)
@@ -56,7 +58,6 @@ def follow_boot(session: Session, up: UpResult, state: ServiceState | None) -> B
         history.record_phase(boot_id, phase.name, round(phase.seconds, 3))
     seconds = round(boot.total_seconds, 3)
     history.finish_boot(boot_id, "ready", total_seconds=seconds, cache_state=boot.cache_state)
-    _prune(history)
     write_metrics(session, history)
     current = {phase.name: phase.seconds for phase in boot.phases}
     deltas = compare_phases(current, earlier[0].phases) if earlier else []
@@ -131,9 +132,5 @@ def _build_start(up: UpResult, state: ServiceState, started: datetime.datetime, 
         device=device,
         args=args,
         log_path=log_path,
+        rests_on=found.rests_on,
     )
-
-
-def _prune(history: History) -> None:
-    for path in history.prune_boots():
-        path.unlink(missing_ok=True)

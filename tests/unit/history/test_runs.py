@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from stack.errors import StackError
-from stack.history import runs
+from stack.history import runs, store
 
 NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 
@@ -78,9 +78,10 @@ def test_a_run_is_read_back_as_it_was_noted(history, boot):
     assert history.load_run(99) is None
 
 
-def test_a_run_outlives_the_boot_that_it_judged(history, boot):
+def test_a_run_outlives_the_boot_that_it_judged(history, boot, monkeypatch):
+    monkeypatch.setattr(store, "KEPT_BOOTS", 1)
     run = history.note_run("replay", NOON, boot(), True, {})
-    history.prune_boots(keep=0)
+    boot()
     assert history.load_run(run).boot_id is None
 
 

@@ -2,6 +2,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from stack.errors import HostError, StackError
 from stack.history import file, store
 from stack.history.records import BootStart
+from stack.history.schema import MIGRATIONS, connect, prepare_history
 from stack.history.store import History, open_history
 
 NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
@@ -95,23 +97,39 @@ def test_recent_boots_come_newest_first(history):
     assert [record.id for record in history.recent_boots(3)] == numbers[:0:-1]
 
 
-def test_pruning_keeps_the_newest_boots_and_tells_whose_logs_are_free(history):
+def test_the_newest_boots_keep_their_logs_and_it_is_told_whose_are_free(history):
     numbers = [boot(history, log_path=f"/logs/{name}") for name in ("a", "b", "shared", "shared", "c")]
-    history.record_phase(numbers[0], "load", 1.0)
-    history.record_smoke(numbers[0], started_at=NOON, passed=True, report={})
-    assert history.prune_boots(keep=2) == [Path("/logs/a"), Path("/logs/b")]
-    assert [record.id for record in history.recent_boots(9)] == [numbers[4], numbers[3]]
+    assert history.prune_logs(keep=2) == [Path("/logs/a"), Path("/logs/b")]
+    assert [history.load_boot(number).start.log_path for number in numbers] == [
+        None, None, None, "/logs/shared", "/logs/c",
+    ]  # fmt: skip
+    assert history.prune_logs(keep=2) == []
+    assert history.prune_logs(keep=0) == [Path("/logs/c"), Path("/logs/shared")]
+
+
+def test_a_boot_that_is_forgotten_takes_its_phases_and_smokes_along(history, monkeypatch):
+    monkeypatch.setattr(store, "KEPT_BOOTS", 1)
+    first = boot(history)
+    history.record_phase(first, "load", 1.0)
+    history.record_smoke(first, started_at=NOON, passed=True, report={})
+    second = boot(history)
+    assert [record.id for record in history.recent_boots(9)] == [second]
     assert history.last_smoke() is None
+    with history.reading() as connection:
+        assert connection.execute("SELECT count(*) FROM phases").fetchone()[0] == 0
 
 
-def test_numbers_of_pruned_boots_are_not_used_again(history):
+def test_numbers_of_forgotten_boots_are_not_used_again(history, monkeypatch):
     number = boot(history)
-    history.prune_boots(keep=0)
-    assert boot(history) > number
+    monkeypatch.setattr(store, "KEPT_BOOTS", 0)
+    history.record_boot(START)
+    assert history.recent_boots(9) == []
+    monkeypatch.setattr(store, "KEPT_BOOTS", 1)
+    assert boot(history) == number + 2
 
 
-def test_history_stays_bounded_when_nobody_prunes(history, monkeypatch):
-    monkeypatch.setattr(store, "MOST_BOOTS", 3)
+def test_history_stays_bounded(history, monkeypatch):
+    monkeypatch.setattr(store, "KEPT_BOOTS", 3)
     monkeypatch.setattr(store, "KEPT_SMOKES", 2)
     monkeypatch.setattr(store, "KEPT_BASELINES", 2)
     for number in range(6):
@@ -121,6 +139,22 @@ def test_history_stays_bounded_when_nobody_prunes(history, monkeypatch):
     assert len(history.recent_boots(9)) == 3
     assert [history.load_baseline(f"b{number}") is None for number in range(6)] == [True] * 4 + [False] * 2
     assert history.last_smoke().report == {"n": 5}
+    with history.reading() as connection:
+        assert connection.execute("SELECT count(*) FROM smokes").fetchone()[0] == 2
+
+
+def test_a_file_that_only_an_older_tool_has_written_to_can_be_looked_at(tmp_path, monkeypatch):
+    path = tmp_path / "history.sqlite"
+    with monkeypatch.context() as older:
+        older.setattr("stack.history.schema.MIGRATIONS", MIGRATIONS[:1])
+        prepare_history(path, NOON)
+    with closing(connect(path)) as connection:
+        connection.execute(
+            'INSERT INTO boots (kind, started_at, "commit", commit_level, image_id, model, device, args) '
+            "VALUES ('k', '2026-03-04T12:00:00.000+00:00', NULL, 'unknown', 'sha256:1', 'm', 'cpu', '{}')"
+        )
+    start = History(path).load_boot(1).start
+    assert (start.model, start.lock_sha256, start.host) == ("m", None, {})
 
 
 def test_the_last_smoke_is_read_back_of_all_or_of_one_boot(history):
