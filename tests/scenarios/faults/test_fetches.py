@@ -1,0 +1,193 @@
+"""Weights, pulls and builds run side by side; whatever ends them, the same command goes on from there."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import threading
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import docker
+import pytest
+
+from stack.images.build import ensure_base_image
+from stack.images.recipe import BaseRecipe, ImageRecipe, build_base_recipe, build_service_recipe
+from stack.progress import ignore
+from tests.fixtures.fake_hub import FakeHub, run_hub
+from tests.scenarios.faults.ends import assert_up_goes_on, end_three_times
+from tests.scenarios.faults.projects import build_small_stack, render_config
+from tests.scenarios.harness import Stack, start
+from tests.scenarios.registry.test_registry import Registry
+from tests.unit.models.conftest import build_model_files
+
+
+@dataclass
+class SlowHub:
+    """A hub that gives a model's weights only when the gate opens."""
+
+    hub: FakeHub
+    gate: threading.Event
+
+    def close_gate(self) -> None:
+        self.gate.set()
+        self.gate = threading.Event()
+        self.hub.faults.clear()
+        self.hub.hold("/storage/", self.gate)
+
+    def open_gate(self) -> None:
+        self.gate.set()
+        self.hub.faults.clear()
+
+
+@pytest.fixture
+def slow_hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[SlowHub]:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
+    with contextmanager(run_hub)() as hub:
+        hub.add_model("acme/tiny", build_model_files())
+        yield SlowHub(hub, threading.Event())
+
+
+@pytest.mark.fault(
+    "Ctrl-C, SIGTERM or SIGKILL while the model is fetched",
+    "what came stays on the shared volume, apart from whole models; the same command fetches the rest",
+)
+def test_up_ends_while_the_model_is_fetched(
+    make_stack: Callable[..., Stack], fake_engine: str, slow_hub: SlowHub, tmp_path: Path
+) -> None:
+    config = render_config(fake_engine).replace(
+        'id = "./model"', f'id = "acme/tiny"\nendpoint = "{slow_hub.hub.endpoint}"'
+    )
+    stack = make_stack("fetches", config, data=tmp_path / "data")
+    end_three_times(stack, lambda up: up.wait_said("\nmodel acme/tiny: "), slow_hub.close_gate)
+    assert stack.containers() == {}
+    assert list((stack.data / "stack" / "models").glob("hub/*/*/*")) == []
+    slow_hub.open_gate()
+    assert_up_goes_on(stack)
+    stack.run("warm", "--verify").demand()
+
+
+@pytest.fixture
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
+    if shutil.which("docker-registry") is None:
+        pytest.skip("needs a real registry: apt-get install docker-registry")
+    made = Registry(tmp_path_factory.mktemp("registry"))
+    yield made
+    made.stop()
+
+
+@pytest.mark.fault(
+    "Ctrl-C, SIGTERM or SIGKILL while an image is pulled",
+    "Docker keeps the layers that came; the same command pulls the rest",
+)
+def test_up_ends_while_an_image_is_pulled(
+    registry: Registry, make_stack: Callable[..., Stack], fake_engine: str
+) -> None:
+    registry.push(fake_engine, "acme/engine:1")
+    stack = build_small_stack(make_stack, "pulls", render_config(f"{registry.host}/acme/engine:1"))
+    assert registry.process is not None
+    registry.process.send_signal(signal.SIGSTOP)
+    try:
+        end_three_times(stack, lambda up: up.wait_said("pull acme/engine: asking"))
+    finally:
+        registry.process.send_signal(signal.SIGCONT)
+    assert stack.containers() == {}
+    assert_up_goes_on(stack)
+    stack.run("down").demand()
+    registry.forget()
+
+
+SUITE = "oldstable"
+# Nobody listens there: what can be built is built.
+NO_REGISTRY = f"""
+[images]
+debian-suite = "{SUITE}"
+mirror = {{ "docker.io" = "127.0.0.1:9/hub" }}
+retries = 0
+"""
+
+
+@pytest.fixture
+def fresh_base() -> Iterator[ImageRecipe]:
+    """Name a base that no build has seen, so that nothing of a build on it is cached; give what is built on it."""
+    mirror = "http://deb.debian.org/debian"
+    base, recipe = build_base_recipe("bookworm", mirror), build_service_recipe("node-exporter", _fresh(mirror))
+    client = docker.from_env()
+    try:
+        ensure_base_image(client, base, os.environ, ignore)
+        # BuildKit knows a base by its layers: one more is another base. Slowly, or a build is over before its end.
+        limit = f'echo "Acquire::http::Dl-Limit 2000; # {uuid.uuid4()}" > /etc/apt/apt.conf.d/99slow'
+        container = client.containers.create(base.tag, ["sh", "-c", limit])
+        container.start()
+        container.wait()
+        container.commit(*recipe.base.tag.split(":"))
+        container.remove()
+        yield recipe
+        for name in (recipe.tag, recipe.base.tag):
+            with suppress(docker.errors.ImageNotFound):
+                client.images.remove(name, force=True)
+    finally:
+        client.close()
+
+
+def _fresh(mirror: str) -> BaseRecipe:
+    return build_base_recipe(SUITE, mirror)
+
+
+def build_packages_config(image: str, model: str = 'id = "./model"') -> str:
+    config = render_config(image, after=NO_REGISTRY)
+    return config.replace('id = "./model"', model).replace(
+        "[services.node-exporter]\nenabled = false", "[services.node-exporter]\nenabled = true"
+    )
+
+
+@pytest.mark.network
+@pytest.mark.fault(
+    "Ctrl-C, SIGTERM or SIGKILL while an image is built",
+    "no half image is left; the same command builds it, from the steps that were done",
+)
+def test_up_ends_while_an_image_is_built(
+    make_stack: Callable[..., Stack], fake_engine: str, fresh_base: ImageRecipe, tmp_path: Path
+) -> None:
+    stack = build_small_stack(make_stack, "builds", build_packages_config(fake_engine))
+    stack.environ["TMPDIR"] = str(tmp_path)
+    end_three_times(stack, lambda up: up.wait_said(f"build {fresh_base.tag.partition(':')[0]}: docker started"))
+    assert stack.containers() == {}
+    assert_up_goes_on(stack)
+    assert "node-exporter" in stack.containers()
+    # SIGKILL leaves its folder; for a minute it might be somebody's new one, then the next build takes it away.
+    assert len(list(tmp_path.glob("stack-build-*"))) == 1
+
+
+@pytest.mark.network
+def test_weights_pulls_and_builds_run_side_by_side(
+    registry: Registry,
+    make_stack: Callable[..., Stack],
+    fake_engine: str,
+    fresh_base: ImageRecipe,
+    slow_hub: SlowHub,
+    tmp_path: Path,
+) -> None:
+    registry.push(fake_engine, "acme/engine:1")
+    model = f'id = "acme/tiny"\nendpoint = "{slow_hub.hub.endpoint}"'
+    stack = make_stack(
+        "overlap", build_packages_config(f"{registry.host}/acme/engine:1", model), data=tmp_path / "data"
+    )
+    assert registry.process is not None
+    slow_hub.close_gate()
+    registry.process.send_signal(signal.SIGSTOP)
+    with start(stack, "up", "--no-smoke") as up:
+        built = f"build {fresh_base.tag.partition(':')[0]}"
+        # Registry and hub are held: each of the three has begun before one of them can end.
+        for begun in ("pull acme/engine: asking", "\nmodel acme/tiny: ", f"{built}: docker started"):
+            up.wait_said(begun)
+        registry.process.send_signal(signal.SIGCONT)
+        for ended in ("pull acme/engine: done", f"{built}: done"):
+            up.wait_said(ended)
+        assert "model acme/tiny: done" not in up.said
+        slow_hub.open_gate()
+        assert up.process.wait(120) == 0, up.said
