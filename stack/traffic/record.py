@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from stack.traffic.engine_answers import Answer
-from stack.traffic.engine_wire import parse_chats, parse_completions
+from stack.traffic.engine_wire import TOKEN_ID_MARK, parse_chats, parse_completions
 
 # What a file may ask for. Whoever wrote it may be a stranger, and the engine has routes that load adapters,
 # scale, pause or put it to sleep. Source: the routes of vLLM 0.32 that take a request and compute an answer.
@@ -29,6 +29,7 @@ ROUTES: Mapping[str, str] = {
     "/tokenize": "other",
     "/detokenize": "other",
 }
+HUNG_UP = "hung-up"
 # Below this vLLM takes the likeliest token (vllm/sampling_params.py, _SAMPLING_EPS).
 _GREEDY_TEMPERATURE = 1e-5
 
@@ -39,7 +40,7 @@ class RecordedResponse:
 
     Attributes:
         status: The HTTP status, or None where no answer came.
-        body: The answer's JSON document, its text where it is no JSON, or None.
+        body: The answer's JSON document, or None where there is none or it is no JSON.
         error: `no-answer`, `timed-out`, `broken-off`, `hung-up`, `unreadable`, or empty for a whole answer.
         error_message: The same in words.
         answers: The generated texts, on the routes that generate.
@@ -66,6 +67,17 @@ class RecordedResponse:
     def text(self) -> str | None:
         """Give the first choice's text."""
         return self.answers[0].text if self.answers else None
+
+    @property
+    def is_broken(self) -> bool:
+        """Tell whether the engine owed more than came: no answer, or not all of one."""
+        return self.error not in ("", HUNG_UP)
+
+    @property
+    def names_tokens_by_id(self) -> bool | None:
+        """Tell how scored tokens are named: by id, by their text, or (None) that none is scored."""
+        found = find_first_scored(self.body)
+        return None if found is None else found.startswith(TOKEN_ID_MARK)
 
 
 @dataclass(frozen=True)
@@ -124,3 +136,14 @@ def parse_answers(url: str, status: int | None, body: Any) -> tuple[Answer, ...]
     if status != 200 or kind == "other":
         return ()
     return tuple(parse_chats(body) if kind == "chat" else parse_completions(body))
+
+
+def find_first_scored(body: Any) -> str | None:
+    """Give the name of the first scored token of an answer's document, or None."""
+    choices = body.get("choices") if isinstance(body, dict) else None
+    for choice in choices or ():
+        logprobs = choice.get("logprobs") or {}
+        names = [entry["token"] for entry in logprobs.get("content") or ()] or logprobs.get("tokens") or []
+        if names:
+            return str(names[0])
+    return None

@@ -1,22 +1,155 @@
-"""Files of records: OpenAI batch JSONL, with the arrival and the recorded answer beside each request."""
+"""Files of records: OpenAI batch JSONL, with the arrival and the recorded answer beside each request.
+
+Memory: an index of 24 bytes a record (and 8 more for its name while the file is checked), and one line at a time.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+import os
+import stat
+from array import array
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import overload
 
+from stack.errors import TraceError
 from stack.traffic.record import Record
+from stack.traffic.record_line import KNOWN_KEYS, LineError, parse_document, parse_record
+
+MAX_LINE_BYTES = 64 * 2**20
+"""Room for some images; a longer line is hardly a line of records, and would have to be held whole."""
+_NAMED_PROBLEMS = 50
+_BUILTIN = Path(__file__).with_name("builtin_records.jsonl")
 
 
-def load_records(path: Path) -> Sequence[Record]:
+class RecordFile(Sequence[Record]):
+    """The records of a checked file, each read again when it is asked for.
+
+    Attributes:
+        path: The file.
+        offsets: Each record's arrival in seconds, or None.
+        response_count: How many records hold an answer.
+        unknown_keys: Keys that are passed over, with the number of lines that have them.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.response_count = 0
+        self.unknown_keys: Counter[str] = Counter()
+        self._starts, self._lengths = array("q"), array("q")
+        self._offsets = array("d")
+        try:
+            self._file = path.open("rb", buffering=2**20)
+        except OSError as err:
+            raise TraceError(f"{path} cannot be read: {err.strerror}") from err
+        if not stat.S_ISREG(os.fstat(self._file.fileno()).st_mode):
+            self._file.close()
+            raise TraceError(f"{path} is no regular file", hint="write it to a file first: it is read twice")
+        self._check()
+
+    @property
+    def offsets(self) -> list[float | None]:
+        """Give each record's arrival."""
+        return [None if math.isnan(offset) else offset for offset in self._offsets]
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def __len__(self) -> int:
+        return len(self._starts)
+
+    @overload
+    def __getitem__(self, index: int) -> Record: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Record]: ...
+    def __getitem__(self, index: int | slice) -> Record | list[Record]:
+        if isinstance(index, slice):
+            return [self[position] for position in range(*index.indices(len(self)))]
+        try:
+            line = os.pread(self._file.fileno(), self._lengths[index], self._starts[index])
+            return parse_record(parse_document(_decode(line)))
+        except (OSError, LineError) as err:
+            raise TraceError(f"{self.path} was changed while it was read: {err}") from err
+
+    def _check(self) -> None:
+        problems: list[str] = []
+        count = 0
+        names: set[int] = set()
+        for number, start, line in _read_lines(self._file):
+            try:
+                document = parse_document(_decode(line))
+                record = parse_record(document)
+                # Hashes of 64 bits: a million names collide by chance once in 40 million files.
+                if hash(record.custom_id) in names:
+                    raise LineError("`custom_id` stands on an earlier line too")
+                names.add(hash(record.custom_id))
+            except LineError as err:
+                count += 1
+                if len(problems) < _NAMED_PROBLEMS:
+                    problems.append(f"line {number}: {err}")
+                continue
+            self.unknown_keys.update(set(document) - KNOWN_KEYS)
+            self.response_count += record.response is not None
+            self._starts.append(start)
+            self._lengths.append(len(line))
+            self._offsets.append(math.nan if record.offset_seconds is None else record.offset_seconds)
+        if not problems and not len(self):
+            problems.append("it holds no record")
+        if problems:
+            self.close()
+            more = f"\nand {count - len(problems)} more lines" if count > len(problems) else ""
+            raise TraceError(
+                f"{self.path} cannot be used\n" + "\n".join(problems) + more,
+                hint='a line is {"custom_id": …, "method": "POST", "url": "/v1/chat/completions", "body": {…}}',
+            )
+
+
+def load_records(path: Path) -> RecordFile:
     """Give the records of a file; all lines are checked now, each is read again when it is asked for.
 
     Raises:
         TraceError: Lines that cannot be used, all at once.
     """
-    raise NotImplementedError
+    return RecordFile(path)
 
 
 def load_builtin_records(*, is_pooling: bool = False) -> list[Record]:
     """Give the built-in greedy set, for engines that generate or (`is_pooling`) embed."""
-    raise NotImplementedError
+    records = load_records(_BUILTIN)
+    try:
+        return [record for record in records if (record.url == "/v1/embeddings") == is_pooling]
+    finally:
+        records.close()
+
+
+def read_offsets(records: Sequence[Record]) -> list[float | None]:
+    """Give each record's arrival, of a file without reading it again."""
+    return records.offsets if isinstance(records, RecordFile) else [record.offset_seconds for record in records]
+
+
+def _read_lines(file: Iterator[bytes]) -> Iterator[tuple[int, int, bytes]]:
+    """Give the number, the start and the bytes of each line that is not blank."""
+    number, start = 0, 0
+    while line := file.readline(MAX_LINE_BYTES + 1):  # type: ignore[attr-defined]
+        number += 1
+        length = len(line)
+        while not line.endswith(b"\n") and length > MAX_LINE_BYTES:
+            rest = file.readline(MAX_LINE_BYTES)  # type: ignore[attr-defined]
+            length += len(rest)
+            if not rest or rest.endswith(b"\n"):
+                break
+        if line.strip():
+            yield number, start, line
+        start += length
+
+
+def _decode(line: bytes) -> str:
+    if len(line) > MAX_LINE_BYTES:
+        raise LineError(f"longer than {MAX_LINE_BYTES // 2**20} MiB")
+    try:
+        return line.decode("utf-8-sig")
+    except UnicodeDecodeError as err:
+        raise LineError(f"no UTF-8 (byte {err.start + 1})") from err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,31 +11,20 @@ DEGRADED_LAG_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
-class Planned:
-    """One sending.
-
-    Attributes:
-        index: The record's position in its file.
-        due_seconds: When it is due, from the beginning of the replay; None: as soon as there is room.
-    """
-
-    index: int
-    due_seconds: float | None
-
-
-@dataclass(frozen=True)
 class Schedule:
     """The order and the times of a replay.
 
     Attributes:
         kind: `as recorded`, `closed loop` or `one after another`.
-        planned: What is sent, in the order of sending.
+        order: Positions of the records, in the order of sending.
+        due_seconds: When each of `order` is due, from the beginning; None: as soon as there is room.
         concurrency: How many may be under way at once; None: as many as are due.
     """
 
     kind: str
-    planned: Sequence[Planned]
-    concurrency: int | None
+    order: Sequence[int]
+    due_seconds: Sequence[float] | None = None
+    concurrency: int | None = None
 
 
 def build_schedule(offsets: Sequence[float | None], *, speed: float = 1.0, concurrency: int | None = None) -> Schedule:
@@ -50,13 +40,14 @@ def build_schedule(offsets: Sequence[float | None], *, speed: float = 1.0, concu
     """
     if concurrency is not None:
         kind = "one after another" if concurrency == 1 else "closed loop"
-        return Schedule(kind, [Planned(index, None) for index in range(len(offsets))], concurrency)
+        return Schedule(kind, range(len(offsets)), None, concurrency)
     known = [(offset, index) for index, offset in enumerate(offsets) if offset is not None]
     if not known:
-        return Schedule("one after another", [Planned(index, None) for index in range(len(offsets))], 1)
+        return Schedule("one after another", range(len(offsets)), None, 1)
     if len(known) < len(offsets):
         missing = next(index for index, offset in enumerate(offsets) if offset is None)
-        raise ValueError(f"{len(known)} of {len(offsets)} records have an offset; record {missing + 1} has none")
+        raise ValueError(f"{len(known)} of {len(offsets)} records have an offset, record {missing + 1} has none")
     known.sort()
     first = known[0][0]
-    return Schedule("as recorded", [Planned(index, (offset - first) / speed) for offset, index in known], None)
+    due = array("d", ((offset - first) / speed for offset, _ in known))
+    return Schedule("as recorded", array("q", (index for _, index in known)), due)
