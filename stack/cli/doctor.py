@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from stack.cli.options import JSON, open_session, project_options
+from stack.cli.options import JSON, OFFLINE, open_session, project_options
 from stack.console import Console
 from stack.errors import HostError
 
@@ -18,6 +18,7 @@ from stack.errors import HostError
 @click.option(
     "--estimate", metavar="MODEL", help="Size a model (hub id[@revision], directory, demo) without its weights"
 )
+@OFFLINE
 @JSON
 @project_options
 @click.pass_obj
@@ -26,6 +27,7 @@ def command(
     config_path: Path | None,
     as_json: bool,
     project: str | None,
+    offline: bool | None,
     gpu_test: bool,
     estimate: str | None,
 ) -> None:
@@ -33,15 +35,17 @@ def command(
 
     What is well is told in a line each; `stack -v doctor` and --json tell all of it.
     """
+    flags = {"project": project, "offline": offline}
     if estimate is not None:
         if gpu_test:
             raise click.UsageError("`--estimate` sizes a model and tests no GPU; leave out `--gpu-test`")
-        _print_estimate(console, open_session(console, config_path, {"project": project}), estimate, as_json)
+        session = open_session(console, config_path, flags)
+        _print_estimate(console, session, estimate, as_json)
         return
     from stack.operations.doctor import run_doctor
     from stack.operations.doctor_report import build_document, render_lines
 
-    session = open_session(console, config_path, {"project": project})
+    session = open_session(console, config_path, flags)
     doctor = run_doctor(session, is_gpu_tested=gpu_test)
     if as_json:
         console.json(build_document(doctor))

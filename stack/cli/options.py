@@ -13,6 +13,9 @@ from stack.console import Console
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
+OFFLINE = click.option(
+    "--offline", is_flag=True, default=None, help="Use nothing but what is on this machine, and ask nobody"
+)
 JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON document")
 
 

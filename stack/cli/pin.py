@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from stack.cli import pin_archive
-from stack.cli.options import JSON, open_session, project_options
+from stack.cli.options import JSON, OFFLINE, open_session, project_options
 from stack.console import Console, format_bytes
 from stack.errors import EXIT_CHECK_FAILED
 
@@ -31,6 +31,7 @@ from stack.errors import EXIT_CHECK_FAILED
 @click.option("--verify", is_flag=True, help="Hash everything in the archive; with --archive, mend it")
 @click.option("--prune", is_flag=True, help="Drop from the archive what no lock uses")
 @click.option("--dry-run", is_flag=True, help="With --prune, only list")
+@OFFLINE
 @JSON
 @project_options
 @click.pass_obj
@@ -42,6 +43,7 @@ def command(
     target: str | None,
     device: str | None,
     accept: str | None,
+    offline: bool | None,
     show: bool,
     check: bool,
     archive: bool,
@@ -58,7 +60,7 @@ def command(
         raise click.UsageError("TARGET, --show, --check, --verify and --prune exclude one another")
     if dry_run and not prune:
         raise click.UsageError("--dry-run goes with --prune")
-    flags = {"project": project, "engine.device": device, "engine.accept": accept}
+    flags = {"project": project, "engine.device": device, "engine.accept": accept, "offline": offline}
     session = open_session(console, config_path, flags)
     if show:
         _show(console, session, as_json)

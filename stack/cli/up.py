@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from stack.cli.options import JSON, open_session, project_options
+from stack.cli.options import JSON, OFFLINE, open_session, project_options
 from stack.console import Console
 from stack.errors import EXIT_CHECK_FAILED
 
@@ -25,6 +25,7 @@ _PATIENCE_SECONDS = 10.0
 @click.option("--expose", is_flag=True, default=None, help="Let other machines reach /v1 through the gateway")
 @click.option("--no-smoke", is_flag=True, default=None, help="Leave out the smoke test")
 @click.option("--dry-run", is_flag=True, help="Print the plan, with the reason of every step, and change nothing")
+@OFFLINE
 @JSON
 @project_options
 @click.pass_obj
@@ -77,6 +78,7 @@ def build_flags(flags: dict[str, Any], no_smoke: bool | None) -> dict[str, Any]:
         "project": flags.get("project"),
         "model.id": flags.get("model"),
         "model.revision": flags.get("revision"),
+        "offline": flags.get("offline"),
         "engine.commit": flags.get("commit"),
         "engine.device": flags.get("device"),
         "engine.accept": flags.get("accept"),

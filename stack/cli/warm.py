@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from stack.cli.options import JSON, open_session, project_options
+from stack.cli.options import JSON, OFFLINE, open_session, project_options
 from stack.console import Console, format_bytes
 
 
@@ -20,6 +20,7 @@ from stack.console import Console, format_bytes
     is_flag=True,
     help="Remove models from the shared volume that no container and no lock uses",
 )
+@OFFLINE
 @JSON
 @project_options
 @click.pass_obj
@@ -28,6 +29,7 @@ def command(
     config_path: Path | None,
     as_json: bool,
     project: str | None,
+    offline: bool | None,
     model: str | None,
     revision: str | None,
     verify: bool,
@@ -36,7 +38,7 @@ def command(
     """Bring the model to the shared volume, whole and checked, and read it into memory."""
     from stack.operations.warm import run_warm
 
-    flags = {"project": project, "model.id": model, "model.revision": revision}
+    flags = {"project": project, "model.id": model, "model.revision": revision, "offline": offline}
     session = open_session(console, config_path, flags)
     with console.live():
         result = run_warm(session, verify=verify, prune_others=prune_others)

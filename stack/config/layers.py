@@ -33,6 +33,7 @@ FLAG_NAMES = {
     "images.source": "--images",
     "model.id": "--model",
     "model.revision": "--revision",
+    "offline": "--offline",
     "project": "--project",
     "services.gateway.expose": "--expose",
     "smoke.enabled": "--no-smoke",

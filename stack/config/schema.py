@@ -238,6 +238,11 @@ class StackConfig(Section):
     project: Project = Field(
         default="stack", description="Name of the project: prefix of its containers, volumes and state"
     )
+    offline: bool = Field(
+        default=False,
+        description="Use nothing but what is on this machine: ask no registry, hub or package index, build nothing, "
+        "and refuse at once where something is missing",
+    )
     engine: EngineConfig = EngineConfig()
     model: ModelConfig = Field(default_factory=ModelConfig)
     images: ImagesConfig = Field(default_factory=ImagesConfig)

@@ -13,6 +13,7 @@ from stack.errors import ModelError
 from stack.models import demo, hub
 from stack.models.directory import land_directory
 from stack.models.hub_access import is_offline
+from stack.models.hub_client import HubClient
 from stack.models.reference import ModelReference
 from stack.models.snapshot import Snapshot, SnapshotKey, build_snapshot_folder, load_snapshot
 from stack.models.transfer import RemoteFile
@@ -33,6 +34,7 @@ class _Context:
     report: Report
     sleep: Sleep
     free_bytes: hub.FreeBytes
+    offline_reason: str | None
 
     def __repr__(self) -> str:
         return f"_Context({self.volume}, {self.endpoint})"
@@ -48,6 +50,7 @@ def ensure_snapshot(
     environ: Mapping[str, str],
     report: Report,
     locked_revision: str | None = None,
+    offline_reason: str | None = None,
     sleep: Sleep = time.sleep,
     free_bytes: hub.FreeBytes = lambda path: shutil.disk_usage(path).free,
 ) -> Snapshot:
@@ -66,13 +69,16 @@ def ensure_snapshot(
         environ: The environment for the installer that fetches the demo model, and `HF_HUB_OFFLINE`.
         report: Told every step.
         locked_revision: The revision in the lock, obeyed in place of `revision`.
+        offline_reason: Why neither the hub nor a package index may be asked; None where they may.
         sleep: Waits.
         free_bytes: Tells the free space of a file system.
 
     Raises:
         ModelError: The model cannot be had, or is not the locked one.
     """
-    context = _Context(volume, endpoint, token, environ, report, sleep, free_bytes)
+    if offline_reason is None and is_offline(environ):
+        offline_reason = "HF_HUB_OFFLINE is set" if reference.kind == "hub" else None
+    context = _Context(volume, endpoint, token, environ, report, sleep, free_bytes, offline_reason)
     if reference.kind == "directory":
         return _ensure_directory(reference, revision, locked_revision, context)
     if reference.kind == "demo":
@@ -91,6 +97,22 @@ def find_snapshot(reference: ModelReference, *, revision: str | None, volume: Pa
     Raises:
         ModelError: A manifest cannot be read.
     """
+    found = _load_recorded(reference, revision, volume)
+    return None if found is None or check_snapshot(found) else found
+
+
+def find_damage(reference: ModelReference, *, revision: str | None, volume: Path) -> list[FileProblem] | None:
+    """Name the files that only another fetch can bring back; None where the snapshot never landed.
+
+    Raises:
+        ModelError: A manifest cannot be read.
+    """
+    found = _load_recorded(reference, revision, volume)
+    # What was merely touched is settled by its hash.
+    return [problem for problem in check_snapshot(found) if problem.state != "touched"] if found is not None else None
+
+
+def _load_recorded(reference: ModelReference, revision: str | None, volume: Path) -> Snapshot | None:
     if reference.kind == "demo":
         key = demo.DEMO_KEY
     elif reference.kind == "directory":
@@ -100,9 +122,7 @@ def find_snapshot(reference: ModelReference, *, revision: str | None, volume: Pa
         if not hub.is_commit(key.revision):
             return None
     found = load_snapshot(build_snapshot_folder(volume, key))
-    if found is None or (revision is not None and found.revision != revision):
-        return None
-    return None if check_snapshot(found) else found
+    return None if found is None or (revision is not None and found.revision != revision) else found
 
 
 def _ensure_directory(
@@ -134,6 +154,7 @@ def _ensure_demo(revision: str | None, locked_revision: str | None, context: _Co
             )
 
     def land(damaged: Snapshot | None) -> Snapshot:
+        _refuse_offline(demo.DEMO_KEY.id, demo.DEMO_REVISION, context)
         hub.check_free_space(context.volume, demo.NEEDED_BYTES, context.free_bytes)
         return demo.land_demo(context.volume, environ=context.environ, report=context.report, sleep=context.sleep)
 
@@ -141,24 +162,15 @@ def _ensure_demo(revision: str | None, locked_revision: str | None, context: _Co
 
 
 def _ensure_hub(reference: ModelReference, revision: str, context: _Context) -> Snapshot:
-    client = hub.build_hub_client(
-        reference.id,
-        revision,
-        endpoint=context.endpoint,
-        token=context.token,
-        report=context.report,
-        sleep=context.sleep,
-    )
     listing = None
     commit = revision
     if not hub.is_commit(revision):
-        _refuse_offline(reference.id, revision, context)
-        listing = hub.fetch_listing(client)
+        listing = hub.fetch_listing(_build_client(reference.id, revision, context))
         commit = listing.commit
 
     def land(damaged: Snapshot | None) -> Snapshot:
         nonlocal listing
-        _refuse_offline(reference.id, revision, context)
+        client = _build_client(reference.id, revision, context)
         listing = listing or hub.fetch_listing(client)
         if listing.commit != commit:
             raise ModelError(f"{context.endpoint} answers with {listing.commit} when asked for {commit}")
@@ -171,6 +183,18 @@ def _ensure_hub(reference: ModelReference, revision: str, context: _Context) -> 
         )
 
     return _find_or_land(SnapshotKey("hub", reference.id, commit), land, context)
+
+
+def _build_client(id: str, revision: str, context: _Context) -> HubClient:  # noqa: A002 (the hub's word)
+    _refuse_offline(id, revision, context)
+    return hub.build_hub_client(
+        id,
+        revision,
+        endpoint=context.endpoint,
+        token=context.token,
+        report=context.report,
+        sleep=context.sleep,
+    )
 
 
 def _find_or_land(key: SnapshotKey, land: Callable[[Snapshot | None], Snapshot], context: _Context) -> Snapshot:
@@ -228,11 +252,12 @@ def _build_reuse(damaged: Snapshot | None) -> hub.Reuse:
 
 
 def _refuse_offline(id: str, revision: str, context: _Context) -> None:  # noqa: A002 (the hub's word)
-    if not is_offline(context.environ):
+    if context.offline_reason is None:
         return
     present = [s.revision for s in list_snapshots(context.volume) if (s.kind, s.id) == ("hub", id)]
     here = f"on the volume: {', '.join(present)}" if present else "none is on the volume"
     raise ModelError(
-        f"`{id}` at `{revision}` is not on the volume, and HF_HUB_OFFLINE is set",
-        hint=f"unset it, or set `model.revision` to a commit that is there ({here})",
+        f"`{id}` at `{revision}` is not on the volume, or not as it landed, and {context.offline_reason}",
+        hint=f"`stack bundle load FILE` brings a model from another machine; with a network, unset that; "
+        f"or set `model.revision` to a commit that is there ({here})",
     )

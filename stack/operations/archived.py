@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from stack.config.lock import Lock, LockedImage
-from stack.config.schema import ImagesConfig
+from stack.config.schema import ImagesConfig, StackConfig
 from stack.errors import ImageError
 from stack.images.archive_layout import ArchivedImage
 from stack.images.archive_store import Archive
@@ -15,6 +15,7 @@ from stack.images.registry import Registry
 from stack.images.registry_auth import read_docker_login
 from stack.images.registry_errors import MissingImageError
 from stack.operations.needs import ImageNeed
+from stack.operations.offline import OfflineError, demand_online
 from stack.operations.pin_lock import find_kept_nights
 from stack.operations.pinned_engine import ask_references, open_http
 
@@ -75,10 +76,16 @@ def use_archive(
         try:
             fetch_digest(asked)
         except ImageError as err:
-            reason = "does not serve it any more" if isinstance(err, MissingImageError) else f"does not: {err.message}"
-            cause = f"{need.cause}, and {asked.registry} {reason}"
+            cause = f"{need.cause}, and {_describe_failure(asked, err)}"
             found[service] = replace(need, action="load", cause=cause, archived=image)
     return found
+
+
+def _describe_failure(asked: ImageReference, err: ImageError) -> str:
+    if isinstance(err, OfflineError):
+        return err.message
+    missing = isinstance(err, MissingImageError)
+    return f"{asked.registry} {'does not serve it any more' if missing else f'does not: {err.message}'}"
 
 
 def find_keep_cause(config: ImagesConfig, digest: str | None, entry: LockedImage | None) -> str | None:
@@ -116,19 +123,21 @@ def mark_kept(needs: Mapping[str, ImageNeed], config: ImagesConfig, entry: Locke
     return found
 
 
-def ask_registry(config: ImagesConfig) -> FetchDigest:
+def ask_registry(config: StackConfig) -> FetchDigest:
     """Give a question to registries that ends in time, whatever does not answer."""
+    images = config.images
 
     def ask(reference: ImageReference) -> str:
         with open_http(config) as http:
-            retries = min(1, config.retries)
+            retries = min(1, images.retries)
             registry = Registry(
-                http, timeout_seconds=config.timeout_seconds, retries=retries, credentials=read_docker_login
+                http, timeout_seconds=images.timeout_seconds, retries=retries, credentials=read_docker_login
             )
             return registry.fetch_digest(reference)
 
     def fetch_digest(reference: ImageReference) -> str:
-        limit = config.timeout_seconds * _REQUESTS_PER_ANSWER
+        demand_online(config, reference.registry)
+        limit = images.timeout_seconds * _REQUESTS_PER_ANSWER
         answer = ask_references([reference], ask, timeout_seconds=limit)[reference]
         if isinstance(answer, ImageError):
             raise answer

@@ -11,8 +11,9 @@ from dataclasses import dataclass, replace
 from stack.checks.gpus import MIN_DRIVER_MAJOR, Gpu, GpuReport, describe_unfit, find_unfit_reason, is_fit
 from stack.config.schema import StackConfig
 from stack.errors import HostError
-from stack.models.defaults import choose_default_model
+from stack.models.defaults import DEMO_MODEL, choose_default_model
 from stack.operations.engine_defaults import find_parallel_problem
+from stack.operations.offline import REASON
 
 
 @dataclass(frozen=True)
@@ -171,6 +172,8 @@ def choose_model(
         return Choice("model.id", config.model.id, "asked for", False)
     if locked is not None:
         return Choice("model.id", locked, "as stack.lock has it from an earlier `up`")
+    if config.offline:
+        return Choice("model.id", DEMO_MODEL, f"{REASON}, and the demo model needs no hub")
     reachable, reason = ask_hub()
     free = min((gpu.free_bytes for gpu in device.gpus), default=None)
     model, why = choose_default_model(free, None if reachable else reason)

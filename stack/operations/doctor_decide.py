@@ -21,6 +21,7 @@ from stack.operations.decide import check_engine, check_model
 from stack.operations.doctor_probes import NETWORK_SECONDS, Connect, NetworkProbes, ask_docker
 from stack.operations.identify import check_known_identity
 from stack.operations.no_daemon import NoDaemon
+from stack.operations.offline import demand_here
 from stack.operations.resolve import Resolved, resolve
 from stack.operations.session import Session, load_project_lock
 
@@ -91,6 +92,8 @@ def _connect(connect: Connect) -> docker.DockerClient | HostError:
 def _may_need_hub(session: Session) -> bool:
     """Tell whether the model is one of the hub's, or yet to be chosen."""
     wanted = session.config.model.id
+    if session.config.offline:
+        return False
     if wanted is not None:
         return wanted != "demo" and not wanted.startswith(("/", ".", "~"))
     try:
@@ -117,6 +120,8 @@ def _resolve(
     daemon = cast(Any, NoDaemon()) if isinstance(client, HostError) else client
     resolved = resolve(brief, daemon, ask_hub=ask_hub)
     check_engine(session, resolved.device)
+    if not isinstance(client, HostError):
+        demand_here(session.config, resolved)
     check_model(resolved)
     if not isinstance(client, HostError):
         check_known_identity(session, client, resolved)

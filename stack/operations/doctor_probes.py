@@ -19,6 +19,7 @@ from stack.errors import HostError, ModelError, StackError
 from stack.images.registry import is_registry_reachable
 from stack.models.hub import build_hub_client, fetch_listing
 from stack.models.hub_access import ask_hub, load_token
+from stack.operations.offline import REASON
 from stack.operations.pinned_engine import open_http
 from stack.progress import ignore
 
@@ -108,7 +109,9 @@ class NetworkProbes:
         self._answers: dict[str, EndpointAnswer] = {}
 
     def ask(self, need: EndpointNeed) -> EndpointAnswer:
-        """Give what an endpoint answered."""
+        """Give what an endpoint answered; offline, nobody is asked."""
+        if self._config.offline:
+            return EndpointAnswer(False, REASON)
         if need.url not in self._answers:
             ask = self._ask_hub if need.kind == "hub" else self._ask_registry
             self._answers[need.url] = ask(need.url)
@@ -122,7 +125,7 @@ class NetworkProbes:
     def _ask_registry(self, host: str) -> EndpointAnswer:
         dates: list[str] = []
         began = self._clock()
-        with open_http(self._config.images) as http:
+        with open_http(self._config) as http:
             http.event_hooks = {"response": [lambda response: dates.append(response.headers.get("date", ""))]}
             reachable, reason = is_registry_reachable(host, self._seconds, client=http)
         return EndpointAnswer(reachable, reason, self._clock() - began, parse_date(dates[0] if dates else ""))

@@ -26,6 +26,7 @@ from stack.models.snapshot import SnapshotKey, build_snapshot_folder, load_snaps
 from stack.operations.choices import choose_device
 from stack.operations.engine_defaults import choose_engine_defaults
 from stack.operations.host_memory import read_total_memory_bytes
+from stack.operations.offline import REASON
 from stack.operations.session import Session
 
 _KV_SIZES = ("kv-cache-memory-bytes", "kv-cache-memory")
@@ -163,10 +164,11 @@ def build_memory_judge(
 
 
 def _fetch_files(session: Session, model_id: str, revision: str) -> SizingFiles:
-    if is_offline(session.environ):
+    if session.config.offline or is_offline(session.environ):
+        reason = REASON if session.config.offline else "HF_HUB_OFFLINE is set"
         raise ModelError(
-            f"`{model_id}` at `{revision}` is not on the volume, and HF_HUB_OFFLINE is set",
-            hint="unset it, or name a commit that is on the volume: `org/name@commit`",
+            f"`{model_id}` at `{revision}` is not on the volume, and {reason}",
+            hint="leave that out, or name a commit that is on the volume: `org/name@commit`",
         )
     settings = session.config.model
     client = build_hub_client(

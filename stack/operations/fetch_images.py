@@ -28,6 +28,7 @@ from stack.images.registry import Registry
 from stack.images.registry_auth import read_docker_login
 from stack.operations.keep_image import note_lock, open_archiver
 from stack.operations.needs import ImageNeed
+from stack.operations.offline import demand_online
 from stack.operations.pin_fit import describe_misfits, read_host
 from stack.operations.pinned_engine import open_http
 from stack.operations.resolve import Resolved, machine_platform
@@ -103,6 +104,7 @@ class ImageFetcher:
     def build_base(self) -> None:
         """Make the Debian base that builds start from."""
         session, config = self._session, self._session.config.images
+        demand_online(session.config, "the package index for builds")
         recipe = build_base_recipe(config.debian_suite, config.debian_mirror)
         self._retry(
             "base",
@@ -176,7 +178,7 @@ class ImageFetcher:
     def _pull(self, need: ImageNeed) -> FetchedImage:
         assert need.wanted is not None
         config = self._session.config.images
-        with open_http(config) as http:
+        with open_http(self._session.config) as http:
             registry = Registry(
                 http, timeout_seconds=config.timeout_seconds, retries=config.retries, credentials=read_docker_login
             )
@@ -202,6 +204,7 @@ class ImageFetcher:
 
     def _build(self, need: ImageNeed) -> FetchedImage:
         assert need.recipe is not None
+        demand_online(self._session.config, "the package index for builds")
         recipe, settings = need.recipe, self._settings()
         with self._building:
             self._retry(need.service, lambda: build_image(recipe, settings, self._session.report, runs=self._runs))

@@ -29,6 +29,7 @@ from stack.operations.engine_defaults import choose_engine_defaults
 from stack.operations.estimate import build_memory_judge
 from stack.operations.host_memory import read_total_memory_bytes
 from stack.operations.needs import ImageNeed as ImageStep
+from stack.operations.offline import REASON
 from stack.operations.ports import PREFERRED_PORTS, find_asked_port, find_port_address
 from stack.operations.resolve import Resolved
 from stack.operations.session import Session
@@ -83,6 +84,7 @@ def build_host_target(
         images=tuple(build_image_need(resolved, step) for step in resolved.needs.values()) if resolved else (),
         running=tuple(n for n, state in resolved.running.items() if state.state == "running") if resolved else (),
         endpoints=build_endpoint_needs(session, resolved, model),
+        unasked=REASON if session.config.offline else None,
         state=build_state_need(session) if is_looked_back else None,
         shm_bytes=parse_size_bytes(choose_shm_size(session.config, resolved.device.device)) if resolved else None,
     )
@@ -219,6 +221,8 @@ def build_endpoint_needs(
     """Say what `up` may have to ask over the network; nothing, where images and model are here."""
     needs = []
     config = session.config
+    if config.offline:
+        return ()
     if model is None or (model.kind == "hub" and not model.is_here) or _is_fallback(resolved):
         is_needed = model is not None and model.kind == "hub"
         needs.append(EndpointNeed("the model hub", "hub", config.model.endpoint, is_needed))

@@ -79,7 +79,7 @@ def note_lock(archive: Archive, image: ArchivedImage, lock: str) -> None:
 def open_archiver(session: Session, archive: Archive) -> Iterator[Archiver]:
     """Give what fills the archive, with the configured limits."""
     config = session.config.images
-    with open_http(config) as http:
+    with open_http(session.config) as http:
         registry = Registry(
             http, timeout_seconds=config.timeout_seconds, retries=config.retries, credentials=read_docker_login
         )

@@ -109,12 +109,27 @@ def _find_exact(
     return None
 
 
-def resolve_image_id(service: str, image_id: str, find_image: Callable[[str], Mapping[str, Any] | None]) -> ImageNeed:
+def resolve_image_id(
+    service: str,
+    image_id: str,
+    find_image: Callable[[str], Mapping[str, Any] | None],
+    *,
+    is_required: bool = True,
+) -> ImageNeed:
     """Say what an image named by its ID needs: it is here, or it cannot be had.
+
+    Args:
+        service: The Compose service.
+        image_id: The ID.
+        find_image: Gives the daemon's inspect document of a name, or None.
+        is_required: Whether one that is not here is refused now; else its need says so, beside those of others.
 
     Raises:
         ImageError: It is not here.
     """
+    if find_image(image_id) is None and not is_required:
+        cause = "it is not here, and an ID says nothing of where to get it"
+        return ImageNeed(service, "pull", image_id, cause, "registry")
     if find_image(image_id) is None:
         raise ImageError(
             f"the image {image_id} for `{service}` is not here, and an ID says nothing of where to get it",
@@ -132,6 +147,12 @@ def resolve_packages_need(
         cause = "it is here under the tag of its recipe"
         return ImageNeed(service, "none", recipe.tag, cause, "packages", recipe=recipe, image_id=here["Id"])
     return ImageNeed(service, "build", recipe.tag, "no image of that recipe is here", "packages", recipe=recipe)
+
+
+def build_unknown_need(service: str, commit: str) -> ImageNeed:
+    """Say that an image is built from the wheel of a commit, and that nothing here tells which wheel that is."""
+    cause = "no image that was built from its wheel is here"
+    return ImageNeed(service, "build", f"vLLM {commit}, built from upstream's wheel", cause, "packages")
 
 
 def _names_same(locked: ImageReference, wanted: ImageReference) -> bool:

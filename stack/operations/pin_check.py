@@ -73,7 +73,7 @@ def run_check(session: Session, *, now: datetime.datetime | None = None) -> Repo
     engine, entries = read_pins(session)
     client = connect_if_there(session)
     witness = PinWitness(
-        RegistryDesk(session.config.images, session.report).fetch_digest,
+        RegistryDesk(session.config, session.report).fetch_digest,
         lambda name: read_image(client, name) if client is not None else None,
         session.config.images.mirror,
         load_facts(session.paths.facts).image_ids,

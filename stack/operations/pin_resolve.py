@@ -23,6 +23,7 @@ from stack.images.sources import (
     build_places,
     list_repositories,
 )
+from stack.operations.offline import OfflineError
 from stack.operations.pin_found import Outcome, PinnedImage, PinWorld, Step
 from stack.operations.pin_target import PinTarget
 from stack.operations.wanted_images import find_commit_release
@@ -150,6 +151,9 @@ class PinResolver:
                 place.source, place.reference, "missing", "it has no such tag" if asked.tag else "it is not there"
             )
             return None
+        except OfflineError as err:
+            self._note(place.source, place.reference, "skipped", err.message)
+            return None
         except ImageError as err:
             if isinstance(err, UnreachableRegistryError):
                 self._silent.add(asked.registry)
@@ -173,7 +177,8 @@ class PinResolver:
         try:
             recipe = self._world.find_recipe(commit)
         except ImageError as err:
-            self._note(_WHEEL, None, "failed", err.message)
+            outcome: Outcome = "skipped" if isinstance(err, OfflineError) else "failed"
+            self._note(_WHEEL, None, outcome, err.message)
             return None
         if self._accept != "claimed":
             self._note(_WHEEL, None, "skipped", "what is built here is only claimed: `--accept claimed` takes it")

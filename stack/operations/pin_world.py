@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import docker
 
-from stack.config.schema import ImagesConfig, StackConfig
+from stack.config.schema import StackConfig
 from stack.containers.daemon import read_image, translated
 from stack.errors import HostError, ImageError
 from stack.images.archive_store import Archive
@@ -19,6 +19,7 @@ from stack.images.references import Device, PublishedImage
 from stack.images.registry import Registry
 from stack.images.registry_auth import read_docker_login
 from stack.images.registry_errors import UnreachableRegistryError
+from stack.operations.offline import demand_online
 from stack.operations.pin_found import PinWorld, Step
 from stack.operations.pin_target import PinTarget
 from stack.operations.pinned_engine import ask_references, find_commit_wheel, open_http
@@ -40,11 +41,11 @@ class RegistryDesk:
     """Asks registries, each question within a limit that a name server which does not answer cannot stretch.
 
     Args:
-        config: Certificates, time limits and retries.
+        config: Certificates, time limits and retries, and whether anybody may be asked.
         report: Told whom we wait for.
     """
 
-    def __init__(self, config: ImagesConfig, report: Callable[[ProgressEvent], None]) -> None:
+    def __init__(self, config: StackConfig, report: Callable[[ProgressEvent], None]) -> None:
         self._config = config
         self._report = report
 
@@ -65,11 +66,12 @@ class RegistryDesk:
         return self._ask(reference, lambda registry: registry.fetch_digest(reference))
 
     def _ask(self, reference: ImageReference, question: Callable[[Registry], Said]) -> Said:
-        config = self._config
+        config = self._config.images
+        demand_online(self._config, reference.registry)
         limit = config.timeout_seconds * _REQUESTS + _PAUSES_SECONDS
 
         def ask(asked: ImageReference) -> Said:
-            with open_http(config) as http:
+            with open_http(self._config) as http:
                 registry = Registry(
                     http,
                     timeout_seconds=config.timeout_seconds,
@@ -95,7 +97,7 @@ def build_world(
     tell: Callable[[Step], None],
 ) -> PinWorld:
     """Give whom a pin asks."""
-    desk = RegistryDesk(session.config.images, session.report)
+    desk = RegistryDesk(session.config, session.report)
 
     def find_local(target: PinTarget) -> Iterator[Mapping[str, Any]]:
         yield from _find_local(client, target)
@@ -158,6 +160,6 @@ def _has_digest(document: Mapping[str, Any], digest: str) -> bool:
 
 def _build_recipe(config: StackConfig, device: Device, published: Mapping[str, PublishedImage]) -> ImageRecipe:
     recipes, _ = build_recipes(
-        config, ["engine"], device, published, lambda commit: find_commit_wheel(commit, device, config.images, None)
+        config, ["engine"], device, published, lambda commit: find_commit_wheel(commit, device, config, None)
     )
     return recipes["engine"]

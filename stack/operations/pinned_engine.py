@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 import httpx2
 
-from stack.config.schema import ImagesConfig
+from stack.config.schema import StackConfig
 from stack.errors import ImageError
 from stack.images.reference import ImageReference, apply_mirror
 from stack.images.references import Device, WantedImage
@@ -24,6 +24,7 @@ from stack.images.registry import Registry
 from stack.images.registry_auth import read_docker_login
 from stack.images.registry_errors import MissingImageError
 from stack.images.wheels import CommitWheel, fetch_commit_wheel
+from stack.operations.offline import demand_online
 from stack.operations.wanted_images import list_commit_places
 
 Said = TypeVar("Said")
@@ -39,34 +40,41 @@ class NoCommitImageError(ImageError):
     """No registry that upstream publishes to gives an engine image of a commit."""
 
 
-def open_http(config: ImagesConfig) -> httpx2.Client:
-    """Open a client that trusts `images.ca-bundle` beside what this machine trusts."""
-    if config.ca_bundle is None:
+def open_http(config: StackConfig) -> httpx2.Client:
+    """Open a client that trusts `images.ca-bundle` beside what this machine trusts.
+
+    Raises:
+        OfflineError: `offline` lets nobody out.
+    """
+    demand_online(config, "every registry")
+    bundle = config.images.ca_bundle
+    if bundle is None:
         return httpx2.Client()
     trusted = ssl.create_default_context()
-    trusted.load_verify_locations(cafile=str(config.ca_bundle))
+    trusted.load_verify_locations(cafile=str(bundle))
     return httpx2.Client(verify=trusted)
 
 
-def find_commit_image(commit: str, device: Device, config: ImagesConfig) -> WantedImage:
+def find_commit_image(commit: str, device: Device, config: StackConfig) -> WantedImage:
     """Find upstream's engine image of a commit, pinned by the digest that its registry or mirror serves now.
 
     Raises:
         NoCommitImageError: None of the places where upstream may have it gives it.
     """
+    images = config.images
 
     def ask(reference: ImageReference) -> str:
         with open_http(config) as http:
             registry = Registry(
                 http,
-                timeout_seconds=config.timeout_seconds,
-                retries=min(1, config.retries),
+                timeout_seconds=images.timeout_seconds,
+                retries=min(1, images.retries),
                 credentials=read_docker_login,
             )
-            return registry.fetch_digest(apply_mirror(reference, config.mirror))
+            return registry.fetch_digest(apply_mirror(reference, images.mirror))
 
-    limit = config.timeout_seconds * _REQUESTS_PER_ANSWER
-    answers = ask_references(list_commit_places(config, commit, device), ask, timeout_seconds=limit)
+    limit = images.timeout_seconds * _REQUESTS_PER_ANSWER
+    answers = ask_references(list_commit_places(images, commit, device), ask, timeout_seconds=limit)
     return select_image(commit, device, answers)
 
 
@@ -132,15 +140,13 @@ def select_image(commit: str, device: Device, answers: Mapping[ImageReference, s
     raise NoCommitImageError("\n".join(lines), hint=hint)
 
 
-def find_commit_wheel(
-    commit: str, device: Device, config: ImagesConfig, image: Mapping[str, Any] | None
-) -> CommitWheel:
+def find_commit_wheel(commit: str, device: Device, config: StackConfig, image: Mapping[str, Any] | None) -> CommitWheel:
     """Find upstream's wheel of a commit: by the image that was built from it, else by asking upstream.
 
     Args:
         commit: 40 hex digits.
         device: `cpu` or `cuda`.
-        config: Certificates and time limits.
+        config: Certificates and time limits, and whether anybody may be asked.
         image: The inspect document of the locked image, where it is here.
 
     Raises:
@@ -155,8 +161,8 @@ def find_commit_wheel(
             commit,
             device,
             platform.machine(),
-            timeout_seconds=config.timeout_seconds,
-            retries=min(1, config.retries),
+            timeout_seconds=config.images.timeout_seconds,
+            retries=min(1, config.images.retries),
         )
 
 

@@ -103,7 +103,7 @@ def resolve(
     images = resolve_images(
         config, device.device, lock, published, facts.image_ids, lambda name: read_image(client, name)
     )
-    needs = use_archive(images.needs, archived, config.images.mirror, ask_registry(config.images))
+    needs = use_archive(images.needs, archived, config.images.mirror, ask_registry(config))
     needs = mark_kept(needs, config.images, lock.images.get(f"engine/{device.device}"))
     model = choose_model(config, _locked_model(lock), device, ask_hub or (lambda: _ask_hub(config)))
     base = session.loaded.path.parent if session.loaded.path else None

@@ -16,10 +16,12 @@ from stack.images.source import SourceChoice, choose_source, probe_registries
 from stack.images.wheels import CommitWheel
 from stack.operations.needs import (
     ImageNeed,
+    build_unknown_need,
     resolve_image_id,
     resolve_packages_need,
     resolve_registry_need,
 )
+from stack.operations.offline import choose_source_here
 from stack.operations.pin_lock import find_pin, use_pin
 from stack.operations.pinned_engine import (
     NoCommitImageError,
@@ -32,6 +34,7 @@ from stack.operations.wanted_images import (
     LockedImage,
     build_recipes,
     build_wanted,
+    find_commit_release,
     is_image_id,
     is_open,
     list_services,
@@ -39,8 +42,8 @@ from stack.operations.wanted_images import (
 )
 
 FindImage = Callable[[str], Mapping[str, Any] | None]
-FindCommitImage = Callable[[str, Device, ImagesConfig], WantedImage]
-FindCommitWheel = Callable[[str, Device, ImagesConfig, Mapping[str, Any] | None], CommitWheel]
+FindCommitImage = Callable[[str, Device, StackConfig], WantedImage]
+FindCommitWheel = Callable[[str, Device, StackConfig, Mapping[str, Any] | None], CommitWheel]
 
 
 @dataclass(frozen=True)
@@ -113,7 +116,8 @@ def resolve_images(
     unnamed = [name for name in services if not overrides.get(name) and not (name == "engine" and pinned)]
     wanted = build_wanted(config, services, device, published, locked.get("engine"), is_pinned=is_pinned)
     here = _find_locked(locked.get("engine"), find_image)
-    source = _choose_source(config.images, locked, {name: wanted[name] for name in unnamed})
+    unnamed_wanted = {name: wanted[name] for name in unnamed}
+    source = _choose_source(config, device, locked, unnamed_wanted, find_image, image_ids)
     built: list[str] = unnamed if source.source == "packages" else []
     if pinned is not None and pinned.source == "packages":
         built = [*built, "engine"]
@@ -121,17 +125,22 @@ def resolve_images(
         found = _pin_engine(config, device, here, find_pinned)
         if isinstance(found, WantedImage):
             wanted["engine"] = found
-        else:
+        elif found is not None:
             built = [*built, "engine"]
             source = replace(source, reason=f"{source.reason}; {found}")
-    recipes, left_out = build_recipes(
-        config, built, device, published, lambda commit: find_wheel(commit, device, config.images, here)
-    )
     needs: dict[str, ImageNeed] = {}
+    if "engine" in built and _lacks_wheel(config, published, here):
+        needs["engine"] = build_unknown_need("engine", str(config.engine.commit))
+        built = [name for name in built if name != "engine"]
+    recipes, left_out = build_recipes(
+        config, built, device, published, lambda commit: find_wheel(commit, device, config, here)
+    )
     for service in services:
         override = overrides.get(service) or ""
+        if service in needs:
+            continue
         if is_image_id(override):
-            needs[service] = resolve_image_id(service, override, find_image)
+            needs[service] = resolve_image_id(service, override, find_image, is_required=not config.offline)
         elif service in recipes:
             needs[service] = resolve_packages_need(service, recipes[service], find_image)
         elif service not in left_out:
@@ -143,14 +152,16 @@ def resolve_images(
 
 def _pin_engine(
     config: StackConfig, device: Device, here: Mapping[str, Any] | None, find_pinned: FindCommitImage
-) -> WantedImage | str:
-    """Give the image of the pinned commit, or why the engine is built from upstream's wheel instead."""
+) -> WantedImage | str | None:
+    """Give the image of the pinned commit, or why the engine is built from its wheel; None where nobody tells."""
     commit = str(config.engine.commit)
     is_auto = config.images.source == "auto"
     if is_auto and read_wheel(here, commit) is not None:
         return "the engine was built from upstream's wheel by an earlier `up`"
+    if config.offline:
+        return None
     try:
-        return find_pinned(commit, device, config.images)
+        return find_pinned(commit, device, config)
     except NoCommitImageError:
         # Only `auto` chooses, and only what will not be refused for being a claim.
         if not is_auto or config.engine.accept != "claimed":
@@ -173,19 +184,35 @@ def _find_locked(locked: LockedImage | None, find_image: FindImage) -> Mapping[s
     return find_image(str(locked.reference))
 
 
+def _lacks_wheel(config: StackConfig, published: Mapping[str, PublishedImage], here: Mapping[str, Any] | None) -> bool:
+    """Tell whether only upstream could say from which wheel the pinned commit is built, and may not be asked."""
+    commit = config.engine.commit
+    if not config.offline or commit is None or find_commit_release(commit, published) is not None:
+        return False
+    return read_wheel(here, commit) is None
+
+
 def _choose_source(
-    config: ImagesConfig, locked: Mapping[str, LockedImage], wanted: Mapping[str, WantedImage]
+    config: StackConfig,
+    device: Device,
+    locked: Mapping[str, LockedImage],
+    wanted: Mapping[str, WantedImage],
+    find_image: FindImage,
+    image_ids: Mapping[str, str],
 ) -> SourceChoice:
     """Choose where images come from that the configuration does not name."""
-    if config.source != "auto":
-        return choose_source(config.source, {})
+    images = config.images
+    if images.source != "auto":
+        return choose_source(images.source, {})
     # The engine last: of a pinned commit it may be built while everything else is pulled.
     order = sorted(wanted, key=lambda service: service == "engine")
     first = next((locked[service] for service in order if service in locked), None)
     if first is not None:
         return SourceChoice(first.source, "as stack.lock has it from an earlier `up`")
-    hosts = [apply_mirror(image.reference, config.mirror).registry for image in wanted.values()]
-    timeout = config.timeout_seconds
+    if config.offline:
+        return choose_source_here(config, device, wanted, find_image, image_ids)
+    hosts = [apply_mirror(image.reference, images.mirror).registry for image in wanted.values()]
+    timeout = images.timeout_seconds
     with open_http(config) as http:
         answers = probe_registries(
             hosts, lambda host: is_registry_reachable(host, timeout, client=http), timeout_seconds=timeout

@@ -11,6 +11,7 @@ from stack.errors import ConfigError
 from stack.operations.assemble import engine_uid
 from stack.operations.decide import check_engine, check_model
 from stack.operations.identify import check_known_identity
+from stack.operations.offline import demand_here
 from stack.operations.outcome import UpResult
 from stack.operations.pin_lock import find_fading
 from stack.operations.plan import render_plan
@@ -60,6 +61,7 @@ def run_up(session: Session, *, dry_run: bool = False) -> UpResult:
 def _look(session: Session, client: docker.DockerClient) -> UpResult:
     resolved = resolve(session, client)
     check_engine(session, resolved.device)
+    demand_here(session.config, resolved)
     check_model(resolved)
     check_known_identity(session, client, resolved)
     check_asked_ports(session.config, resolved.ports, resolved.running, find_owner_by(client))

@@ -21,6 +21,7 @@ from stack.operations.assemble import render_files, write_files, write_secrets
 from stack.operations.decide import check_readable, decide_layout
 from stack.operations.fetch_images import ImageFetcher
 from stack.operations.identify import identify_engine
+from stack.operations.offline import REASON
 from stack.operations.outcome import UpResult
 from stack.operations.page_cache import BackgroundReader
 from stack.operations.plan import run_plan
@@ -137,6 +138,7 @@ class UpRun:
             environ=self.session.environ,
             report=self.session.report,
             locked_revision=resolved.locked_revision,
+            offline_reason=REASON if config.offline else None,
         )
 
     def _test_gpu(self) -> None:

@@ -11,7 +11,7 @@ from stack.config.places import resolve_home
 from stack.containers.daemon import read_mounted_folders
 from stack.containers.render import LABEL_PROJECT
 from stack.errors import HostError, ModelError
-from stack.models.ensure import ensure_snapshot
+from stack.models.ensure import ensure_snapshot, find_snapshot
 from stack.models.hub import is_commit
 from stack.models.hub_access import is_hub_reachable, load_token
 from stack.models.reference import parse_model_reference
@@ -19,6 +19,7 @@ from stack.models.snapshot import Snapshot, SnapshotKey
 from stack.models.verify import check_snapshot
 from stack.models.warm import PrunedFolder, list_snapshots, prune, read_into_page_cache
 from stack.operations.choices import Choice, choose_device, choose_model
+from stack.operations.offline import REASON, demand_nothing, find_missing_model
 from stack.operations.session import Session, has_gpu_runtime, load_project_lock
 
 
@@ -63,6 +64,9 @@ def run_warm(session: Session, *, verify: bool, prune_others: bool) -> WarmResul
     locked_revision = locked.revision if locked is not None and locked.id == choice.value else None
     if config.model.revision is not None and is_commit(config.model.revision):
         locked_revision = config.model.revision
+    wanted, volume = locked_revision or config.model.revision, config.model.volume
+    if config.offline and find_snapshot(reference, revision=wanted, volume=volume) is None:
+        demand_nothing(find_missing_model(reference, wanted, volume, lock))
     snapshot = ensure_snapshot(
         reference,
         revision=config.model.revision,
@@ -72,6 +76,7 @@ def run_warm(session: Session, *, verify: bool, prune_others: bool) -> WarmResul
         environ=session.environ,
         report=session.report,
         locked_revision=locked_revision,
+        offline_reason=REASON if config.offline else None,
     )
     if verify:
         _verify(session, snapshot)

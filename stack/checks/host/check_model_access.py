@@ -16,7 +16,7 @@ def run(context: HostContext) -> Outcome:
     if model.kind != "hub":
         return Outcome("skip", f"{model.id} does not come from the hub")
     if ask is None:
-        return Outcome("skip", "the model hub does not answer")
+        return Outcome("skip", context.target.unasked or "the model hub does not answer")
     answer = context.once("model", ask)
     if answer.problem is not None:
         return Outcome(

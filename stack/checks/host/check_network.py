@@ -16,7 +16,7 @@ def run(context: HostContext) -> Outcome:
     """Ask all of them side by side."""
     needs = list(context.target.endpoints)
     if not needs:
-        return Outcome("skip", "nothing has to be asked: images and model are here")
+        return Outcome("skip", context.target.unasked or "nothing has to be asked: images and model are here")
     with ThreadPoolExecutor(len(needs)) as pool:
         answers = list(pool.map(context.read_endpoint, needs))
     pairs = list(zip(needs, answers, strict=True))

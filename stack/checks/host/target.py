@@ -201,6 +201,7 @@ class HostTarget:
         endpoints: What may be asked over the network.
         state: What an earlier run left; None where nothing is to be looked at.
         shm_bytes: Size of the engine's own `/dev/shm`.
+        unasked: Why nothing is asked over the network; None where it may be.
     """
 
     project: str
@@ -213,6 +214,7 @@ class HostTarget:
     endpoints: Sequence[EndpointNeed] = ()
     state: StateNeed | None = None
     shm_bytes: int | None = None
+    unasked: str | None = None
 
     def is_image_built(self) -> bool:
         """Tell whether an image is built from packages."""

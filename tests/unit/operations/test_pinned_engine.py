@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from stack.config.schema import ImagesConfig
+from stack.config.schema import ImagesConfig, StackConfig
 from stack.errors import ImageError
 from stack.images.reference import parse_reference
 from stack.images.registry_errors import MissingImageError
@@ -95,13 +95,13 @@ def mirror():
 def test_a_mirror_is_asked_in_place_of_upstream(mirror):
     host, asked = mirror
     config = ImagesConfig(mirror={"docker.io": f"{host}/hub", "public.ecr.aws": host}, retries=0)
-    assert find_commit_image(COMMIT, "cpu", config).reference == FIRST.with_digest(DIGEST)
+    assert find_commit_image(COMMIT, "cpu", StackConfig(images=config)).reference == FIRST.with_digest(DIGEST)
     assert sorted(asked) == [
         f"/v2/hub/vllm/vllm-openai-cpu/manifests/nightly-{COMMIT}",
         f"/v2/q9t5s3a7/vllm-cpu-release-repo/manifests/{COMMIT}-x86_64",
     ]
     with pytest.raises(NoCommitImageError, match="it has no such tag"):
-        find_commit_image("f" * 40, "cuda", config)
+        find_commit_image("f" * 40, "cuda", StackConfig(images=config))
 
 
 def describe_image(**labels):
@@ -120,4 +120,4 @@ def test_an_image_tells_the_wheel_that_it_was_built_from():
     assert read_wheel(describe_image(**labels | {"dev.stack.wheel": ""}), COMMIT) is None
     assert read_wheel(describe_image(), COMMIT) is None and read_wheel(None, COMMIT) is None
     # Nobody is asked where the image that is here tells.
-    assert find_commit_wheel(COMMIT, "cpu", ImagesConfig(), describe_image(**labels)) == wheel
+    assert find_commit_wheel(COMMIT, "cpu", StackConfig(), describe_image(**labels)) == wheel
