@@ -6,16 +6,15 @@ import datetime
 import time
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import replace
 
 from stack.containers.activity import ActivityProbe
 from stack.containers.daemon import ServiceState
 from stack.errors import NotReadyError, ServiceApiError, StackError
 from stack.history.pace import EARLIER_BOOTS
-from stack.history.records import BootStart, boot_kind, compare_phases
-from stack.history.store import History
+from stack.history.records import compare_phases
 from stack.operations.access import read_api_key
 from stack.operations.boot import Boot, BootWatch, wait_first_token
+from stack.operations.boot_start import build_start, read_host
 from stack.operations.outcome import BootResult, UpResult
 from stack.operations.record import open_project_history, write_metrics
 from stack.operations.session import Session
@@ -38,7 +37,8 @@ def follow_boot(session: Session, up: UpResult, state: ServiceState | None) -> B
     started = state.started_at or datetime.datetime.now(datetime.UTC)
     log_path = session.paths.boots / f"{started:%Y%m%dT%H%M%SZ}-{state.container_id[:12]}.log"
     lock = history.note_lock(up.lock_text, started) if up.lock_text is not None else None
-    start = replace(_build_start(up, state, started, str(log_path)), lock_sha256=lock)
+    host = read_host(session, up)
+    start = build_start(up, state, started, log_path=str(log_path), lock_sha256=lock, host=host)
     boot_id = history.record_boot(start)
     for old in history.prune_logs():
         old.unlink(missing_ok=True)
@@ -109,28 +109,3 @@ def warm_engine(session: Session, engine: EngineClient) -> float:
             refused.append(f"{name} refused ({err.message})")
     session.report(ProgressEvent("warm", "; ".join(refused) or "every kind of request that smoke sends", state="done"))
     return time.monotonic() - began
-
-
-def _build_start(up: UpResult, state: ServiceState, started: datetime.datetime, log_path: str) -> BootStart:
-    assert up.identity is not None and up.layout is not None
-    found, snapshot = up.identity.identity, up.snapshot
-    command = up.layout.services["engine"].command or ()
-    device = up.layout.device
-    model, revision = (snapshot.id, snapshot.revision) if snapshot else ("", None)
-    args = {"argv": list(command)}
-    kind = boot_kind(image_id=state.image_id, model=model, revision=revision, args=args, device=device)
-    return BootStart(
-        kind=kind,
-        started_at=started,
-        commit=found.commit,
-        commit_level=found.level,
-        version=found.version,
-        image_digest=up.identity.digest,
-        image_id=state.image_id,
-        model=model,
-        revision=revision,
-        device=device,
-        args=args,
-        log_path=log_path,
-        rests_on=found.rests_on,
-    )
