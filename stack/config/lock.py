@@ -17,10 +17,12 @@ from pydantic import ValidationError
 from stack.config.lock_schema import (
     SCHEMA_VERSION,
     Lock,
+    LockedBuild,
     LockedEngine,
     LockedFile,
     LockedImage,
     LockedModel,
+    LockedPackage,
 )
 from stack.config.toml_text import render_key, render_value
 from stack.config.translate import show_location, translate_error
@@ -29,10 +31,12 @@ from stack.errors import ConfigError, Problem
 __all__ = [
     "LOCK_NAME",
     "Lock",
+    "LockedBuild",
     "LockedEngine",
     "LockedFile",
     "LockedImage",
     "LockedModel",
+    "LockedPackage",
     "build_lock_path",
     "load_lock",
     "merge",
@@ -108,14 +112,19 @@ def _validate(tables: dict[str, Any], path: Path) -> Lock:
 
 
 def merge(old: Lock, new: Lock) -> Lock:
-    """Give the old lock with what the new one knows: its engine and model replace, its images are added.
+    """Give the old lock with what the new one knows: its engine and model replace, its images and builds are added.
 
     Files of the same model and revision are joined; those of another are dropped with it.
     """
     model = new.model or old.model
     if old.model and new.model and (old.model.id, old.model.revision) == (new.model.id, new.model.revision):
         model = new.model.model_copy(update={"files": {**old.model.files, **new.model.files}})
-    return Lock(engine=new.engine or old.engine, images={**old.images, **new.images}, model=model)
+    return Lock(
+        engine=new.engine or old.engine,
+        images={**old.images, **new.images},
+        builds={**old.builds, **new.builds},
+        model=model,
+    )
 
 
 def render_lock(lock: Lock) -> str:
@@ -125,6 +134,11 @@ def render_lock(lock: Lock) -> str:
         blocks.append(_render_table("engine", lock.engine.model_dump()))
     for name in sorted(lock.images):
         blocks.append(_render_table(f"images.{render_key(name)}", lock.images[name].model_dump()))
+    for name, build in sorted(lock.builds.items()):
+        table = f"builds.{render_key(name)}"
+        blocks.append(_render_table(table, build.model_dump(exclude={"packages"})))
+        packages = {key: item.model_dump(exclude_none=True) for key, item in sorted(build.packages.items())}
+        blocks.append(_render_table(f"{table}.packages", packages))
     if lock.model is not None:
         blocks.append(_render_table("model", lock.model.model_dump(exclude={"files"})))
         if lock.model.files:

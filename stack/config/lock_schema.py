@@ -44,6 +44,12 @@ def _check_file_name(text: str) -> str:
     return text
 
 
+def _check_package(text: str) -> str:
+    if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", text):
+        raise ValueError("is no name of a package")
+    return text
+
+
 class _Locked(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, protected_namespaces=())
 
@@ -98,6 +104,28 @@ class LockedModel(_Locked):
     )
 
 
+class LockedPackage(_Locked):
+    """One Python package of an image built here."""
+
+    version: str = Field(description="Version in full")
+    sha256: Annotated[str, AfterValidator(_check_sha256)] | None = Field(
+        default=None, description="SHA-256 of the file that it came from"
+    )
+
+
+class LockedBuild(_Locked):
+    """What an image built from packages came to, so that the next build comes to the same."""
+
+    distribution: str = Field(description="Distribution that the engine is")
+    version: str = Field(description="Its version")
+    wheel: str | None = Field(default=None, description="URL of its wheel, where it is one of a commit")
+    machine: str = Field(description="Architecture that the files are for")
+    python: str = Field(description="Python that they are for")
+    packages: dict[Annotated[str, AfterValidator(_check_package)], LockedPackage] = Field(
+        default={}, description="Everything that pip installed, by name"
+    )
+
+
 class Lock(_Locked):
     """Everything that was resolved.
 
@@ -108,4 +136,5 @@ class Lock(_Locked):
     schema_version: int = Field(default=SCHEMA_VERSION, description="Version of this form")
     engine: LockedEngine | None = Field(default=None, description="Which vLLM ran")
     images: dict[str, LockedImage] = Field(default={}, description="Images by service and variant")
+    builds: dict[str, LockedBuild] = Field(default={}, description="Packages of images built here, as `images`")
     model: LockedModel | None = Field(default=None, description="The model's revision and files")

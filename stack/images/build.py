@@ -16,8 +16,9 @@ import requests
 from docker.errors import DockerException, ImageNotFound
 
 from stack.errors import HostError, ImageError
-from stack.images.build_context import BuildSettings, write_context
+from stack.images.build_context import IMAGE_ID_FILE, BuildSettings, write_context
 from stack.images.build_runs import BuildRuns
+from stack.images.build_seal import seal_image
 from stack.images.recipe import BaseRecipe, ImageRecipe
 from stack.progress import ProgressEvent, Report
 
@@ -100,20 +101,40 @@ def build_base_command(recipe: BaseRecipe, archive: Path, ca_bundle: Path | None
     return [*argv, recipe.suite, str(archive), recipe.mirror]
 
 
-def build_image(recipe: ImageRecipe, settings: BuildSettings, report: Report, *, runs: BuildRuns | None = None) -> str:
-    """Build an image on a base that is already here, and give its tag.
+def build_image(
+    client: docker.DockerClient,
+    recipe: ImageRecipe,
+    settings: BuildSettings,
+    report: Report,
+    *,
+    tag: str | None = None,
+    runs: BuildRuns | None = None,
+) -> bytes:
+    """Build an image on a base that is already here, and give its record, which lies in the image too.
+
+    Args:
+        client: The daemon.
+        recipe: What is built.
+        settings: What of this machine the build needs.
+        report: Told what is done.
+        tag: The image's name; None takes the recipe's.
+        runs: What the build is a part of.
 
     Raises:
         CommandError: The build failed; the last lines of its output are the detail.
+        ImageError: The packages are not those that are locked.
     """
-    task = f"build {recipe.tag.rpartition(':')[0]}"
+    task, name = f"build {recipe.tag.rpartition(':')[0]}", tag or recipe.tag
     runs = runs or BuildRuns()
     with runs.folder() as context:
         secrets = write_context(context, recipe, settings)
         argv, environ = build_command(recipe, settings, context, secrets)
         runs.run(argv, task, report, environ, parse_build_line)
-    report(ProgressEvent(task, recipe.tag, state="done"))
-    return recipe.tag
+        image_id = (context / IMAGE_ID_FILE).read_text().strip()
+    report(ProgressEvent(task, "writing its record"))
+    record = seal_image(client, recipe, image_id, name)
+    report(ProgressEvent(task, name, state="done"))
+    return record
 
 
 def build_command(
@@ -125,7 +146,7 @@ def build_command(
     list nor our log shows it, and BuildKit keeps these names out of the image's history.
     """
     proxies = {name: settings.environ[name] for name in _PROXIES if settings.environ.get(name)}
-    argv = ["docker", "buildx", "build", "--progress", "plain", "--load", "--tag", recipe.tag]
+    argv = ["docker", "buildx", "build", "--progress", "plain", "--load", "--iidfile", str(context / IMAGE_ID_FILE)]
     for name, value in sorted((dict(recipe.arguments) | {"BASE": recipe.base.tag}).items()):
         argv += ["--build-arg", f"{name}={value}"]
     for name in sorted(proxies):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import platform
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from stack.images.packages import render_requirements
 from stack.images.recipe import ImageRecipe
 
 # Where Debian, Red Hat, SUSE and Alpine keep the certificates that the system trusts.
@@ -19,6 +21,8 @@ _SYSTEM_BUNDLES = (
     "/etc/ssl/cert.pem",
 )
 _SECRETS = ("ca_bundle", "apt_conf", "pip_conf")
+# BuildKit writes there what the build came to.
+IMAGE_ID_FILE = "image-id"
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,7 @@ class BuildSettings:
         find_links_urls: Pages that list more wheels.
         index_urls: Package indexes, the first in place of PyPI; none for PyPI alone.
         retries: How often a download that failed is tried again.
+        wheel: The engine's own wheel, where it is here already.
     """
 
     environ: Mapping[str, str]
@@ -40,6 +45,7 @@ class BuildSettings:
     find_links_urls: tuple[str, ...] = ()
     index_urls: tuple[str, ...] = ()
     retries: int = 4
+    wheel: Path | None = None
 
 
 def build_settings(
@@ -94,9 +100,12 @@ def write_context(folder: Path, recipe: ImageRecipe, settings: BuildSettings) ->
     links = folder / "find-links"
     links.mkdir()
     if recipe.service == "engine":
-        for wheel in (path for found in settings.find_links for path in sorted(found.glob("*.whl"))):
+        own = [settings.wheel] if settings.wheel is not None else []
+        for wheel in (*own, *(path for found in settings.find_links for path in sorted(found.glob("*.whl")))):
             if not (links / wheel.name).exists():
                 _link(wheel, links / wheel.name)
+        locked = render_requirements(recipe.locked, platform.machine()) if recipe.locked is not None else ""
+        (folder / "locked.txt").write_text(locked)
     certificates = "\n".join(path.read_text() for path in settings.ca_bundles)
     texts = {
         "ca_bundle": certificates,
@@ -105,7 +114,7 @@ def write_context(folder: Path, recipe: ImageRecipe, settings: BuildSettings) ->
     }
     for name in _SECRETS:
         (folder / name).write_text(texts[name])
-    (folder / ".dockerignore").write_text("\n".join((*_SECRETS, ".dockerignore")) + "\n")
+    (folder / ".dockerignore").write_text("\n".join((*_SECRETS, IMAGE_ID_FILE, ".dockerignore")) + "\n")
     return {name: folder / name for name in _SECRETS}
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from stack.assets import asset_path
 from stack.errors import ImageError
+from stack.images.packages import PackageSet
 
 BUILT_BY = "stack (packages)"
 # No public registry answers for this name: an image of ours that is missing is never looked up elsewhere.
@@ -50,6 +51,8 @@ class ImageRecipe:
         arguments: Build arguments that decide what is in the image, by name.
         base: What it starts from.
         variant: What the tag shows before its hash (`cpu-0.32.0`, `bookworm`).
+        locked: The packages that an earlier build of the same came to, to be had again; None asks for what the
+            package index has today. The tag does not tell: the image's label does.
     """
 
     service: str
@@ -57,6 +60,7 @@ class ImageRecipe:
     arguments: tuple[tuple[str, str], ...]
     base: BaseRecipe
     variant: str
+    locked: PackageSet | None = None
 
     @property
     def tag(self) -> str:
@@ -64,6 +68,11 @@ class ImageRecipe:
         files = [path.read_bytes().hex() for path in sorted(self.folder.iterdir()) if path.is_file()]
         digest = _hash(self.base.tag, json.dumps(self.arguments), *files)
         return f"{REPOSITORY}/{self.service}:{self.variant}-{digest}"
+
+    @property
+    def locked_tag(self) -> str:
+        """Give the name for where another build of the same recipe, with other packages, has the first."""
+        return f"{self.tag}-{_hash(self.locked.hash())[:8]}" if self.locked is not None else self.tag
 
 
 def load_packages() -> dict:

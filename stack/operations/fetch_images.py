@@ -3,43 +3,32 @@
 from __future__ import annotations
 
 import platform
-import re
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import docker
 
 from stack.checks.gpus import read_gpus
-from stack.errors import CommandError, ImageError
+from stack.errors import ImageError
 from stack.images.archive_layout import ArchivedImage
 from stack.images.archive_load import load_image
 from stack.images.archive_store import Archive
-from stack.images.build import build_image, ensure_base_image
-from stack.images.build_context import BuildSettings, build_settings
-from stack.images.build_runs import BuildRuns
 from stack.images.fit import find_misfits, judge_fit, read_engine_facts
 from stack.images.manifests import RemoteImage
 from stack.images.pull import MovedTag, PulledImage, Puller, find_local_image
-from stack.images.recipe import build_base_recipe
 from stack.images.reference import ImageReference, apply_mirror, parse_reference
 from stack.images.registry import Registry
 from stack.images.registry_auth import read_docker_login
+from stack.operations.build_images import ImageBuilder
+from stack.operations.build_records import keep_record
 from stack.operations.keep_image import note_lock, open_archiver
 from stack.operations.needs import ImageNeed
-from stack.operations.offline import demand_online
 from stack.operations.pin_fit import describe_misfits, read_host
 from stack.operations.pinned_engine import open_http
 from stack.operations.resolve import Resolved, machine_platform
 from stack.operations.session import Session
-from stack.progress import ProgressEvent
-
-_LONGEST_PAUSE_SECONDS = 30.0
-_NETWORK_FAILURE = re.compile(
-    r"Temporary failure|Connection (?:refused|reset|timed out|aborted|broken)|[Tt]imed out|Could not resolve|"
-    r"reset by peer|(?:HTTP|status|error:?|returned) 50[0-4]\b|50[234] (?:Bad|Service|Gateway)"
-)
 
 
 @dataclass(frozen=True)
@@ -51,12 +40,14 @@ class FetchedImage:
         name: What Compose is told.
         image_id: The image's ID here.
         pulled: What the pull said, or None for an image that was here, was built or was loaded.
+        record: What a build wrote down, or None for an image that was not built now.
     """
 
     need: ImageNeed
     name: str
     image_id: str
     pulled: PulledImage | None
+    record: bytes | None = None
 
 
 class ImageFetcher:
@@ -78,14 +69,10 @@ class ImageFetcher:
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._session = session
-        self._sleep = sleep
         self._client = client
         self._resolved = resolved
         self._fetched: dict[str, FetchedImage] = {}
-        self._runs = BuildRuns()
-        # BuildKit shares the cores and the network between builds anyway: one at a time shows an honest
-        # progress.
-        self._building = threading.Lock()
+        self._builder = ImageBuilder(session, client, sleep=sleep)
         for service, need in resolved.needs.items():
             if need.action == "none" and need.image_id is not None:
                 self._fetched[service] = FetchedImage(need, need.name, need.image_id, None)
@@ -103,28 +90,26 @@ class ImageFetcher:
 
     def build_base(self) -> None:
         """Make the Debian base that builds start from."""
-        session, config = self._session, self._session.config.images
-        demand_online(session.config, "the package index for builds")
-        recipe = build_base_recipe(config.debian_suite, config.debian_mirror)
-        self._retry(
-            "base",
-            lambda: ensure_base_image(
-                self._client,
-                recipe,
-                session.environ,
-                session.report,
-                ca_bundle=config.ca_bundle,
-                runs=self._runs,
-            ),
-        )
+        self._builder.build_base()
 
     def stop(self) -> None:
         """End the builds that run, for whoever is interrupted; pulls end with our process."""
-        self._runs.stop()
+        self._builder.stop()
 
     def fetched(self, service: str) -> FetchedImage:
         """Give what is known of a service's image."""
         return self._fetched[service]
+
+    def read_record(self, service: str) -> dict[str, Any] | None:
+        """Give the record of a service's image; None for one that was not built here from packages.
+
+        Raises:
+            ImageError: It cannot be read.
+        """
+        fetched = self._fetched[service]
+        if fetched.need.recipe is None:
+            return None
+        return keep_record(self._session.paths, self._client, service, fetched.image_id, fetched.record)
 
     def services(self) -> list[str]:
         """List the services whose images are here."""
@@ -204,38 +189,6 @@ class ImageFetcher:
 
     def _build(self, need: ImageNeed) -> FetchedImage:
         assert need.recipe is not None
-        demand_online(self._session.config, "the package index for builds")
-        recipe, settings = need.recipe, self._settings()
-        with self._building:
-            self._retry(need.service, lambda: build_image(recipe, settings, self._session.report, runs=self._runs))
-        image = self._client.images.get(recipe.tag)
-        return FetchedImage(need, recipe.tag, str(image.id), None)
-
-    def _settings(self) -> BuildSettings:
-        config = self._session.config.images
-        return build_settings(
-            self._session.environ,
-            ca_bundle=config.ca_bundle,
-            index_url=config.pip_index_url,
-            find_links=config.pip_find_links,
-            retries=config.retries,
-        )
-
-    def _retry(self, task: str, build: Callable[[], object]) -> None:
-        retries = self._session.config.images.retries
-        for attempt in range(1, retries + 2):
-            try:
-                build()
-                return
-            except CommandError as err:
-                if attempt > retries or not is_worth_retrying(err):
-                    raise ImageError(err.message, hint=err.hint, detail=err.detail) from err
-                pause_seconds = min(_LONGEST_PAUSE_SECONDS, 2.0**attempt)
-                text = f"failed, trying again in {pause_seconds:.0f} s ({attempt} of {retries})"
-                self._session.report(ProgressEvent(f"build {task}", text))
-                self._sleep(pause_seconds)
-
-
-def is_worth_retrying(err: CommandError) -> bool:
-    """Tell whether a build failed for want of the network rather than for what it was told to do."""
-    return bool(_NETWORK_FAILURE.search(err.stderr))
+        record = self._builder.build(need.recipe, need.name)
+        image = self._client.images.get(need.name)
+        return FetchedImage(need, need.name, str(image.id), None, record)

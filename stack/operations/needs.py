@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from stack.errors import ImageError
 from stack.images.archive_layout import ArchivedImage
+from stack.images.build_record import PACKAGES_LABEL
 from stack.images.recipe import ImageRecipe
 from stack.images.reference import ImageReference, apply_mirror
 from stack.images.references import WantedImage
@@ -141,12 +142,22 @@ def resolve_image_id(
 def resolve_packages_need(
     service: str, recipe: ImageRecipe, find_image: Callable[[str], Mapping[str, Any] | None]
 ) -> ImageNeed:
-    """Say what an image built from packages needs."""
-    here = find_image(recipe.tag)
-    if here is not None:
-        cause = "it is here under the tag of its recipe"
-        return ImageNeed(service, "none", recipe.tag, cause, "packages", recipe=recipe, image_id=here["Id"])
-    return ImageNeed(service, "build", recipe.tag, "no image of that recipe is here", "packages", recipe=recipe)
+    """Say what an image built from packages needs; packages that are locked must be in it, or it is another image."""
+    cause, name = "no image of that recipe is here", recipe.tag
+    for tag in dict.fromkeys((recipe.tag, recipe.locked_tag)):
+        here = find_image(tag)
+        if here is None:
+            continue
+        if recipe.locked is None or _read_packages(here) == recipe.locked.hash():
+            said = "it is here under the tag of its recipe"
+            return ImageNeed(service, "none", tag, said, "packages", recipe=recipe, image_id=here["Id"])
+        cause, name = "the image of that recipe that is here has other packages than stack.lock", recipe.locked_tag
+    return ImageNeed(service, "build", name, cause, "packages", recipe=recipe)
+
+
+def _read_packages(image: Mapping[str, Any]) -> str | None:
+    labels = (image.get("Config") or {}).get("Labels") or {}
+    return labels.get(PACKAGES_LABEL)
 
 
 def build_unknown_need(service: str, commit: str) -> ImageNeed:

@@ -92,7 +92,8 @@ def merge_pin(old: Lock, engine: LockedEngine, key: str, image: LockedImage) -> 
     same = old.engine is not None and old.engine.commit == engine.commit and engine.commit is not None
     dropped = [name for name in old.images if name.startswith("engine/") and name != key and not same]
     images = {name: entry for name, entry in old.images.items() if name not in dropped} | {key: image}
-    return old.model_copy(update={"engine": engine, "images": images}), dropped
+    builds = {name: build for name, build in old.builds.items() if name not in dropped}
+    return old.model_copy(update={"engine": engine, "images": images, "builds": builds}), dropped
 
 
 def keep_pin(old: LockedEngine | None, new: LockedEngine) -> LockedEngine:

@@ -52,6 +52,11 @@ class ProjectPaths:
         return self.state / "boots"
 
     @property
+    def builds(self) -> Path:
+        """Give the folder of the records of images that were built here."""
+        return self.state / "builds"
+
+    @property
     def metrics(self) -> Path:
         """Give the world-readable folder from which node-exporter takes the run metrics."""
         return self.state / "metrics"

@@ -13,6 +13,7 @@ from stack.images.reference import parse_reference
 from stack.models.snapshot import Snapshot
 from stack.operations.fetch_images import FetchedImage, ImageFetcher
 from stack.operations.identify import EngineIdentity
+from stack.operations.locked_build import lock_build
 from stack.operations.pin_lock import keep_found, keep_pin
 from stack.operations.resolve import Resolved
 from stack.operations.resolve_images import build_lock_key
@@ -65,7 +66,10 @@ def write_lock_entries(
         accepted=session.config.engine.accept,
     )
     engine = keep_pin(resolved.lock.engine, engine)
-    lock = merge(resolved.lock, Lock(engine=engine, images=images, model=_lock_model(snapshot)))
+    records = {service: fetcher.read_record(service) for service in fetcher.services()}
+    build = lock_build(records.get("engine"))
+    builds = {build_lock_key("engine", device): build} if build is not None else {}
+    lock = merge(resolved.lock, Lock(engine=engine, images=images, builds=builds, model=_lock_model(snapshot)))
     write_lock(session.lock_path, lock)
     return render_lock(lock)
 
@@ -104,7 +108,9 @@ def _boot_run(boot: BootRecord) -> BootRun:
 def _lock_image(fetched: FetchedImage, device: str | None, old: LockedImage | None) -> LockedImage:
     need = fetched.need
     if need.source == "packages" or need.wanted is None:
-        return LockedImage(reference=need.name, device=device, source="packages")
+        # Of several builds of one recipe the names differ by machine; the recipe is the same everywhere.
+        name = need.recipe.tag if need.recipe is not None else need.name
+        return LockedImage(reference=name, device=device, source="packages")
     reference = parse_reference(fetched.name) if "@" in fetched.name else need.wanted.reference
     digest = reference.digest or need.wanted.reference.digest
     published = need.wanted.published

@@ -14,6 +14,7 @@ from stack.images.references import Device, PublishedImage, WantedImage
 from stack.images.registry import is_registry_reachable
 from stack.images.source import SourceChoice, choose_source, probe_registries
 from stack.images.wheels import CommitWheel
+from stack.operations.locked_build import find_locked_wheel, use_locked_build
 from stack.operations.needs import (
     ImageNeed,
     build_unknown_need,
@@ -129,11 +130,12 @@ def resolve_images(
             built = [*built, "engine"]
             source = replace(source, reason=f"{source.reason}; {found}")
     needs: dict[str, ImageNeed] = {}
-    if "engine" in built and _lacks_wheel(config, published, here):
+    wheel = find_locked_wheel(lock, config.engine.commit, device)
+    if "engine" in built and wheel is None and _lacks_wheel(config, published, here):
         needs["engine"] = build_unknown_need("engine", str(config.engine.commit))
         built = [name for name in built if name != "engine"]
     recipes, left_out = build_recipes(
-        config, built, device, published, lambda commit: find_wheel(commit, device, config, here)
+        config, built, device, published, lambda commit: wheel or find_wheel(commit, device, config, here)
     )
     for service in services:
         override = overrides.get(service) or ""
@@ -142,7 +144,8 @@ def resolve_images(
         if is_image_id(override):
             needs[service] = resolve_image_id(service, override, find_image, is_required=not config.offline)
         elif service in recipes:
-            needs[service] = resolve_packages_need(service, recipes[service], find_image)
+            recipe = use_locked_build(recipes[service], lock, device)
+            needs[service] = resolve_packages_need(service, recipe, find_image)
         elif service not in left_out:
             needs[service] = resolve_registry_need(
                 service, wanted[service], find_image, locked.get(service), image_ids, config.images.mirror

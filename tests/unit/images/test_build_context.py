@@ -1,6 +1,8 @@
 """What a build is given of this machine, and what of it stays out of layers, argv and history."""
 
 import configparser
+import platform
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from stack.images.build_context import (
     render_pip_conf,
     write_context,
 )
+from stack.images.packages import Package, PackageSet
 from stack.images.recipe import build_base_recipe, build_engine_recipe, build_service_recipe
 
 BASE = build_base_recipe("bookworm", "http://deb.debian.org/debian")
@@ -112,7 +115,7 @@ def test_the_context_has_the_recipe_and_the_wheels_and_keeps_the_secrets_from_th
     settings = BuildSettings({}, find_links=(wheels, more, tmp_path / "missing"))
     secrets = write_context(context, build_engine_recipe("cpu", BASE), settings)
     assert sorted(path.name for path in context.iterdir()) == [
-        ".dockerignore", "Dockerfile", "apt_conf", "ca_bundle", "find-links", "install_engine.py", "pip_conf",
+        ".dockerignore", "Dockerfile", "apt_conf", "ca_bundle", "find-links", "install_engine.py", "locked.txt", "pip_conf",
     ]  # fmt: skip
     assert sorted(path.name for path in (context / "find-links").iterdir()) == [
         "a-1-py3-none-any.whl",
@@ -128,3 +131,19 @@ def test_only_the_engine_is_given_wheels(tmp_path):
     context.mkdir()
     write_context(context, build_service_recipe("gateway", BASE), BuildSettings({}, find_links=(tmp_path,)))
     assert not any((context / "find-links").iterdir())
+
+
+def test_locked_packages_and_a_wheel_that_is_here_go_into_the_context(tmp_path):
+    wheel = tmp_path / "vllm-0.32.1.dev7+g012345678.cpu-cp38-abi3-manylinux_2_28_x86_64.whl"
+    wheel.write_bytes(b"wheel")
+    context = tmp_path / "context"
+    context.mkdir()
+    recipe = build_engine_recipe("cpu", BASE)
+    write_context(context, recipe, BuildSettings({}, wheel=wheel))
+    assert (context / "locked.txt").read_text() == ""
+    assert (context / "find-links" / wheel.name).read_bytes() == b"wheel"
+    context = tmp_path / "locked"
+    context.mkdir()
+    packages = PackageSet(platform.machine(), "3.11", (Package("numpy", "2.4.6", "a" * 64),))
+    write_context(context, replace(recipe, locked=packages), BuildSettings({}))
+    assert (context / "locked.txt").read_text() == f"numpy==2.4.6 --hash=sha256:{'a' * 64}\n"

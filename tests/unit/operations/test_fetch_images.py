@@ -13,8 +13,9 @@ from stack.images.manifests import MANIFEST_TYPES
 from stack.images.pull import PulledImage
 from stack.images.reference import parse_reference
 from stack.images.references import WantedImage
-from stack.operations import fetch_images
-from stack.operations.fetch_images import ImageFetcher, is_worth_retrying
+from stack.operations import build_images, fetch_images
+from stack.operations.build_images import is_worth_retrying
+from stack.operations.fetch_images import ImageFetcher
 from stack.operations.needs import ImageNeed
 from stack.operations.project import ProjectFacts
 
@@ -34,14 +35,14 @@ def fetch(make_session, monkeypatch):
     def call(toml, *outcomes):
         attempts, pauses, left = [], [], list(outcomes)
 
-        def build(recipe, settings, report, *, runs):
+        def build(client, recipe, settings, report, *, tag, runs):
             attempts.append(settings)
             outcome = left.pop(0)
             if isinstance(outcome, Exception):
                 raise outcome
-            return recipe.tag
+            return b"{}"
 
-        monkeypatch.setattr(fetch_images, "build_image", build)
+        monkeypatch.setattr(build_images, "build_image", build)
         client = SimpleNamespace(images=SimpleNamespace(get=lambda name: SimpleNamespace(id="sha256:1")))
         resolved = SimpleNamespace(needs={}, facts=SimpleNamespace(image_ids={}))
         fetcher = ImageFetcher(make_session(toml), client, resolved, sleep=pauses.append)

