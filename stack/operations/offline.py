@@ -64,19 +64,21 @@ class Missing:
     """One thing that `up` needs and this machine does not have.
 
     Attributes:
-        kind: An image or (a file of) the model.
+        kind: An image, or the model.
         what: Which one, by everything that names it exactly.
         why: How that was seen.
         hint: What helps, beside a bundle.
+        parts: Of a model each file that is missing, where that is known.
     """
 
     kind: Literal["image", "model"]
     what: str
     why: str
     hint: str
+    parts: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        return f"{self.what}: {self.why}"
+        return "\n    ".join([f"{self.what}: {self.why}", *self.parts])
 
 
 def choose_source_here(
@@ -136,7 +138,7 @@ def _describe_image(need: ImageNeed) -> Missing:
 
 
 def find_missing_model(reference: ModelReference, revision: str | None, volume: Path, lock: Lock) -> list[Missing]:
-    """Name every file of the model that is not on the volume, or the model where its files are not known.
+    """Name the model, with every file of it that is not on the volume as far as its files are known.
 
     Args:
         reference: The model, whose snapshot is not there or not as it was.
@@ -151,16 +153,16 @@ def find_missing_model(reference: ModelReference, revision: str | None, volume: 
     name = f"the model {reference.id}{f' at {at}' if at else ''}"
     problems = find_damage(reference, revision=revision, volume=volume)
     if problems is not None:
-        return [Missing("model", f"{name}, {problem.name}", problem.message, hint) for problem in problems]
-    files = _list_files(reference, at, lock)
+        parts = tuple(str(problem) for problem in problems)
+        why = f"on the volume {volume} it is not as it landed"
+        return [Missing("model", name, why, hint, parts)] if parts else []
     why = f"it is not on the volume {volume}"
-    if files:
-        return [Missing("model", f"{name}, {file.name} ({file.size_bytes} bytes)", why, hint) for file in files]
     here = [item.revision for item in list_snapshots(volume) if (item.kind, item.id) == ("hub", reference.id)]
     if here and not is_commit(at):
         why = f"nothing here tells which commit that is; on the volume: {', '.join(here)}"
         hint = f"`--revision {here[0]}` serves what is here"
-    return [Missing("model", name, why, hint)]
+    files = _list_files(reference, at, lock)
+    return [Missing("model", name, why, hint, tuple(f"{file.name} ({file.size_bytes} bytes)" for file in files))]
 
 
 def _check_directory(reference: ModelReference) -> list[Missing]:
@@ -210,5 +212,4 @@ def demand_nothing(missing: list[Missing]) -> None:
     lines = "\n".join(f"- {item}" for item in missing)
     hint = "\n".join([_BRING, *dict.fromkeys(item.hint for item in missing)])
     error = ImageError if any(item.kind == "image" for item in missing) else ModelError
-    count = "one thing that is needed is" if len(missing) == 1 else f"{len(missing)} things that are needed are"
-    raise error(f"{REASON}, and {count} not on this machine:\n{lines}", hint=hint)
+    raise error(f"{REASON}, and this is not on this machine:\n{lines}", hint=hint)
