@@ -29,6 +29,7 @@ _COMMANDS = {
     "warm": "Bring the model to the shared volume and into memory",
     "pin": "Pin the engine to a commit's digest, verified before any pull",
     "smoke": "Test whether the running stack answers correctly",
+    "replay": "Send recorded requests and compare the answers",
     "config": "Show, describe or start a configuration",
     "chat": "Ask the model from the terminal",
     "eject": "Write a plain Compose directory that works without this tool",
