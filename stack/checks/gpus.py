@@ -5,16 +5,20 @@ Reads NVML through nvidia-ml-py, never `nvidia-smi`'s text. Nothing is changed.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-# Compute capability 7.5 is the oldest in the arch list of vLLM's CUDA images
-# (.buildkite/release-pipeline.yaml: "7.5 8.0 8.6 8.9 9.0 10.0 12.0").
-MIN_CAPABILITY = (7, 5)
-# CUDA 13 images need the R580 driver; GeForce boards have no forward compatibility
-# (docs/getting_started/installation/gpu.cuda.inc.md).
-MIN_DRIVER_MAJOR = 580
+from stack.checks.cuda_support import (
+    CudaImage,
+    DriverVerdict,
+    describe_kernels,
+    describe_version,
+    has_kernels,
+    judge_driver,
+)
+
 # NVML's codes (nvml.h). The library that does not match the kernel module, and a GPU that fell off the bus, are seen
 # only where a GPU is, also where the PCI bus cannot be looked at.
 ERROR_NO_PERMISSION = 4
@@ -104,27 +108,42 @@ def has_nvidia_device(pci: Path) -> bool:
     return False
 
 
-def find_unfit_reason(report: GpuReport) -> str | None:
-    """Give the reason why vLLM's CUDA images cannot run on these GPUs, or None when they can."""
+def find_unfit_reason(
+    report: GpuReport, image: CudaImage, environ: Mapping[str, str], *, is_asked: bool = False
+) -> str | None:
+    """Give the reason why an engine image cannot run on these GPUs, or None when it can.
+
+    Args:
+        report: What the driver says.
+        image: What the image was built for.
+        environ: The engine's environment.
+        is_asked: Whether a GPU was asked for: what may work is then tried.
+    """
     if not report.gpus:
         return report.reason
-    major = int((report.driver or "0").split(".")[0])
-    if major < MIN_DRIVER_MAJOR:
-        return f"driver {report.driver} is too old for CUDA 13: {MIN_DRIVER_MAJOR} or newer is needed"
-    if not any(is_fit(gpu) for gpu in report.gpus):
-        return describe_unfit(report.gpus[0])
+    verdict = judge_report(report, image, environ)
+    if verdict.runs == "no" or (verdict.runs == "perhaps" and not is_asked):
+        return verdict.message
+    if not any(is_fit(gpu, image) for gpu in report.gpus):
+        return describe_unfit(report.gpus[0], image)
     return None
 
 
-def is_fit(gpu: Gpu) -> bool:
-    """Tell whether vLLM's CUDA images have kernels for a GPU."""
-    return gpu.capability >= MIN_CAPABILITY
+def judge_report(report: GpuReport, image: CudaImage, environ: Mapping[str, str]) -> DriverVerdict:
+    """Hold the driver against an image, for the boards that it has kernels for."""
+    boards = [gpu.name for gpu in report.gpus if is_fit(gpu, image)]
+    return judge_driver(image, report.driver, boards or [gpu.name for gpu in report.gpus], environ)
 
 
-def describe_unfit(gpu: Gpu) -> str:
+def is_fit(gpu: Gpu, image: CudaImage) -> bool:
+    """Tell whether an image has kernels for a GPU."""
+    return has_kernels(image, gpu.capability)
+
+
+def describe_unfit(gpu: Gpu, image: CudaImage) -> str:
     """Say why a GPU is not fit."""
-    major, minor = gpu.capability
-    return f"{gpu.name} has compute capability {major}.{minor}; 7.5 or newer is needed"
+    have = f"the image has {describe_kernels(image)} ({image.source})"
+    return f"{gpu.name} has compute capability {describe_version(gpu.capability)}; {have}"
 
 
 def _read_all(nvml: Any) -> GpuReport:

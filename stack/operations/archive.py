@@ -14,10 +14,12 @@ from stack.images.archive_layout import ArchivedImage
 from stack.images.archive_store import MEND_COMMAND, Archive
 from stack.images.archive_verify import Damage, LockState, Verdict, drop_damaged, find_damage, judge_use, prune_archive
 from stack.images.reference import apply_mirror, parse_reference
+from stack.images.references import load_published_images
+from stack.operations.engine_image import describe_cuda_image
 from stack.operations.keep_image import Archived, keep_image, open_archiver
 from stack.operations.pin import choose_pin_device
 from stack.operations.pin_check import read_pins
-from stack.operations.session import Session
+from stack.operations.session import Session, load_project_lock
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,8 @@ def run_archive(session: Session) -> list[Archived]:
         ImageError: The lock pins none, it is built here, or it cannot be had.
     """
     _, entries = read_pins(session)
-    device = choose_pin_device(session.config.engine.device, None, read_gpus())
+    image = describe_cuda_image(session.config, load_project_lock(session), load_published_images())
+    device = choose_pin_device(session.config, read_gpus(), image)
     chosen = [entries[device]] if device in entries else list(entries.values())
     return [keep_image(session, entry) for entry in chosen]
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from stack.checks.gpus import MIN_DRIVER_MAJOR, Gpu, GpuReport, describe_unfit, find_unfit_reason, is_fit
+from stack.checks.cuda_support import CudaImage
+from stack.checks.gpus import Gpu, GpuReport, describe_unfit, find_unfit_reason, is_fit, judge_report
 from stack.config.schema import StackConfig
 from stack.errors import HostError
 from stack.models.defaults import DEMO_MODEL, choose_default_model
@@ -58,12 +59,15 @@ class DeviceChoice:
         return self.choice.value
 
 
-def choose_device(config: StackConfig, report: GpuReport, has_gpu_runtime: Callable[[], bool]) -> DeviceChoice:
+def choose_device(
+    config: StackConfig, report: GpuReport, image: CudaImage, has_gpu_runtime: Callable[[], bool]
+) -> DeviceChoice:
     """Choose the device.
 
     Args:
         config: The configuration.
         report: What the driver says of the GPUs.
+        image: What the image of a CUDA engine was built for.
         has_gpu_runtime: Tells whether the daemon can give a GPU to a container; asked only beside a fit GPU.
 
     Raises:
@@ -72,36 +76,45 @@ def choose_device(config: StackConfig, report: GpuReport, has_gpu_runtime: Calla
     asked = config.engine.device
     if asked == "cpu":
         return DeviceChoice(Choice("engine.device", "cpu", '`engine.device = "cpu"` asks for it', False))
-    problem = find_unfit_reason(report)
+    unfit = find_unfit_reason(report, image, config.engine.env, is_asked=asked == "cuda")
+    problem = unfit
     if problem is None and not has_gpu_runtime():
         problem = "the Docker daemon has no NVIDIA runtime and no CDI device (install the NVIDIA container toolkit)"
     if problem is None:
-        return _take_gpus(config, report, is_automatic=asked == "auto")
+        return _warn_of_doubt(_take_gpus(config, report, image, is_automatic=asked == "auto"), report, image, config)
     if asked == "cuda":
         raise HostError(
             f'`engine.device = "cuda"` cannot be had: {problem}',
-            hint=_hint_at_cuda(report),
+            hint=_hint_at_cuda(config, report, image, is_toolkit_missing=unfit is None),
         )
     return DeviceChoice(Choice("engine.device", "cpu", problem))
 
 
-def _hint_at_cuda(report: GpuReport) -> str:
+def _hint_at_cuda(config: StackConfig, report: GpuReport, image: CudaImage, *, is_toolkit_missing: bool) -> str:
     """Give what helps: the toolkit only where nothing but the toolkit is missing, a driver only beside a GPU."""
-    if find_unfit_reason(report) is None:
+    if is_toolkit_missing:
         return "`./scripts/up` installs the NVIDIA container toolkit; `--device cpu` serves without a GPU"
-    if report.has_device and (not report.gpus or any(is_fit(gpu) for gpu in report.gpus)):
-        return (
-            f"install NVIDIA's driver {MIN_DRIVER_MAJOR} or newer and see that `nvidia-smi` lists the GPU; "
-            "`--device cpu` serves without it"
-        )
+    if report.has_device and (not report.gpus or any(is_fit(gpu, image) for gpu in report.gpus)):
+        needed = f" {image.needed} or newer" if image.needed else ""
+        remedies = judge_report(report, image, config.engine.env).remedies if report.gpus else ()
+        driver = f"install NVIDIA's driver{needed} and see that `nvidia-smi` lists the GPU"
+        return "; or ".join([driver, *remedies]) + "; `--device cpu` serves without it"
     return "`--device cpu` serves on this machine"
 
 
-def _take_gpus(config: StackConfig, report: GpuReport, *, is_automatic: bool) -> DeviceChoice:
+def _warn_of_doubt(chosen: DeviceChoice, report: GpuReport, image: CudaImage, config: StackConfig) -> DeviceChoice:
+    """Add what may keep a GPU that was asked for from working."""
+    verdict = judge_report(report, image, config.engine.env)
+    if verdict.runs != "perhaps":
+        return chosen
+    return replace(chosen, warnings=(*chosen.warnings, "; ".join([verdict.message, *verdict.remedies])))
+
+
+def _take_gpus(config: StackConfig, report: GpuReport, image: CudaImage, *, is_automatic: bool) -> DeviceChoice:
     asked = config.engine.devices
-    fit = tuple(gpu for gpu in report.gpus if is_fit(gpu))
+    fit = tuple(gpu for gpu in report.gpus if is_fit(gpu, image))
     if isinstance(asked, (list, tuple)):
-        gpus = tuple(_find_gpu(report, str(name)) for name in asked)
+        gpus = tuple(_find_gpu(report, str(name), image) for name in asked)
         return DeviceChoice(_cuda(gpus, report, is_automatic), gpus, tuple(str(name) for name in asked))
     if isinstance(asked, int):
         if asked > len(fit):
@@ -120,13 +133,13 @@ def _take(gpus: tuple[Gpu, ...], report: GpuReport, is_automatic: bool, warnings
     return DeviceChoice(_cuda(gpus, report, is_automatic), gpus, devices, warnings)
 
 
-def _find_gpu(report: GpuReport, name: str) -> Gpu:
+def _find_gpu(report: GpuReport, name: str, image: CudaImage) -> Gpu:
     found = next((gpu for gpu in report.gpus if name in (str(gpu.index), gpu.uuid)), None)
     if found is None:
         known = ", ".join(f"{gpu.index} ({gpu.name})" for gpu in report.gpus)
         raise HostError(f"`engine.devices` names GPU `{name}`, which is not here; there are: {known}")
-    if not is_fit(found):
-        raise HostError(f"`engine.devices` names GPU `{name}`, but {describe_unfit(found)}")
+    if not is_fit(found, image):
+        raise HostError(f"`engine.devices` names GPU `{name}`, but {describe_unfit(found, image)}")
     return found
 
 

@@ -12,6 +12,7 @@ from stack.checks.gpus import Gpu, GpuReport, read_gpus
 from stack.checks.host.memory_verdict import JudgeMemory, MemoryVerdict
 from stack.config.places import resolve_home
 from stack.errors import HostError, ModelError
+from stack.images.references import load_published_images
 from stack.models.demo import DEMO_KEY
 from stack.models.ensure import DEFAULT_REVISION
 from stack.models.facts import parse_model_facts
@@ -25,9 +26,10 @@ from stack.models.sizing_files import SizingFiles, build_demo_files, load_sizing
 from stack.models.snapshot import SnapshotKey, build_snapshot_folder, load_snapshot
 from stack.operations.choices import choose_device
 from stack.operations.engine_defaults import choose_engine_defaults
+from stack.operations.engine_image import describe_cuda_image
 from stack.operations.host_memory import read_total_memory_bytes
 from stack.operations.offline import REASON
-from stack.operations.session import Session
+from stack.operations.session import Session, load_project_lock
 
 _KV_SIZES = ("kv-cache-memory-bytes", "kv-cache-memory")
 _UTILIZATIONS = ("gpu-memory-utilization", "device-memory-utilization")
@@ -185,7 +187,8 @@ def _choose_device(session: Session, report: GpuReport) -> tuple[str, str, tuple
     """Give the device of `up`; one that was asked for and is not here is sized all the same."""
     try:
         # Whether the daemon can give a GPU to a container changes nothing about its memory.
-        choice = choose_device(session.config, report, lambda: True)
+        image = describe_cuda_image(session.config, load_project_lock(session), load_published_images())
+        choice = choose_device(session.config, report, image, lambda: True)
     except HostError as err:
         return "cuda", err.message, ()
     return choice.device, choice.choice.reason, choice.gpus

@@ -15,7 +15,7 @@ from stack.errors import ImageError
 from stack.images.archive_layout import ArchivedImage
 from stack.images.archive_load import load_image
 from stack.images.archive_store import Archive
-from stack.images.fit import find_misfits, judge_fit, read_engine_facts
+from stack.images.fit import find_misfits, read_engine_facts
 from stack.images.manifests import RemoteImage
 from stack.images.pull import MovedTag, PulledImage, Puller, find_local_image
 from stack.images.reference import ImageReference, apply_mirror, parse_reference
@@ -25,7 +25,7 @@ from stack.operations.build_images import ImageBuilder
 from stack.operations.build_records import keep_record
 from stack.operations.keep_image import note_lock, open_archiver
 from stack.operations.needs import ImageNeed
-from stack.operations.pin_fit import describe_misfits, read_host
+from stack.operations.pin_fit import describe_misfits, judge_fit, read_host
 from stack.operations.pinned_engine import open_http
 from stack.operations.resolve import Resolved, machine_platform
 from stack.operations.session import Session
@@ -182,8 +182,10 @@ class ImageFetcher:
     def _judge(self, image: RemoteImage) -> None:
         """Say before gigabytes are moved what speaks against the engine's image on this machine."""
         device = self._resolved.device.device
-        host = read_host(self._session.config, device, read_gpus(), self._client, platform.machine())
-        misfits = find_misfits(judge_fit(read_engine_facts(image.config, image.size_bytes), host))
+        config = self._session.config
+        host = read_host(config, device, read_gpus(), self._client, platform.machine())
+        facts = read_engine_facts(image.config, image.size_bytes)
+        misfits = find_misfits(judge_fit(facts, host, config.engine.env))
         if misfits:
             self._session.say(f"warning: the engine's image does not fit this machine:\n{describe_misfits(misfits)}")
 

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from stack.checks.gpus import MIN_DRIVER_MAJOR
 from stack.checks.host.memory_verdict import JudgeMemory
 from stack.checks.host.target import (
     EndpointNeed,
-    EngineImageFacts,
-    EngineNeed,
     FolderNeed,
     HostTarget,
     ImageNeed,
@@ -25,9 +20,8 @@ from stack.history.peek import peek_last_outcome
 from stack.images.reference import apply_mirror
 from stack.images.references import build_reference
 from stack.operations.assemble import choose_shm_size, engine_uid
-from stack.operations.engine_defaults import choose_engine_defaults
 from stack.operations.estimate import build_memory_judge
-from stack.operations.host_memory import read_total_memory_bytes
+from stack.operations.host_engine import build_engine_args, build_engine_need
 from stack.operations.needs import ImageNeed as ImageStep
 from stack.operations.offline import REASON
 from stack.operations.ports import PREFERRED_PORTS, find_asked_port, find_port_address
@@ -50,10 +44,6 @@ _DEMO_BYTES = 100 * 10**6 + 270 * 10**6
 # 134,515,008 parameters in bfloat16, as the headers of its weights have it.
 _DEMO_WEIGHTS_BYTES = 134_515_008 * 2
 _REQUIRED = ("engine", "prometheus")
-# What vLLM publishes by default since 0.20 (.buildkite/release-pipeline.yaml).
-_CUDA_IMAGE = EngineImageFacts(
-    (13, 0), MIN_DRIVER_MAJOR, ((7, 5), (8, 0), (8, 6), (8, 9), (9, 0), (10, 0), (12, 0)), "vLLM's default images"
-)
 
 
 @dataclass(frozen=True)
@@ -88,64 +78,6 @@ def build_host_target(
         state=build_state_need(session) if is_looked_back else None,
         shm_bytes=parse_size_bytes(choose_shm_size(session.config, resolved.device.device)) if resolved else None,
     )
-
-
-def build_engine_need(session: Session, resolved: Resolved | None) -> EngineNeed:
-    """Say how the engine is to run, with the arguments that the tool would choose."""
-    config = session.config.engine
-    asked = tuple(config.devices) if isinstance(config.devices, list | tuple) else config.devices
-    if resolved is None:
-        return EngineNeed(device_asked=config.device, devices=asked)
-    device, args = resolved.device, build_engine_args(session, resolved)
-    utilization = read_number(args, "gpu-memory-utilization", "device-memory-utilization")
-    context = args.get("max-model-len")
-    return EngineNeed(
-        device_asked=config.device,
-        device=device.device,
-        device_reason=device.choice.reason,
-        devices=asked,
-        gpu_indexes=tuple(gpu.index for gpu in device.gpus),
-        utilization=utilization,
-        is_utilization_asked=bool({"gpu-memory-utilization", "device-memory-utilization"} & set(config.args)),
-        kv_cache_bytes=read_kv_cache_bytes(args),
-        max_model_len=context if isinstance(context, int) and context > 0 else None,
-        tensor_parallel=int(read_number(args, "tensor-parallel-size") or 1),
-        image=_CUDA_IMAGE if config.image is None and device.device != "cpu" else EngineImageFacts(),
-    )
-
-
-def build_engine_args(session: Session, resolved: Resolved) -> dict[str, Any]:
-    """Give the engine args: the user's, and the tool's where they are silent."""
-    asked, facts = session.config.engine.args, resolved.model_facts
-    defaults = choose_engine_defaults(
-        resolved.device.device,
-        asked,
-        gpus=resolved.device.gpus,
-        heads=facts.attention_heads if facts else None,
-        memory_bytes=read_total_memory_bytes(),
-    )
-    return {default.name: default.value for default in defaults} | dict(asked)
-
-
-def read_number(args: Mapping[str, Any], *names: str) -> float | None:
-    """Give the first of these engine args that is a number."""
-    for name in names:
-        try:
-            return float(args[name])
-        except (KeyError, TypeError, ValueError):
-            continue
-    return None
-
-
-def read_kv_cache_bytes(args: Mapping[str, Any]) -> int | None:
-    """Give the KV cache's size where an engine arg sets it (`1G`, or bytes)."""
-    for name in ("kv-cache-memory-bytes", "kv-cache-memory"):
-        if name in args:
-            try:
-                return parse_size_bytes(str(args[name]))
-            except ValueError:
-                return None
-    return None
 
 
 def build_model_need(session: Session, resolved: Resolved, size: ModelSize) -> ModelNeed:

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import datetime
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from stack.checks.cuda_support import DEFAULT_IMAGE, CudaImage, build_variant
 from stack.checks.gpus import GpuReport, find_unfit_reason, read_gpus
 from stack.config.lock import LockedEngine, LockedImage, write_lock
+from stack.config.schema import StackConfig
 from stack.errors import ConfigError, Problem
-from stack.images.fit import HostFacts, Judgement, judge_fit, read_engine_facts
+from stack.images.fit import HostFacts, Judgement, read_engine_facts
 from stack.images.identity import is_upstream
 from stack.images.references import Device, load_published_images
 from stack.images.sources import Variant, load_sources
-from stack.operations.pin_fit import demand_fit, read_host
+from stack.operations.pin_fit import demand_fit, judge_fit, read_host
 from stack.operations.pin_found import PinnedImage, Step
 from stack.operations.pin_lock import describe_expiry, keep_found, merge_pin
 from stack.operations.pin_resolve import PinResolver
@@ -64,6 +66,7 @@ def run_pin(
     cuda: str | None = None,
     repository: Path | None = None,
     anyway: bool = False,
+    command: str = "stack pin",
     gpus: GpuReport | None = None,
     now: datetime.datetime | None = None,
 ) -> PinResult:
@@ -75,6 +78,7 @@ def run_pin(
         cuda: The CUDA variant (`cu129`).
         repository: A local clone of vLLM, for abbreviated commits.
         anyway: Write the lock though the image does not fit this machine.
+        command: What was called, for what is said of `--anyway`.
         gpus: What the driver says; None asks it.
         now: The time; None takes the clock's.
 
@@ -85,7 +89,7 @@ def run_pin(
     """
     config = session.config
     report = gpus or read_gpus()
-    device = choose_pin_device(config.engine.device, cuda, report)
+    device = choose_pin_device(config, report, build_variant(cuda) or DEFAULT_IMAGE, is_variant_asked=cuda is not None)
     variant = Variant(device, cuda, platform.machine())
     table, published = load_sources(config.images.sources), load_published_images()
     target = read_target(_choose_text(session, text), table, variant, repository)
@@ -95,8 +99,8 @@ def run_pin(
     locked = load_project_lock(session).images.get(build_lock_key("engine", device))
     resolver = PinResolver(table, variant, published, config.images.mirror, config.engine.accept, world, locked)
     image = resolver.resolve(target)
-    verdict = _judge(image, read_host(config, device, report, client, platform.machine()))
-    demand_fit(verdict, anyway, f"stack pin {target.text} --anyway")
+    verdict = _judge(image, read_host(config, device, report, client, platform.machine()), config.engine.env)
+    demand_fit(verdict, anyway, f"{command} {target.text} --anyway")
     engine, entry = _build_entries(session, target, image, locked, device, cuda)
     is_changed, dropped = _write(session, engine, build_lock_key("engine", device), entry)
     expiry = describe_expiry(entry, now or datetime.datetime.now(datetime.UTC))
@@ -105,16 +109,26 @@ def run_pin(
     )
 
 
-def choose_pin_device(asked: str, cuda: str | None, report: GpuReport) -> Device:
-    """Choose the device whose image is pinned: the one asked for, else what this machine has."""
+def choose_pin_device(
+    config: StackConfig, report: GpuReport, image: CudaImage, *, is_variant_asked: bool = False
+) -> Device:
+    """Choose the device whose image is pinned: the one asked for, else what this machine has.
+
+    Args:
+        config: The configuration.
+        report: What the driver says of the GPUs.
+        image: What a CUDA image of the pin is built for.
+        is_variant_asked: Whether a CUDA variant was named.
+    """
+    asked = config.engine.device
     if asked in ("cuda", "cpu"):
         return "cuda" if asked == "cuda" else "cpu"
-    return "cuda" if cuda or find_unfit_reason(report) is None else "cpu"
+    return "cuda" if is_variant_asked or find_unfit_reason(report, image, config.engine.env) is None else "cpu"
 
 
-def _judge(image: PinnedImage, host: HostFacts) -> list[Judgement]:
+def _judge(image: PinnedImage, host: HostFacts, environ: Mapping[str, str]) -> list[Judgement]:
     # What is built here is built for this machine.
-    return judge_fit(read_engine_facts(image.config, image.size_bytes), host) if image.digest else []
+    return judge_fit(read_engine_facts(image.config, image.size_bytes), host, environ) if image.digest else []
 
 
 def build_document(result: PinResult) -> dict[str, Any]:

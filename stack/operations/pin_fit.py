@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import docker
 
+from stack.checks.cuda_support import CudaImage, describe_kernels, has_kernels, judge_driver
 from stack.checks.gpus import GpuReport
 from stack.config.schema import StackConfig
 from stack.containers.daemon import translated
 from stack.errors import HostError
-from stack.images.fit import HostFacts, Judgement, find_misfits
+from stack.images.fit import (
+    EngineFacts,
+    HostFacts,
+    Judgement,
+    Verdict,
+    find_misfits,
+    judge_disk,
+    judge_platform,
+)
 from stack.images.manifests import build_platform
+from stack.operations.engine_image import build_cuda_image
+
+_VERDICTS: dict[str, Verdict] = {"yes": "fits", "no": "does not fit", "perhaps": "unknown", "unknown": "unknown"}
 
 
 def read_host(
@@ -39,6 +51,42 @@ def read_host(
         no_gpu=report.reason,
         free_bytes=_read_free_bytes(client),
     )
+
+
+def judge_fit(facts: EngineFacts, host: HostFacts, environ: Mapping[str, str]) -> list[Judgement]:
+    """Hold an engine image against a machine.
+
+    Args:
+        facts: What the image's config says.
+        host: The machine.
+        environ: The engine's environment.
+    """
+    found = [judge_platform(facts, host)]
+    if host.device == "cuda":
+        image = build_cuda_image(facts, "the image's own word")
+        found += [_judge_driver(image, host, environ), _judge_kernels(image, host)]
+    return [*found, judge_disk(facts, host)]
+
+
+def _judge_driver(image: CudaImage, host: HostFacts, environ: Mapping[str, str]) -> Judgement:
+    if host.driver is None:
+        return Judgement("driver", "does not fit", host.no_gpu or "no NVIDIA driver is here")
+    verdict = judge_driver(image, host.driver, [name for name, _ in host.gpus], environ)
+    return Judgement("driver", _VERDICTS[verdict.runs], "; ".join([verdict.message, *verdict.remedies]))
+
+
+def _judge_kernels(image: CudaImage, host: HostFacts) -> Judgement:
+    if not host.gpus:
+        return Judgement("kernels", "does not fit", host.no_gpu or "no NVIDIA GPU is here")
+    if not image.arches:
+        return Judgement("kernels", "unknown", "the image does not say which compute capabilities it has kernels for")
+    named = {f"{name} ({major}.{minor})": (major, minor) for name, (major, minor) in host.gpus}
+    fit = [name for name, capability in named.items() if has_kernels(image, capability)]
+    without = ", ".join(name for name in named if name not in fit)
+    if not fit:
+        return Judgement("kernels", "does not fit", f"no kernels for {without}: it has {describe_kernels(image)}")
+    but = f", but none for {without}" if without else ""
+    return Judgement("kernels", "fits", f"it has kernels for {', '.join(fit)}{but}: {describe_kernels(image)}")
 
 
 def demand_fit(verdict: Sequence[Judgement], anyway: bool, command: str) -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import platform
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import docker
 
+from stack.checks.cuda_support import CudaImage
 from stack.checks.gpus import read_gpus
 from stack.config.lock import Lock
 from stack.config.places import resolve_home
@@ -25,6 +27,7 @@ from stack.models.reference import ModelReference, parse_model_reference
 from stack.models.snapshot import Snapshot
 from stack.operations.archived import ask_registry, find_archived_ids, mark_kept, read_archived, use_archive
 from stack.operations.choices import Choice, DeviceChoice, choose_device, choose_model, narrow_to_one_gpu
+from stack.operations.engine_image import find_cuda_image
 from stack.operations.needs import ImageNeed
 from stack.operations.pin_lock import describe_pin
 from stack.operations.ports import choose_ports
@@ -54,6 +57,7 @@ class Resolved:
         running: The project's containers now.
         pin: What `stack pin` has to do with the engine; None where nothing is pinned.
         archived: What the archive has, by digest.
+        cuda_image: What the image of a CUDA engine was built for, and what that rests on.
     """
 
     device: DeviceChoice
@@ -72,6 +76,7 @@ class Resolved:
     running: Mapping[str, ServiceState]
     pin: Choice | None = None
     archived: Mapping[str, ArchivedImage] = field(default_factory=dict)
+    cuda_image: CudaImage = CudaImage()
 
     @property
     def choices(self) -> list[Choice]:
@@ -98,11 +103,11 @@ def resolve(
     lock = load_project_lock(session)
     archived, facts = _read_facts(session, lock)
     running = read_services(client, session.project)
-    device = choose_device(config, read_gpus(), lambda: has_gpu_runtime(client))
     published = load_published_images()
-    images = resolve_images(
-        config, device.device, lock, published, facts.image_ids, lambda name: read_image(client, name)
-    )
+    find_image = partial(read_image, client)
+    cuda_image = find_cuda_image(config, lock, published, find_image, facts.image_ids)
+    device = choose_device(config, read_gpus(), cuda_image, lambda: has_gpu_runtime(client))
+    images = resolve_images(config, device.device, lock, published, facts.image_ids, find_image)
     needs = use_archive(images.needs, archived, config.images.mirror, ask_registry(config))
     needs = mark_kept(needs, config.images, lock.images.get(f"engine/{device.device}"))
     model = choose_model(config, _locked_model(lock), device, ask_hub or (lambda: _ask_hub(config)))
@@ -119,6 +124,7 @@ def resolve(
     return Resolved(
         device, images.source, model, reference, locked_revision, snapshot, model_facts, needs,
         images.left_out, ports, published, lock, facts, running, _choose_pin(config, lock, device.device), archived,
+        cuda_image,
     )  # fmt: skip
 
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+from stack.checks.cuda_support import DEFAULT_IMAGE, CudaImage
 from stack.checks.gpus import read_gpus
-from stack.config.lock import LOCK_NAME, load_lock
+from stack.config.lock import LOCK_NAME, Lock, load_lock
 from stack.config.places import resolve_home
-from stack.containers.daemon import read_mounted_folders
+from stack.containers.daemon import read_image, read_mounted_folders
 from stack.containers.render import LABEL_PROJECT
 from stack.errors import HostError, ModelError
+from stack.images.references import load_published_images
 from stack.models.ensure import ensure_snapshot, find_snapshot
 from stack.models.hub import is_commit
 from stack.models.hub_access import is_hub_reachable, load_token
@@ -19,7 +22,9 @@ from stack.models.snapshot import Snapshot, SnapshotKey
 from stack.models.verify import check_snapshot
 from stack.models.warm import PrunedFolder, list_snapshots, prune, read_into_page_cache
 from stack.operations.choices import Choice, choose_device, choose_model
+from stack.operations.engine_image import describe_cuda_image, find_cuda_image
 from stack.operations.offline import REASON, demand_nothing, find_missing_model
+from stack.operations.project import load_facts
 from stack.operations.session import Session, has_gpu_runtime, load_project_lock
 
 
@@ -51,7 +56,9 @@ def run_warm(session: Session, *, verify: bool, prune_others: bool) -> WarmResul
     config = session.config
     lock = load_project_lock(session)
     locked = lock.model
-    device = choose_device(config, read_gpus(), lambda: _can_give_gpu(session))
+    gpus = read_gpus()
+    image = _find_cuda_image(session, lock) if gpus.gpus else DEFAULT_IMAGE
+    device = choose_device(config, gpus, image, lambda: _can_give_gpu(session))
     choice = choose_model(
         config,
         locked.id if locked else None,
@@ -83,6 +90,14 @@ def run_warm(session: Session, *, verify: bool, prune_others: bool) -> WarmResul
     read = read_into_page_cache(snapshot, session.report)
     pruned = tuple(prune(config.model.volume, _find_kept(session, snapshot))) if prune_others else ()
     return WarmResult(choice, snapshot, read, len(snapshot.files) if verify else 0, pruned)
+
+
+def _find_cuda_image(session: Session, lock: Lock) -> CudaImage:
+    published, image_ids = load_published_images(), load_facts(session.paths.facts).image_ids
+    try:
+        return find_cuda_image(session.config, lock, published, partial(read_image, session.connect()), image_ids)
+    except HostError:
+        return describe_cuda_image(session.config, lock, published)
 
 
 def _can_give_gpu(session: Session) -> bool:

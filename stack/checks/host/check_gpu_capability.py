@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from stack.checks.cuda_support import describe_version, is_arch_covered
-from stack.checks.gpus import MIN_CAPABILITY, Gpu
+from stack.checks.cuda_support import describe_version
+from stack.checks.gpus import describe_unfit, is_fit
 from stack.checks.host.check import HostCheck, HostContext, Outcome
 
 
@@ -15,33 +13,26 @@ def run(context: HostContext) -> Outcome:
     if not report.gpus:
         return Outcome("skip", "no GPU answers")
     gpus = [gpu for gpu in report.gpus if not engine.gpu_indexes or gpu.index in engine.gpu_indexes]
-    arches = engine.image.arches
+    image = engine.image
     data = {
         "capabilities": {str(gpu.index): describe_version(gpu.capability) for gpu in gpus},
-        "arches": [describe_version(arch) for arch in arches] if arches else None,
+        "arches": list(image.arches) or None,
+        "image_facts_from": image.source,
     }
-    unfit = [gpu for gpu in gpus if not _is_fit(gpu, arches)]
+    unfit = [gpu for gpu in gpus if not is_fit(gpu, image)]
     if not unfit:
         said = ", ".join(f"{gpu.name}: {describe_version(gpu.capability)}" for gpu in gpus)
-        return Outcome("pass", f"compute capability {said}", data=data)
-    first = unfit[0]
-    have = ", ".join(data["arches"]) if data["arches"] else f"{describe_version(MIN_CAPABILITY)} and newer"
-    message = f"{first.name} has compute capability {describe_version(first.capability)}; the image has {have}"
+        return Outcome("pass", f"compute capability {said} ({image.source})", data=data)
+    message = describe_unfit(unfit[0], image)
     if engine.device_asked == "cpu":
         return Outcome("skip", message, data=data)
-    rest = [gpu for gpu in report.gpus if gpu not in unfit and _is_fit(gpu, arches)]
+    rest = [gpu for gpu in report.gpus if gpu not in unfit and is_fit(gpu, image)]
     hint = "`stack up --device cpu`"
     if rest:
         hint = f'`devices = ["{rest[0].index}"]` under `[engine]` takes {rest[0].name}'
     why = "the engine would end with `no kernel image is available for execution on the device`"
     failing = engine.device == "cuda" or engine.device_asked == "cuda"
     return Outcome("fail" if failing else "warn", message, hint, data, why)
-
-
-def _is_fit(gpu: Gpu, arches: Sequence[tuple[int, int]] | None) -> bool:
-    if arches:
-        return is_arch_covered(gpu.capability, arches)
-    return gpu.capability >= MIN_CAPABILITY
 
 
 CHECK = HostCheck("gpu-capability", run, order=110, is_quick=True)

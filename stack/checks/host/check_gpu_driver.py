@@ -4,12 +4,7 @@ from __future__ import annotations
 
 import re
 
-from stack.checks.cuda_support import (
-    can_run_forward,
-    describe_version,
-    find_min_driver,
-    parse_driver,
-)
+from stack.checks.cuda_support import DEFAULT_IMAGE, describe_version, judge_driver
 from stack.checks.gpus import (
     ERROR_DRIVER_NOT_LOADED,
     ERROR_GPU_IS_LOST,
@@ -105,7 +100,8 @@ def _explain_silence(report: GpuReport, module: str | None) -> tuple[str, str, s
     if report.error == ERROR_LIBRARY_NOT_FOUND:
         return (
             "an NVIDIA GPU is here, without NVIDIA's driver",
-            "install the driver, 580 or newer (Debian: `nvidia-driver`; Ubuntu: `sudo ubuntu-drivers install`)",
+            f"install the driver, {DEFAULT_IMAGE.needed} or newer (Debian: `nvidia-driver`; Ubuntu: "
+            "`sudo ubuntu-drivers install`)",
             "no container gets a GPU without it",
         )
     message, hint, why = _SILENT.get(
@@ -118,30 +114,24 @@ def _explain_silence(report: GpuReport, module: str | None) -> tuple[str, str, s
 
 
 def _judge_version(context: HostContext, report: GpuReport, data: dict) -> Outcome:
-    engine, driver = context.target.engine, parse_driver(report.driver)
-    image = engine.image
-    needed = (image.min_driver_major,) if image.min_driver_major else find_min_driver(image.cuda)
-    data |= {"cuda": describe_version(image.cuda) if image.cuda else None, "needed": list(needed or ())}
-    if needed is None:
-        said = f"driver {report.driver}; the CUDA of the engine's image is not known"
-        return Outcome("pass", said, data=data)
-    cuda = f"CUDA {describe_version(image.cuda)}" if image.cuda else "the engine's image"
-    if driver >= needed:
-        said = f"driver {report.driver} runs {cuda} (needs {describe_version(needed)}; {image.source})"
-        return Outcome("pass", said, data=data)
+    engine, image = context.target.engine, context.target.engine.image
     names = [gpu.name for gpu in report.gpus if not engine.gpu_indexes or gpu.index in engine.gpu_indexes]
-    hint = f"install NVIDIA's driver {describe_version(needed)} or newer"
-    if can_run_forward(driver, names):
-        hint += '; this board may do with `VLLM_ENABLE_CUDA_COMPATIBILITY = "1"` under `[engine.env]`'
-        why = "without forward compatibility the container does not start, or finds no GPU"
-    else:
-        why = f"the container does not start, or finds no GPU; {names[0]} has no forward compatibility"
-    if image.cuda and image.cuda[0] > 12 and driver >= (525,):
-        hint += "; or an image built with CUDA 12 (a `cu129` variant)"
-    message = f"driver {report.driver} is too old for {cuda}: {describe_version(needed)} or newer is needed"
+    verdict = judge_driver(image, report.driver, names, engine.environ)
+    data |= {
+        "cuda": describe_version(image.cuda) if image.cuda else None,
+        "needed": verdict.needed,
+        "image_facts_from": image.source,
+    }
+    if verdict.runs in ("yes", "unknown"):
+        return Outcome("pass", verdict.message, data=data)
     if engine.device_asked == "cpu":
-        return Outcome("skip", message, data=data)
-    return Outcome("fail" if engine.device_asked == "cuda" else "warn", message, hint, data, why)
+        return Outcome("skip", verdict.message, data=data)
+    hint = "; or ".join([f"install NVIDIA's driver {verdict.needed} or newer", *verdict.remedies])
+    why = "the container does not start, or finds no GPU"
+    if verdict.runs == "perhaps":
+        why = f"without forward compatibility {why}"
+    failing = engine.device_asked == "cuda" and verdict.runs == "no"
+    return Outcome("fail" if failing else "warn", verdict.message, hint, data, why)
 
 
 CHECK = HostCheck("gpu-driver", run, order=100, is_quick=True)

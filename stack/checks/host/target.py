@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from stack.checks.cuda_support import CudaImage
 from stack.checks.host.memory_verdict import JudgeMemory
 
 
@@ -76,23 +77,6 @@ class ImageNeed:
 
 
 @dataclass(frozen=True)
-class EngineImageFacts:
-    """What the engine's image was built for, as far as it can be told; None means unknown.
-
-    Attributes:
-        cuda: The CUDA version inside (13, 0).
-        min_driver_major: The oldest driver branch that runs it.
-        arches: Compute capabilities that it has kernels for.
-        source: Where that was read (`the image's environment`, `the shipped table`).
-    """
-
-    cuda: tuple[int, int] | None = None
-    min_driver_major: int | None = None
-    arches: tuple[tuple[int, int], ...] | None = None
-    source: str = "unknown"
-
-
-@dataclass(frozen=True)
 class ModelNeed:
     """The model and what it takes; None means unknown.
 
@@ -133,6 +117,7 @@ class EngineNeed:
         max_model_len: The context asked for, in tokens; None leaves it to the model.
         tensor_parallel: How many GPUs share the model.
         image: What its image was built for.
+        environ: What of its environment decides whether a driver runs it.
     """
 
     device_asked: Literal["auto", "cuda", "cpu"] = "auto"
@@ -145,7 +130,8 @@ class EngineNeed:
     kv_cache_bytes: int | None = None
     max_model_len: int | None = None
     tensor_parallel: int = 1
-    image: EngineImageFacts = EngineImageFacts()
+    image: CudaImage = CudaImage()
+    environ: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from stack.checks.cuda_support import DEFAULT_IMAGE, build_variant
 from stack.checks.gpus import (
     ERROR_LIBRARY_NOT_FOUND,
     Gpu,
@@ -52,19 +53,19 @@ def test_a_workstation_board_is_read_with_its_memory_and_capability(as_bytes):
         driver="580.95.05",
         reason="",
     )  # fmt: skip
-    assert find_unfit_reason(report) is None
+    assert find_unfit_reason(report, DEFAULT_IMAGE, {}) is None
 
 
 @pytest.mark.parametrize("boards", [[RTX_PRO_6000], [H100, H100], [RTX_4090, RTX_PRO_6000], [GTX_1080, RTX_4090]])
 def test_a_machine_with_a_fit_board_is_fit(boards):
-    assert find_unfit_reason(read_gpus(build_nvml(*boards))) is None
+    assert find_unfit_reason(read_gpus(build_nvml(*boards)), DEFAULT_IMAGE, {}) is None
 
 
 def test_a_machine_without_a_driver_and_without_a_board_has_no_gpu(pci):
     nvml = build_nvml(init_error=LIBRARY_NOT_FOUND)
     report = read_gpus(nvml, pci(("0x8086", "0x030000"), ("0x10de", "0x040300")))
     assert report == GpuReport(reason="no NVIDIA GPU on this machine", has_device=False, error=ERROR_LIBRARY_NOT_FOUND)
-    assert find_unfit_reason(report) == "no NVIDIA GPU on this machine"
+    assert find_unfit_reason(report, DEFAULT_IMAGE, {}) == "no NVIDIA GPU on this machine"
     assert nvml.shutdowns == 0
 
 
@@ -94,30 +95,46 @@ def test_a_driver_that_cannot_describe_a_board_is_told_and_let_go():
 
 def test_a_driver_without_a_board_says_so():
     report = read_gpus(build_nvml())
-    assert find_unfit_reason(report) == "the NVIDIA driver reports no GPU"
+    assert find_unfit_reason(report, DEFAULT_IMAGE, {}) == "the NVIDIA driver reports no GPU"
 
 
 @pytest.mark.parametrize(
     ("driver", "reason"),
     [
-        ("570.211.01", "driver 570.211.01 is too old for CUDA 13: 580 or newer is needed"),
-        ("535.54", "driver 535.54 is too old for CUDA 13: 580 or newer is needed"),
+        ("570.211.01", "driver 570.211.01 is too old for CUDA 13.0: 580 or newer is needed (vLLM's default images)"),
+        ("535.54", "driver 535.54 is too old for CUDA 13.0: 580 or newer is needed (vLLM's default images)"),
         ("580.65.06", None),
         ("610.00", None),
     ],
 )
 def test_the_driver_must_know_cuda_13(driver, reason):
-    assert find_unfit_reason(read_gpus(build_nvml(H100, driver=driver))) == reason
+    assert find_unfit_reason(read_gpus(build_nvml(H100, driver=driver)), DEFAULT_IMAGE, {}) == reason
+
+
+@pytest.mark.parametrize(("board", "driver"), [(RTX_4090, "575.51.03"), (RTX_PRO_6000, "570.86.15"), (H100, "535.54")])
+def test_an_image_with_cuda_12_9_asks_for_less(board, driver):
+    report = read_gpus(build_nvml(board, driver=driver))
+    assert find_unfit_reason(report, build_variant("cu129"), {}) is None
+    assert find_unfit_reason(report, DEFAULT_IMAGE, {}) is not None
+
+
+def test_what_may_work_is_tried_only_where_a_gpu_was_asked_for():
+    report = read_gpus(build_nvml(H100, driver="570.86.15"))
+    assert find_unfit_reason(report, DEFAULT_IMAGE, {}) is not None
+    assert find_unfit_reason(report, DEFAULT_IMAGE, {}, is_asked=True) is None
 
 
 def test_boards_that_are_all_too_old_are_named_with_their_capability():
-    reason = find_unfit_reason(read_gpus(build_nvml(GTX_1080)))
-    assert reason == "NVIDIA GeForce GTX 1080 has compute capability 6.1; 7.5 or newer is needed"
+    reason = find_unfit_reason(read_gpus(build_nvml(GTX_1080)), DEFAULT_IMAGE, {})
+    assert reason == (
+        "NVIDIA GeForce GTX 1080 has compute capability 6.1; "
+        "the image has 7.5, 8.0, 8.6, 8.9, 9.0, 10.0, 12.0 (vLLM's default images)"
+    )
 
 
 @pytest.mark.parametrize(("capability", "fit"), [((7, 0), False), ((7, 5), True), ((12, 0), True)])
 def test_a_board_is_fit_from_turing_on(capability, fit):
-    assert is_fit(Gpu(0, "GPU-0", "x", 1, 1, capability)) is fit
+    assert is_fit(Gpu(0, "GPU-0", "x", 1, 1, capability), DEFAULT_IMAGE) is fit
 
 
 @pytest.mark.parametrize(

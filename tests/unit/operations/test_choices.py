@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from stack.checks.cuda_support import DEFAULT_IMAGE, build_variant
 from stack.checks.gpus import GpuReport, read_gpus
 from stack.errors import HostError
 from stack.operations.choices import DeviceChoice, choose_device, choose_model, narrow_to_one_gpu
@@ -16,9 +17,9 @@ GIB = 1024**3
 def choose(make_session, tmp_path):
     """A function: stack.toml and boards give the device."""
 
-    def call(toml="", *boards, has_runtime=True, **nvml):
+    def call(toml="", *boards, has_runtime=True, image=DEFAULT_IMAGE, **nvml):
         report = read_gpus(build_nvml(*boards, **nvml), tmp_path / "no-pci")
-        return choose_device(make_session(toml).config, report, lambda: has_runtime)
+        return choose_device(make_session(toml).config, report, image, lambda: has_runtime)
 
     return call
 
@@ -37,8 +38,34 @@ def test_no_board_gives_a_cpu_engine_and_the_reason(choose):
 
 def test_a_driver_that_is_too_old_gives_a_cpu_engine_and_the_reason(choose):
     found = choose("", RTX_PRO_6000, driver="570.86.15")
-    assert found.choice.reason == "driver 570.86.15 is too old for CUDA 13: 580 or newer is needed"
+    assert found.choice.reason == (
+        "driver 570.86.15 is too old for CUDA 13.0: 580 or newer is needed (vLLM's default images)"
+    )
     assert found.device == "cpu"
+
+
+@pytest.mark.parametrize(("board", "driver"), [(RTX_4090, "575.51.03"), (H100, "570.86.15"), (H100, "535.54")])
+def test_an_image_with_cuda_12_9_lets_older_drivers_have_their_gpu(choose, board, driver):
+    found = choose("", board, driver=driver, image=build_variant("cu129"))
+    assert (found.device, found.devices, found.warnings) == ("cuda", ("0",), ())
+    assert choose("", board, driver=driver).device == "cpu"
+
+
+def test_what_may_work_is_left_alone_by_auto_and_tried_with_a_warning_where_it_was_asked_for(choose):
+    assert choose("", H100, driver="570.86.15").device == "cpu"
+    found = choose('[engine]\ndevice = "cuda"\n', H100, driver="570.86.15")
+    assert (found.device, len(found.warnings)) == ("cuda", 1)
+    assert "VLLM_ENABLE_CUDA_COMPATIBILITY" in found.warnings[0]
+    switched_on = '[engine.env]\nVLLM_ENABLE_CUDA_COMPATIBILITY = "1"\n'
+    found = choose(switched_on, H100, driver="570.86.15")
+    assert (found.device, found.warnings) == ("cuda", ())
+
+
+def test_a_driver_that_another_variant_runs_on_gets_that_as_a_hint(choose):
+    with pytest.raises(HostError) as caught:
+        choose('[engine]\ndevice = "cuda"\n', RTX_4090, driver="575.51.03")
+    assert "580 or newer" in caught.value.hint
+    assert "`stack pin latest --cuda cu129`" in caught.value.hint
 
 
 def test_a_daemon_without_the_toolkit_gives_a_cpu_engine_and_the_reason(choose):
@@ -53,7 +80,7 @@ def test_the_daemon_is_asked_only_beside_a_fit_board(make_session):
     def ask():
         raise AssertionError("there is nothing to give")
 
-    choose_device(make_session("").config, GpuReport(reason="no NVIDIA GPU on this machine"), ask)
+    choose_device(make_session("").config, GpuReport(reason="no NVIDIA GPU on this machine"), DEFAULT_IMAGE, ask)
 
 
 @pytest.mark.parametrize(
@@ -87,7 +114,7 @@ def test_beside_a_gpu_without_a_driver_the_hint_names_the_driver(make_session):
     config = make_session('[engine]\ndevice = "cuda"\n').config
     report = GpuReport(reason="an NVIDIA GPU is here, but its driver does not answer (Driver Not Loaded)")
     with pytest.raises(HostError) as caught:
-        choose_device(config, report, lambda: False)
+        choose_device(config, report, DEFAULT_IMAGE, lambda: False)
     assert "driver 580 or newer" in caught.value.hint
 
 
@@ -150,7 +177,7 @@ def test_a_device_that_is_not_here_is_refused_with_those_that_are(choose):
 
 
 def test_a_device_that_vllm_has_no_kernels_for_is_refused(choose):
-    with pytest.raises(HostError, match="NVIDIA GeForce GTX 1080 has compute capability 6.1; 7.5 or newer"):
+    with pytest.raises(HostError, match="NVIDIA GeForce GTX 1080 has compute capability 6.1; the image has 7.5, 8.0"):
         choose('[engine]\ndevices = ["0"]\n', GTX_1080, RTX_4090)
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from docker.errors import ImageNotFound
 
 from stack.checks.gpus import read_gpus
-from stack.config.lock import Lock, LockedModel, write_lock
+from stack.config.lock import Lock, LockedImage, LockedModel, write_lock
 from stack.errors import HostError, ModelError
 from stack.operations import warm
 from stack.operations.warm import run_warm
@@ -15,11 +16,17 @@ REVISION = "0123456789abcdef0123456789abcdef01234567"
 
 
 class FakeDocker:
+    """A daemon without images."""
+
     def __init__(self, *runtimes):
         self._runtimes = runtimes
+        self.images = self
 
     def info(self):
         return {"Runtimes": dict.fromkeys(self._runtimes, {})}
+
+    def get(self, name):
+        raise ImageNotFound(name)
 
 
 @pytest.fixture
@@ -31,8 +38,10 @@ def world(make_snapshot, monkeypatch, tmp_path):
         asked.update(options, reference=reference)
         return make_snapshot()
 
-    def set_up(*boards, hub=(True, "it answers"), problems=(), mounted=(), snapshots=()):
-        monkeypatch.setattr(warm, "read_gpus", lambda: read_gpus(build_nvml(*boards), tmp_path / "no-pci"))
+    def set_up(*boards, driver="580.95.05", hub=(True, "it answers"), problems=(), mounted=(), snapshots=()):
+        monkeypatch.setattr(
+            warm, "read_gpus", lambda: read_gpus(build_nvml(*boards, driver=driver), tmp_path / "no-pci")
+        )
         monkeypatch.setattr(warm, "is_hub_reachable", lambda endpoint, timeout: hub)
         monkeypatch.setattr(warm, "ensure_snapshot", ensure)
         monkeypatch.setattr(warm, "check_snapshot", lambda snapshot, deep, report: list(problems))
@@ -51,6 +60,16 @@ def test_without_a_gpu_the_small_model_of_the_hub_is_warmed(make_session, world,
     assert asked["reference"].id == "HuggingFaceTB/SmolLM2-360M-Instruct"
     assert (result.read_bytes, result.verified_files, result.pruned) == (120, 0, ())
     assert said == ["model.id = HuggingFaceTB/SmolLM2-360M-Instruct: a small model from the hub, for a CPU"]
+
+
+@pytest.mark.parametrize(("variant", "model"), [("cu129", "Qwen/Qwen2.5-7B-Instruct"), (None, "SmolLM2-360M-Instruct")])
+def test_the_driver_counts_for_the_image_that_the_lock_has(make_session, world, variant, model):
+    asked = world(RTX_4090, driver="575.51.03")
+    session = make_session(connect=lambda: FakeDocker("nvidia"))
+    image = LockedImage(reference="docker.io/vllm/vllm-openai:v0.31.0", variant=variant, source="registry")
+    write_lock(session.lock_path, Lock(images={"engine/cuda": image}))
+    run_warm(session, verify=False, prune_others=False)
+    assert asked["reference"].id.endswith(model)
 
 
 def test_the_model_is_the_one_that_up_would_choose(make_session, world):

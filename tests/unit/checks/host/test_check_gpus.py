@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
+from stack.checks.cuda_support import DEFAULT_IMAGE, FORWARD_SWITCH, CudaImage, build_variant
 from stack.checks.host.check_gpu_capability import run as check_capability
 from stack.checks.host.check_gpu_driver import run as check_driver
 from stack.checks.host.check_gpu_memory import run as check_memory
@@ -11,7 +14,7 @@ from stack.checks.host.check_gpu_state import run as check_state
 from stack.checks.host.check_gpu_wsl import run as check_wsl
 from stack.checks.host.check_model_memory import run as check_model
 from stack.checks.host.memory_verdict import MemoryVerdict
-from stack.checks.host.target import EngineImageFacts, EngineNeed, ModelNeed
+from stack.checks.host.target import EngineNeed, ModelNeed
 from tests.fixtures.fake_nvml import (
     DRIVER_NOT_LOADED,
     GPU_IS_LOST,
@@ -27,8 +30,6 @@ from tests.fixtures.fake_nvml import (
 )
 
 GIB = 1024**3
-ARCHES = ((7, 5), (8, 0), (8, 6), (8, 9), (9, 0), (10, 0), (12, 0))
-CUDA_13 = EngineImageFacts((13, 0), None, ARCHES, "the image's environment")
 BOARDS = {"geforce": RTX_4090, "rtx-pro": RTX_PRO_6000, "server": H100}
 
 
@@ -38,7 +39,7 @@ def make(make_context, tmp_path):
 
     def build(*boards, engine=None, world=None, **fields):
         nvml_settings = {name: fields.pop(name) for name in ("driver", "init_error") if name in fields}
-        asked = {"device_asked": "auto", "device": "cuda", "utilization": 0.92, "image": CUDA_13} | (engine or {})
+        asked = {"device_asked": "auto", "device": "cuda", "utilization": 0.92, "image": DEFAULT_IMAGE} | (engine or {})
         (tmp_path / "sys").mkdir(exist_ok=True)
         seen = {"nvml": build_nvml(*boards, **nvml_settings), "sys": tmp_path / "sys"} | (world or {})
         return make_context(engine=EngineNeed(**asked), world=seen, **fields)
@@ -116,29 +117,43 @@ def test_a_driver_that_does_not_answer_is_explained_by_its_code(make, proc, tmp_
     ("board", "driver", "status", "hint"),
     [
         (RTX_4090, "580.65.06", "pass", None),
-        (RTX_4090, "570.211.01", "warn", "cu129"),
-        (H100, "570.211.01", "warn", "VLLM_ENABLE_CUDA_COMPATIBILITY"),
+        (RTX_4090, "575.51.03", "warn", "stack pin latest --cuda cu129"),
         (RTX_4090, "470.256.02", "warn", "580 or newer"),
+        (H100, "570.211.01", "warn", "VLLM_ENABLE_CUDA_COMPATIBILITY"),
     ],
 )
 def test_the_driver_is_held_against_the_cuda_of_the_image(make, board, driver, status, hint):
     found = check_driver(make(board, driver=driver))
     assert found.status == status
     assert hint is None or hint in found.hint
+    assert "(vLLM's default images)" in found.message or status == "pass"
     if board is RTX_4090 and status == "warn":
         assert "VLLM_ENABLE_CUDA_COMPATIBILITY" not in found.hint
-        assert "no forward compatibility" in found.why
 
 
-def test_what_the_image_says_of_its_driver_counts_more_than_the_table(make):
-    image = EngineImageFacts((12, 9), 575, ARCHES, "the image's environment")
-    assert check_driver(make(H100, driver="570.1", engine={"image": image, "device_asked": "cuda"})).status == "fail"
-    table = EngineImageFacts((12, 9), None, ARCHES, "the shipped table")
-    assert check_driver(make(H100, driver="570.1", engine={"image": table})).status == "pass"
+@pytest.mark.parametrize(("driver", "status"), [("575.51.03", "fail"), ("580.1", "pass")])
+def test_where_a_gpu_was_asked_for_a_driver_that_cannot_is_a_failure(make, driver, status):
+    assert check_driver(make(RTX_4090, driver=driver, engine={"device_asked": "cuda"})).status == status
+
+
+def test_what_may_work_is_a_warning_until_it_is_switched_on(make):
+    engine = {"device_asked": "cuda"}
+    found = check_driver(make(H100, driver="570.1", engine=engine))
+    assert (found.status, found.why.startswith("without forward compatibility")) == ("warn", True)
+    engine["environ"] = {FORWARD_SWITCH: "1"}
+    assert check_driver(make(H100, driver="570.1", engine=engine)).status == "pass"
+
+
+def test_a_variant_with_an_older_cuda_is_judged_by_its_own_facts_and_says_on_what_they_rest(make):
+    image = dataclasses.replace(build_variant("cu129"), source="stack.lock, variant cu129")
+    found = check_driver(make(RTX_4090, driver="575.51.03", engine={"image": image, "device_asked": "cuda"}))
+    assert found.status == "pass"
+    assert found.message == "driver 575.51.03 runs CUDA 12.9 (needs 575; stack.lock, variant cu129)"
+    assert found.data["image_facts_from"] == "stack.lock, variant cu129"
 
 
 def test_an_image_of_which_nothing_is_known_makes_no_promise(make):
-    found = check_driver(make(RTX_4090, engine={"image": EngineImageFacts()}))
+    found = check_driver(make(RTX_4090, engine={"image": CudaImage()}))
     assert (found.status, found.message) == ("pass", "driver 580.95.05; the CUDA of the engine's image is not known")
 
 
@@ -146,6 +161,7 @@ def test_an_old_board_has_no_kernels_and_another_one_is_named(make):
     found = check_capability(make(GTX_1080_TI, RTX_4090))
     assert found.status == "fail"
     assert "GTX 1080 Ti has compute capability 6.1; the image has 7.5, 8.0" in found.message
+    assert "(vLLM's default images)" in found.message
     assert found.hint == '`devices = ["1"]` under `[engine]` takes NVIDIA GeForce RTX 4090'
     assert check_capability(make(GTX_1080_TI, RTX_4090, engine={"gpu_indexes": (1,)})).status == "pass"
 
