@@ -25,6 +25,7 @@ from stack.operations.resolve_images import build_lock_key
 from stack.operations.session import Session, check_tools, hold_project
 from stack.operations.timeline import Timeline
 from stack.operations.up_run import UpRun
+from stack.operations.upgrade_leftover import clear_trial
 
 
 def run_up(session: Session, *, dry_run: bool = False) -> UpResult:
@@ -40,6 +41,7 @@ def run_up(session: Session, *, dry_run: bool = False) -> UpResult:
     if dry_run:
         return _look(session, client)
     with hold_project(session, "up"):
+        clear_trial(session)
         timeline = Timeline()
         result = _look(session, client)
         result.timeline = timeline
