@@ -120,7 +120,7 @@ def _judge(
         return DriverVerdict("yes", f"driver {driver} runs {name} (needs {needed}; {image.source})", needed)
     consumer = next((board for board in boards if is_consumer(board)), None)
     is_spared = has in (image.spared_consumer if consumer else image.spared)
-    is_started = image.demanded is None or is_spared or _is_on(environ, REQUIRE_SWITCH)
+    is_started = image.demanded is None or is_spared or is_on(environ, REQUIRE_SWITCH)
     too_old = f"driver {driver} is too old for {name}: {needed} or newer is needed ({image.source})"
     since = _MINOR_COMPATIBLE.get(cuda[0])
     if since is not None and has >= since:
@@ -133,7 +133,7 @@ def _judge(
         return DriverVerdict("no", too_old, needed, (remedy,))
     if consumer is not None or not boards or has not in image.spared:
         return DriverVerdict("no", too_old, needed)
-    if _is_on(environ, FORWARD_SWITCH):
+    if is_on(environ, FORWARD_SWITCH):
         said = f"driver {driver} runs {name} through forward compatibility ({FORWARD_SWITCH}; {image.source})"
         return DriverVerdict("yes", said, needed)
     remedy = f'this board may do with `{FORWARD_SWITCH} = "1"` under `[engine.env]` (forward compatibility)'
@@ -191,5 +191,6 @@ def describe_version(parts: Sequence[int]) -> str:
     return ".".join(str(part) for part in parts)
 
 
-def _is_on(environ: Mapping[str, str] | None, name: str) -> bool:
+def is_on(environ: Mapping[str, str] | None, name: str) -> bool:
+    """Tell whether an environment switches something on."""
     return (environ or {}).get(name, "").strip().lower() in _TRUE

@@ -76,7 +76,7 @@ def run_doctor(
         home=resolve_home(session.environ),
     )
     found = run_host_checks(HostContext(target, world), checks=checks, clock=clock)
-    tests = [judge_gpu(decision.resolved)] if is_gpu_tested else []
+    tests = [judge_gpu(decision.resolved, session.config.engine.env)] if is_gpu_tested else []
     findings = (decision.finding, *judge_services(decision.resolved), *found.findings, *tests)
     report = Report(findings, seconds=clock() - began)
     choices = tuple(decision.resolved.choices) if decision.resolved else ()

@@ -7,7 +7,7 @@ import os
 import shlex
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import docker
 
@@ -48,34 +48,41 @@ def build_gpu_test_stamp(image_id: str | None) -> str:
     return f"{image_id}@{read_gpus().driver}"
 
 
-def judge_gpu(resolved: Resolved | None, *, run: RunTool | None = None) -> Finding:
+def judge_gpu(resolved: Resolved | None, environ: Mapping[str, str], *, run: RunTool | None = None) -> Finding:
     """Run the test for what was decided, or say why not."""
     refusal = find_refusal(resolved)
     if refusal is not None or resolved is None:
         return Finding(CHECK, "skip", f"not run: {refusal}")
     need = resolved.needs["engine"]
-    return run_gpu_test(need.image_id or need.name, resolved.device, run=run)
+    return run_gpu_test(need.image_id or need.name, resolved.device, environ, run=run)
 
 
 def demand_gpu_test(
-    client: docker.DockerClient, image: str, device: DeviceChoice, *, run: RunTool | None = None
+    client: docker.DockerClient,
+    image: str,
+    device: DeviceChoice,
+    environ: Mapping[str, str],
+    *,
+    run: RunTool | None = None,
 ) -> str:
     """Run the test as a step of `up`, and give what its success is good for.
 
     Raises:
         HostError: The GPU does not work in this image.
     """
-    finding = run_gpu_test(image, device, run=run)
+    finding = run_gpu_test(image, device, environ, run=run)
     if finding.status == "fail":
         raise HostError(finding.message, hint=finding.hint, detail=finding.data.get("output"))
     found = read_image(client, image)
     return build_gpu_test_stamp(found["Id"] if found else None)
 
 
-def run_gpu_test(image: str, device: DeviceChoice, *, run: RunTool | None = None) -> Finding:
-    """Run the test in a container of its own and judge what it says."""
+def run_gpu_test(
+    image: str, device: DeviceChoice, environ: Mapping[str, str], *, run: RunTool | None = None
+) -> Finding:
+    """Run the test in a container of its own, with what of the engine's environment matters, and judge what it says."""
     name = f"stack-gpu-test-{os.getpid()}"
-    argv = build_gpu_test_argv(image, device.devices, name)
+    argv = build_gpu_test_argv(image, device.devices, name, environ)
     began = time.monotonic()
     call = run or _run
     try:

@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
-from stack.checks.cuda_support import FORWARD_SWITCH, REQUIRE_SWITCH
+from stack.checks.cuda_support import FORWARD_SWITCH, REQUIRE_SWITCH, CudaImage
 from stack.checks.host.target import EngineNeed
 from stack.config.quantities import parse_size_bytes
+from stack.errors import StackError
+from stack.images.references import load_published_images
 from stack.operations.engine_defaults import choose_engine_defaults
+from stack.operations.engine_image import describe_cuda_image
 from stack.operations.host_memory import read_total_memory_bytes
 from stack.operations.resolve import Resolved
-from stack.operations.session import Session
+from stack.operations.session import Session, load_project_lock
 
 
 def build_engine_need(session: Session, resolved: Resolved | None) -> EngineNeed:
     """Say how the engine is to run, with the arguments that the tool would choose."""
     config = session.config.engine
     asked = tuple(config.devices) if isinstance(config.devices, list | tuple) else config.devices
+    environ = {name: config.env[name] for name in (FORWARD_SWITCH, REQUIRE_SWITCH) if name in config.env}
     if resolved is None:
-        return EngineNeed(device_asked=config.device, devices=asked)
+        return EngineNeed(device_asked=config.device, devices=asked, image=_describe_image(session), environ=environ)
     device, args = resolved.device, build_engine_args(session, resolved)
     utilization = read_number(args, "gpu-memory-utilization", "device-memory-utilization")
     context = args.get("max-model-len")
@@ -35,8 +40,16 @@ def build_engine_need(session: Session, resolved: Resolved | None) -> EngineNeed
         max_model_len=context if isinstance(context, int) and context > 0 else None,
         tensor_parallel=int(read_number(args, "tensor-parallel-size") or 1),
         image=resolved.cuda_image,
-        environ={name: config.env[name] for name in (FORWARD_SWITCH, REQUIRE_SWITCH) if name in config.env},
+        environ=environ,
     )
+
+
+def _describe_image(session: Session) -> CudaImage:
+    try:
+        lock = load_project_lock(replace(session, say=lambda text: None))
+        return describe_cuda_image(session.config, lock, load_published_images())
+    except StackError:
+        return CudaImage()
 
 
 def build_engine_args(session: Session, resolved: Resolved) -> dict[str, Any]:

@@ -142,7 +142,9 @@ class UpRun:
         )
 
     def _test_gpu(self) -> None:
-        self.result.gpu_test = gpu_test.demand_gpu_test(self.client, self.images["engine"], self.resolved.device)
+        self.result.gpu_test = gpu_test.demand_gpu_test(
+            self.client, self.images["engine"], self.resolved.device, self.session.config.engine.env
+        )
 
     def _decide(self) -> None:
         """Settle the layout; ports anew, because fetching may have taken minutes in which somebody took one."""

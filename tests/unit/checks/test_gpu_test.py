@@ -20,12 +20,33 @@ def print_result(**changes):
     ("devices", "said"), [("all", "all"), (2, "2"), (("0", "GPU-aa"), '"device=0,GPU-aa"')], ids=str
 )
 def test_the_container_gets_the_engines_gpus(devices, said):
-    argv = build_gpu_test_argv("sha256:abc", devices, "mine")
+    argv = build_gpu_test_argv("sha256:abc", devices, "mine", {})
     assert argv[argv.index("--gpus") + 1] == said
 
 
+@pytest.mark.parametrize(
+    ("environ", "given"),
+    [
+        ({"HF_TOKEN": "secret", "VLLM_ENABLE_CUDA_COMPATIBILITY": "0"}, ["VLLM_ENABLE_CUDA_COMPATIBILITY=0"]),
+        ({"NVIDIA_DISABLE_REQUIRE": "1"}, ["NVIDIA_DISABLE_REQUIRE=1"]),
+        (
+            {"VLLM_ENABLE_CUDA_COMPATIBILITY": "1"},
+            ["VLLM_ENABLE_CUDA_COMPATIBILITY=1", "LD_LIBRARY_PATH=/usr/local/cuda/compat"],
+        ),
+        (
+            {"VLLM_ENABLE_CUDA_COMPATIBILITY": "1", "VLLM_CUDA_COMPATIBILITY_PATH": "/compat"},
+            ["VLLM_ENABLE_CUDA_COMPATIBILITY=1", "LD_LIBRARY_PATH=/compat"],
+        ),
+    ],
+)
+def test_the_container_gets_what_decides_which_driver_will_do_and_nothing_else(environ, given):
+    argv = build_gpu_test_argv("sha256:abc", "all", "mine", environ)
+    said = [after for word, after in zip(argv, argv[1:], strict=False) if word == "--env"]
+    assert said[2:] == given
+
+
 def test_the_container_has_no_more_rights_than_the_engine_and_fetches_nothing():
-    argv = build_gpu_test_argv("sha256:abc", "all", "mine")
+    argv = build_gpu_test_argv("sha256:abc", "all", "mine", {})
     text = " ".join(argv[:-1])
     for words in (
         "--rm", "--name mine", "--pull never", "--network none", "--read-only", "--cap-drop ALL",
@@ -35,7 +56,7 @@ def test_the_container_has_no_more_rights_than_the_engine_and_fetches_nothing():
 
 
 def test_the_script_is_python():
-    ast.parse(build_gpu_test_argv("sha256:abc", "all", "mine")[-1])
+    ast.parse(build_gpu_test_argv("sha256:abc", "all", "mine", {})[-1])
 
 
 def test_a_gpu_that_computes_has_no_problem():

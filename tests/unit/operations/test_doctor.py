@@ -9,10 +9,11 @@ import pytest
 from docker.errors import DockerException, ImageNotFound
 
 from stack.checks.finding import Finding, Report
-from stack.checks.gpus import GpuReport
+from stack.checks.gpus import GpuReport, read_gpus
 from stack.checks.host.check import HostCheck, Outcome
 from stack.checks.host.target import EndpointNeed
 from stack.checks.host.world import EndpointAnswer
+from stack.config.lock import Lock, LockedEngine, LockedImage, write_lock
 from stack.errors import HostError, ImageError, ModelError
 from stack.images.source import SourceChoice
 from stack.models.hub_access import HubAnswer
@@ -22,6 +23,7 @@ from stack.operations.doctor_probes import NetworkProbes, ask_docker, find_addre
 from stack.operations.host_target import build_host_target
 from stack.operations.no_daemon import NoDaemon
 from stack.operations.preflight import PreflightError, check_preflight
+from tests.fixtures.fake_nvml import RTX_4090, build_nvml
 
 TOML = '[model]\nid = "demo"\n[images]\nsource = "packages"\n[services.engine]\nport = 8123\n'
 CPU = DeviceChoice(Choice("engine.device", "cpu", "no NVIDIA GPU on this machine"))
@@ -142,6 +144,33 @@ def test_a_target_without_decisions_still_knows_its_folders(make_session):
     target = build_host_target(make_session(TOML), None)
     assert [folder.name for folder in target.folders] == ["models", "state", "caches"]
     assert (target.ports, target.images, target.model) == ((), (), None)
+
+
+@pytest.mark.parametrize(
+    ("variant", "device", "source"),
+    [("cu129", "cuda", "stack.lock, variant cu129"), (None, "cpu", "stack.lock, vLLM 0.31.0")],
+)
+def test_a_lock_with_an_older_cuda_lets_an_older_driver_have_its_gpu(
+    make_session, monkeypatch, tmp_path, variant, device, source
+):
+    report = read_gpus(build_nvml(RTX_4090, driver="575.51.03"), tmp_path / "no-pci")
+    monkeypatch.setattr("stack.operations.resolve.read_gpus", lambda: report)
+    session = make_session(TOML)
+    image = LockedImage(reference="docker.io/vllm/vllm-openai:v0.31.0", variant=variant, source="registry")
+    write_lock(session.lock_path, Lock(engine=LockedEngine(version="0.31.0"), images={"engine/cuda": image}))
+    resolved = doctor_decide.resolve(session, NoDaemon())
+    engine = build_host_target(session, resolved).engine
+    assert (resolved.device.device, engine.device, engine.image.source) == (device, device, source)
+
+
+def test_where_nothing_could_be_decided_the_gpu_checks_know_the_image_all_the_same(make_session):
+    toml = '[engine.env]\nVLLM_ENABLE_CUDA_COMPATIBILITY = "1"\nVLLM_LOGGING_LEVEL = "DEBUG"\n'
+    engine = build_host_target(make_session(toml), None).engine
+    assert engine.image.cuda == (13, 0)
+    assert engine.environ == {"VLLM_ENABLE_CUDA_COMPATIBILITY": "1"}
+    session = make_session("")
+    session.lock_path.write_text("damaged")
+    assert build_host_target(session, None).engine.image.cuda is None
 
 
 def test_the_stand_in_for_a_daemon_has_nothing():
