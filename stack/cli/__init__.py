@@ -30,6 +30,8 @@ _COMMANDS = {
     "pin": "Pin the engine to a commit's digest, verified before any pull",
     "smoke": "Test whether the running stack answers correctly",
     "replay": "Send recorded requests and compare the answers",
+    "history": "Show what ran on which commit, and with which result",
+    "report": "Write a run as an HTML page, and as JUnit XML",
     "config": "Show, describe or start a configuration",
     "chat": "Ask the model from the terminal",
     "eject": "Write a plain Compose directory that works without this tool",

@@ -4,31 +4,12 @@ from __future__ import annotations
 
 import datetime
 import json
-import re
 from pathlib import Path
 
 import click
 
-from stack.cli.options import open_session, project_options
+from stack.cli.options import Age, open_session, project_options
 from stack.console import Console
-
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
-
-
-class Age(click.ParamType):
-    """`90s`, `10m`, `2h` or `1d`."""
-
-    name = "AGE"
-
-    def convert(
-        self, value: str | datetime.timedelta, param: click.Parameter | None, ctx: click.Context | None
-    ) -> datetime.timedelta:
-        if isinstance(value, datetime.timedelta):
-            return value
-        match = re.fullmatch(r"(\d{1,6})([smhd])", value)
-        if match is None:
-            self.fail(f"`{value}` is no time such as `90s`, `10m`, `2h` or `1d`", param, ctx)
-        return datetime.timedelta(**{_UNITS[match[2]]: int(match[1])})
 
 
 @click.command("events")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import datetime
 import os
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,7 +18,25 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 OFFLINE = click.option(
     "--offline", is_flag=True, default=None, help="Use nothing but what is on this machine, and ask nobody"
 )
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
 JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON document")
+
+
+class Age(click.ParamType):
+    """`90s`, `10m`, `2h` or `1d`."""
+
+    name = "AGE"
+
+    def convert(
+        self, value: str | datetime.timedelta, param: click.Parameter | None, ctx: click.Context | None
+    ) -> datetime.timedelta:
+        if isinstance(value, datetime.timedelta):
+            return value
+        match = re.fullmatch(r"(\d{1,6})([smhd])", value)
+        if match is None:
+            self.fail(f"`{value}` is no time such as `90s`, `10m`, `2h` or `1d`", param, ctx)
+        return datetime.timedelta(**{_UNITS[match[2]]: int(match[1])})
 
 
 def project_options(command: _Command) -> _Command:
