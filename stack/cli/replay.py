@@ -31,7 +31,13 @@ _TABLE_ROWS = 40
 @click.option(
     "--max-latency-ratio", type=click.FloatRange(min=0, min_open=True), help="A median beyond that is a difference"
 )
-@click.option("--timeout-seconds", type=click.FloatRange(min=0, min_open=True), default=600.0, show_default=True)
+@click.option(
+    "--timeout-seconds",
+    type=click.FloatRange(min=0, min_open=True),
+    default=600.0,
+    show_default=True,
+    help="Give a whole answer so much time",
+)
 @click.option("--with-texts", is_flag=True, help="Show the texts where they part, in the JSON document")
 @JSON
 @project_options

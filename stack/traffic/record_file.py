@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import os
 import stat
+import weakref
 from array import array
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -41,11 +42,12 @@ class RecordFile(Sequence[Record]):
         self._starts, self._lengths = array("q"), array("q")
         self._offsets = array("d")
         try:
-            self._file = path.open("rb", buffering=2**20)
+            self._descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
         except OSError as err:
             raise TraceError(f"{path} cannot be read: {err.strerror}") from err
-        if not stat.S_ISREG(os.fstat(self._file.fileno()).st_mode):
-            self._file.close()
+        self._close = weakref.finalize(self, os.close, self._descriptor)
+        if not stat.S_ISREG(os.fstat(self._descriptor).st_mode):
+            self.close()
             raise TraceError(f"{path} is no regular file", hint="write it to a file first: it is read twice")
         self._check()
 
@@ -55,8 +57,8 @@ class RecordFile(Sequence[Record]):
         return [None if math.isnan(offset) else offset for offset in self._offsets]
 
     def close(self) -> None:
-        """Close the file."""
-        self._file.close()
+        """Close the file; what forgets to is forgiven when it is gone itself."""
+        self._close()
 
     def __len__(self) -> int:
         return len(self._starts)
@@ -69,7 +71,7 @@ class RecordFile(Sequence[Record]):
         if isinstance(index, slice):
             return [self[position] for position in range(*index.indices(len(self)))]
         try:
-            line = os.pread(self._file.fileno(), self._lengths[index], self._starts[index])
+            line = os.pread(self._descriptor, self._lengths[index], self._starts[index])
             return parse_record(parse_document(_decode(line)))
         except (OSError, LineError) as err:
             raise TraceError(f"{self.path} was changed while it was read: {err}") from err
@@ -78,7 +80,7 @@ class RecordFile(Sequence[Record]):
         problems: list[str] = []
         count = 0
         names: set[int] = set()
-        for number, start, line in _read_lines(self._file):
+        for number, start, line in _read_lines(self._descriptor):
             try:
                 document = parse_document(_decode(line))
                 record = parse_record(document)
@@ -130,26 +132,26 @@ def read_offsets(records: Sequence[Record]) -> list[float | None]:
     return records.offsets if isinstance(records, RecordFile) else [record.offset_seconds for record in records]
 
 
-def _read_lines(file: Iterator[bytes]) -> Iterator[tuple[int, int, bytes]]:
-    """Give the number, the start and the bytes of each line that is not blank."""
+def _read_lines(descriptor: int) -> Iterator[tuple[int, int, bytes]]:
+    """Give the number, the start and the bytes of each line that is not blank; of one too long, its beginning."""
     number, start = 0, 0
-    while line := file.readline(MAX_LINE_BYTES + 1):  # type: ignore[attr-defined]
-        number += 1
-        length = len(line)
-        while not line.endswith(b"\n") and length > MAX_LINE_BYTES:
-            rest = file.readline(MAX_LINE_BYTES)  # type: ignore[attr-defined]
-            length += len(rest)
-            if not rest or rest.endswith(b"\n"):
-                break
-        if line.strip():
-            yield number, start, line
-        start += length
+    with os.fdopen(descriptor, "rb", buffering=2**20, closefd=False) as file:
+        while line := file.readline(MAX_LINE_BYTES + 1):
+            number += 1
+            length = len(line)
+            last = line
+            while length > MAX_LINE_BYTES and last and not last.endswith(b"\n"):
+                last = file.readline(MAX_LINE_BYTES)
+                length += len(last)
+            if line.strip():
+                yield number, start, line
+            start += length
 
 
 def _decode(line: bytes) -> str:
     if len(line) > MAX_LINE_BYTES:
         raise LineError(f"longer than {MAX_LINE_BYTES // 2**20} MiB")
     try:
-        return line.decode("utf-8-sig")
+        return line.decode("utf-8-sig").strip()
     except UnicodeDecodeError as err:
         raise LineError(f"no UTF-8 (byte {err.start + 1})") from err

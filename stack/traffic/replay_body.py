@@ -55,7 +55,8 @@ def _find_additions(record: Record) -> dict[str, Any]:
         return {}
     if record.is_streamed and body.get("stream_options") is None:
         added["stream_options"] = {"include_usage": True}
-    asks_already = any(body.get(key) not in (None, False) for key in _SCORING)
+    # `logprobs: 0` of a completion asks for the chosen token's score alone, and is no `false`.
+    asks_already = any(body.get(key) is not None and body[key] is not False for key in _SCORING)
     if asks_already or body.get("echo") or body.get("use_beam_search") or not record.is_greedy:
         return added
     added |= {"logprobs": True, "top_logprobs": TOP_SCORES} if record.kind == "chat" else {"logprobs": TOP_SCORES}
