@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -69,6 +70,11 @@ class Page:
 
 def render_page(page: Page) -> str:
     """Give the page as HTML; every text in it is escaped."""
+    return str(_load_template().render(page=page))
+
+
+@functools.cache
+def _load_template() -> Any:
     import jinja2
 
     environment = jinja2.Environment(
@@ -80,7 +86,7 @@ def render_page(page: Page) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    return environment.get_template("report.html").render(page=page)
+    return environment.get_template("report.html")
 
 
 def _clean(value: Any) -> Any:

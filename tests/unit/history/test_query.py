@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stack.history import query
 from stack.history.query import Wanted, find_entries, find_entry, find_related, list_kinds, parse_name
+from stack.history.records import BootStart
+from stack.history.store import open_history
 
 NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
+START = BootStart("k", NOON, None, "unknown", None, None, "sha256:1", "org/one", None, "cpu")
+REPEATABLE = settings(derandomize=True, deadline=None, database=None)
 
 
 def names(history, **wanted):
@@ -152,6 +157,7 @@ def test_a_name_is_a_kind_and_a_number(text, found):
     assert parse_name(text) == found
 
 
+@REPEATABLE
 @given(st.text(max_size=30))
 def test_any_text_is_a_name_or_none(text):
     found = parse_name(text)
@@ -183,3 +189,38 @@ def test_the_newest_of_several_lists_keep_each_its_order():
     )
     other = query.Entry("replay", 1, NOON, None)
     assert query._merge([[late, early, middle], [other], []], 9) == [other, late, early, middle]
+
+
+MOMENTS = st.integers(0, 6).map(lambda hours: NOON + timedelta(hours=hours))
+COMMITS = st.sampled_from(["ab" * 20, "abc" + "0" * 37, "c" * 40, None])
+BOOTS = st.tuples(MOMENTS, COMMITS, st.sampled_from(["org/One", "org/two"]), st.sampled_from(["r1", "r2", None]))
+WANTED = st.builds(
+    Wanted,
+    limit=st.integers(1, 9),
+    since=st.none() | MOMENTS,
+    commit=st.sampled_from([None, "ab", "abc", "c", "d"]),
+    model=st.sampled_from([None, "one", "ORG/", "two@r", "@r2", "three"]),
+    kind=st.just("boot"),
+)
+
+
+def is_like(facts, wanted: Wanted) -> bool:
+    began, commit, model, revision = facts
+    name, _, digits = (wanted.model or "").partition("@")
+    return (
+        (wanted.since is None or began >= wanted.since)
+        and (wanted.commit is None or (commit or "").startswith(wanted.commit))
+        and name.lower() in model.lower()
+        and (revision or "").startswith(digits)
+        and not (digits and revision is None)
+    )
+
+
+@settings(REPEATABLE, max_examples=60)
+@given(st.lists(BOOTS, max_size=8), WANTED)
+def test_a_query_finds_what_reading_all_would_find(tmp_path_factory, boots, wanted):
+    history = open_history(tmp_path_factory.mktemp("history") / "history.sqlite")
+    for began, commit, model, revision in boots:
+        history.record_boot(replace(START, started_at=began, commit=commit, model=model, revision=revision))
+    right = [number for number, facts in enumerate(boots, start=1) if is_like(facts, wanted)]
+    assert [entry.number for entry in find_entries(history, wanted)] == right[::-1][: wanted.limit]

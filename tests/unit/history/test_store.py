@@ -257,3 +257,52 @@ def test_threads_and_processes_can_write_at_once(history):
     assert process.wait(60) == 0
     assert failures == []
     assert len(history.load_boot(number).phases) == 80
+
+
+def test_a_process_that_is_killed_amid_a_transaction_leaves_nothing_of_it(history):
+    number = boot(history)
+    code = (
+        "import sys, time; from datetime import datetime, UTC; from pathlib import Path\n"
+        "from stack.history.store import open_history\n"
+        "with open_history(Path(sys.argv[1])).writing() as connection:\n"
+        "    connection.execute('DELETE FROM boots')\n"
+        "    connection.execute(\"INSERT INTO locks VALUES ('x', 'y', 'z')\")\n"
+        "    print('in it', flush=True); time.sleep(600)"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code, str(history.path)], stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout.readline() == "in it\n"
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+    assert [record.id for record in history.recent_boots(9)] == [number]
+    assert boot(history) == number + 1
+    with history.reading() as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
+        assert connection.execute("SELECT count(*) FROM locks").fetchone()[0] == 0
+
+
+def test_two_processes_that_boot_smoke_and_prune_at_once_lose_nothing(history):
+    code = (
+        "import sys; from datetime import datetime, UTC; from pathlib import Path\n"
+        "from stack.history.records import BootStart\n"
+        "from stack.history.store import open_history\n"
+        "history, now = open_history(Path(sys.argv[1])), datetime.now(UTC)\n"
+        "for n in range(25):\n"
+        "    lock = history.note_lock(f'{sys.argv[2]} {n}', now)\n"
+        "    start = BootStart('k', now, None, 'unknown', None, None, 'i', 'm', None, 'cpu',\n"
+        "                      log_path=f'/logs/{sys.argv[2]}-{n}', lock_sha256=lock)\n"
+        "    boot = history.record_boot(start)\n"
+        "    history.prune_logs(keep=5)\n"
+        "    history.finish_boot(boot, 'ready', total_seconds=1.0)\n"
+        "    history.record_smoke(boot, started_at=now, passed=True, report={})\n"
+        "    history.note_run('replay', now, boot, True, {})\n"
+    )
+    processes = [subprocess.Popen([sys.executable, "-c", code, str(history.path), name]) for name in "ab"]
+    assert [process.wait(60) for process in processes] == [0, 0]
+    boots = history.recent_boots(99)
+    assert [record.outcome for record in boots] == ["ready"] * 50
+    assert [record.start.log_path is not None for record in boots] == [True] * 5 + [False] * 45
+    assert len(history.find_passed_locks(99)) == 50
+    assert len(history.list_runs(limit=99)) == 50
