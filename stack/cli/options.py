@@ -72,4 +72,4 @@ def open_session(console: Console, config_path: Path | None, flags: Mapping[str,
     loaded = load_config(path, os.environ, flags)
     for warning in loaded.warnings:
         console.warn(str(warning))
-    return build_session(loaded, os.environ, console.report, console.info)
+    return build_session(loaded, os.environ, console.report, console.info, console.warn)

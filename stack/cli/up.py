@@ -24,7 +24,7 @@ _PATIENCE_SECONDS = 10.0
 @click.option("--accept", type=click.Choice(["verified", "claimed"]), help="What proves a pinned commit")
 @click.option("--expose", is_flag=True, default=None, help="Let other machines reach /v1 through the gateway")
 @click.option("--no-smoke", is_flag=True, default=None, help="Leave out the smoke test")
-@click.option("--dry-run", is_flag=True, help="Print the plan, with the reason of every step, and change nothing")
+@click.option("--dry-run", is_flag=True, help="Print the plan with its reasons, check this machine, change nothing")
 @OFFLINE
 @JSON
 @project_options
@@ -52,8 +52,6 @@ def command(
         return
     if not result.plan.steps:
         console.info(render_plan(result.plan))
-    for warning in result.warnings:
-        console.warn(warning)
     failed = _finish(console, session, result, as_json)
     # Last: it may move gigabytes, and the service is up and tested.
     _keep(console, session, result)
@@ -121,10 +119,14 @@ def _print_dry_run(console: Console, result: Any, as_json: bool) -> None:
         choices = [vars(choice) for choice in result.resolved.choices]
         steps = [vars(step) | {"after": list(step.after)} for step in result.plan.steps]
         left_out = dict(result.resolved.left_out)
-        console.json({"schema_version": 1, "choices": choices, "left_out": left_out, "steps": steps})
+        warnings = list(result.warnings)
+        document = {"schema_version": 1, "choices": choices, "left_out": left_out, "steps": steps}
+        console.json(document | {"warnings": warnings})
         return
     for choice in result.resolved.choices:
         console.result(str(choice))
     for service, reason in result.resolved.left_out.items():
         console.result(f"{service} is left out: {reason}")
     console.result(render_plan(result.plan))
+    for warning in result.warnings:
+        console.warn(warning)

@@ -53,7 +53,7 @@ class UpResult:
         defaults: Engine args that the tool chose.
         boot: The boot, where the engine was started.
         states: The containers at the end.
-        warnings: What the user should know.
+        warnings: What the user should know; a real run has told it when it was found.
         gpu_test: What the GPU was tried with, where this run tried it.
         timeline: When each step ran.
         lock_text: The stack.lock that was written for what runs.

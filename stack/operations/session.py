@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import logging
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -24,6 +25,8 @@ from stack.containers.layout import Layout
 from stack.errors import HostError
 from stack.operations.project import ProjectPaths, build_folder_error
 from stack.progress import ProgressEvent, Report
+
+logger = logging.getLogger(__name__)
 
 # 2.24 is the first with `!override`; what we use of Compose (create_host_path, config --hash) is older, and
 # Debian 13 and Ubuntu 24.04 ship 2.24 or newer.
@@ -51,6 +54,7 @@ class Session:
     report: Report
     say: Callable[[str], None]
     connect: Callable[[], docker.DockerClient] = daemon.connect
+    warn: Callable[[str], None] = logger.warning
     lock_file: Path | None = None
     is_held: bool = False
 
@@ -86,12 +90,16 @@ def load_project_lock(session: Session) -> Lock:
 
 
 def build_session(
-    loaded: LoadedConfig, environ: Mapping[str, str], report: Report, say: Callable[[str], None]
+    loaded: LoadedConfig,
+    environ: Mapping[str, str],
+    report: Report,
+    say: Callable[[str], None],
+    warn: Callable[[str], None] = logger.warning,
 ) -> Session:
     """Give the session of a loaded configuration."""
     config = loaded.config
     paths = ProjectPaths(resolve_state_dir(config.project, environ), resolve_cache_dir(config, environ))
-    return Session(loaded, environ, paths, report, say)
+    return Session(loaded, environ, paths, report, say, warn=warn)
 
 
 def check_tools(session: Session) -> docker.DockerClient:

@@ -31,6 +31,10 @@ from stack.operations.upgrade_leftover import clear_trial
 def run_up(session: Session, *, dry_run: bool = False) -> UpResult:
     """Bring the stack up to what the configuration says; the smoke test is the caller's next step.
 
+    Args:
+        session: The run.
+        dry_run: Whether to find out only what would be done, and whether this machine would let it be done.
+
     Raises:
         StackError: What failed, after everything that did not depend on it was finished.
     """
@@ -39,7 +43,9 @@ def run_up(session: Session, *, dry_run: bool = False) -> UpResult:
         raise ConfigError(problems)
     client = check_tools(session)
     if dry_run:
-        return _look(session, client)
+        result = _look(session, client)
+        result.warnings += _check_host(session, client, result)
+        return result
     with hold_project(session, "up"):
         clear_trial(session)
         timeline = Timeline()
@@ -53,7 +59,10 @@ def run_up(session: Session, *, dry_run: bool = False) -> UpResult:
             session.say(f"{service} is left out: {reason}")
         if result.plan.steps:
             session.say(render_plan(result.plan))
-            result.warnings += check_preflight(session, client, result.resolved)
+        result.warnings += _check_host(session, client, result)
+        # Before the steps that may take long; what comes up in them is told then.
+        for warning in result.warnings:
+            session.warn(warning)
         make_folders(session.paths, engine_uid())
         # One that is damaged or of a newer version is told before anything is started.
         open_project_history(session)
@@ -69,6 +78,11 @@ def _look(session: Session, client: docker.DockerClient) -> UpResult:
     check_asked_ports(session.config, resolved.ports, resolved.running, find_owner_by(client))
     warnings = [*resolved.device.warnings, *_find_fading(session, resolved)]
     return UpResult(resolved, build_plan(session, resolved), warnings=warnings)
+
+
+def _check_host(session: Session, client: docker.DockerClient, result: UpResult) -> list[str]:
+    """Give the warnings of the preflight; where there is nothing to do, there is nothing to look at."""
+    return check_preflight(session, client, result.resolved) if result.plan.steps else []
 
 
 def _find_fading(session: Session, resolved: Resolved) -> list[str]:

@@ -125,7 +125,7 @@ class UpRun:
                 raise
             self.images.pop(service, None)
             self.missing[service] = err.message
-            self.result.warnings.append(f"`{service}` is left out: {err.message}")
+            self._warn(f"`{service}` is left out: {err.message}")
 
     def _fetch_model(self) -> None:
         config, resolved = self.session.config, self.resolved
@@ -197,7 +197,11 @@ class UpRun:
             return
         warning = open_grafana(self.session, grafana, self.resolved.ports["grafana"])
         if warning:
-            self.result.warnings.append(f"Grafana: {warning}")
+            self._warn(f"Grafana: {warning}")
+
+    def _warn(self, text: str) -> None:
+        self.result.warnings.append(text)
+        self.session.warn(text)
 
     def _remember(self, result: UpResult) -> None:
         engine = result.states.get("engine")

@@ -140,30 +140,36 @@ def test_a_bug_of_ours_keeps_its_traceback(run_main, monkeypatch):
 def plan(monkeypatch):
     """A function: these steps are what a dry run finds."""
 
-    def set_plan(*steps):
+    def set_plan(*steps, warnings=()):
         choices = [SimpleNamespace(key="engine.device", value="cpu", reason="no GPU", is_automatic=True)]
         resolved = SimpleNamespace(choices=choices, left_out={})
-        result = SimpleNamespace(resolved=resolved, plan=Plan(steps), warnings=[])
+        result = SimpleNamespace(resolved=resolved, plan=Plan(steps), warnings=list(warnings))
         monkeypatch.setattr("stack.operations.up.run_up", lambda session, **options: result)
 
     return set_plan
 
 
 def test_a_dry_run_prints_the_plan_with_its_reasons(run_main, plan):
-    plan(Step("model", "fetch acme/tiny", "it is not here"), Step("services", "start engine", "it is down", ("model",)))
-    code, out, _ = run_main("up", "--dry-run")
+    plan(
+        Step("model", "fetch acme/tiny", "it is not here"),
+        Step("services", "start engine", "it is down", ("model",)),
+        warnings=["memory: little"],
+    )
+    code, out, err = run_main("up", "--dry-run")
     assert code == 0
+    assert "warning: memory: little\n" in err
     assert out.endswith(
         "#1 model: fetch acme/tiny, because it is not here\n#2 services: start engine after #1, because it is down\n"
     )
 
 
 def test_a_dry_run_as_a_document(run_main, plan):
-    plan(Step("model", "fetch acme/tiny", "it is not here"))
+    plan(Step("model", "fetch acme/tiny", "it is not here"), warnings=["memory: little"])
     document = json.loads(run_main("up", "--dry-run", "--json")[1])
     assert document["schema_version"] == 1
     assert document["steps"] == [{"name": "model", "action": "fetch acme/tiny", "cause": "it is not here", "after": []}]
     assert document["choices"][0]["key"] == "engine.device"
+    assert document["warnings"] == ["memory: little"]
 
 
 def test_every_flag_of_up_reaches_the_configuration(run_main, monkeypatch, plan):

@@ -26,13 +26,19 @@ def said() -> list[str]:
 
 
 @pytest.fixture
+def warned() -> list[str]:
+    """What the session warned its user of."""
+    return []
+
+
+@pytest.fixture
 def events() -> list[Any]:
     """What the session's long steps reported."""
     return []
 
 
 @pytest.fixture
-def make_session(tmp_path: Path, said: list[str], events: list[Any]) -> Callable[..., Session]:
+def make_session(tmp_path: Path, said: list[str], events: list[Any], warned: list[str]) -> Callable[..., Session]:
     """A function: the text of a stack.toml, or None for no file, gives a session without a daemon."""
 
     def make(toml: str | None = "", connect: Callable[[], Any] | None = None, **environ: str) -> Session:
@@ -45,7 +51,7 @@ def make_session(tmp_path: Path, said: list[str], events: list[Any]) -> Callable
         paths = ProjectPaths(
             resolve_state_dir(loaded.config.project, variables), resolve_cache_dir(loaded.config, variables)
         )
-        return Session(loaded, variables, paths, events.append, said.append, connect or _fail)
+        return Session(loaded, variables, paths, events.append, said.append, connect or _fail, warned.append)
 
     return make
 
