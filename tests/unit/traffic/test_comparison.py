@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stack.checks.near_tie import compare_greedy
@@ -178,6 +178,7 @@ responses = st.builds(
 anyone = st.sampled_from([GREEDY, SAMPLED, SEEDED, OTHER])
 
 
+@settings(max_examples=40)
 @given(st.lists(st.tuples(anyone, responses), max_size=5))
 def test_a_run_compared_with_itself_is_equal(rows):
     made = [one for _, one in rows]
