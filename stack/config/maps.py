@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from stack.config.toml_text import show_path
-from stack.config.values import check_mirror, check_registry, check_template
+from stack.config.values import check_mirror, check_registry, check_template, check_wheel_template
 from stack.errors import Problem
 
 RESERVED_CONTAINER_PATHS: Mapping[str, str] = {
@@ -52,11 +52,11 @@ def check_mirrors(mirrors: Mapping[str, Any]) -> list[Problem]:
 
 
 def check_sources(sources: Mapping[str, Any]) -> list[Problem]:
-    """Give what is wrong with the references of [images.sources]."""
+    """Give what is wrong with the references of [images.sources]; `wheel` is a URL."""
     problems = []
     for name, template in sources.items():
         try:
-            check_template(template)
+            check_wheel_template(template) if name == "wheel" else check_template(template)
         except ValueError as err:
             problems.append(Problem(show_path(("images", "sources", name)), str(err)))
     return problems

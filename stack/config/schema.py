@@ -161,7 +161,8 @@ class ImagesConfig(Section):
         default={},
         description="Where to look for engine images of a commit or release before upstream's places: name = "
         "reference with `{commit}` or `{version}`; one named `nightly`, `release-repository`, `release` or "
-        "`ci` replaces upstream's own, and an empty reference takes it out",
+        "`ci` replaces upstream's own, as does `wheel`, the URL of the list of a commit's wheels; an empty text takes "
+        "a source out",
         examples=[{"internal": "registry.example/vllm:{commit}"}],
     )
     timeout_seconds: float = Field(

@@ -177,6 +177,24 @@ def check_template(template: Any) -> str:
     return parse_image(filled) and template
 
 
+def check_wheel_template(template: Any) -> str:
+    """Give the URL of the lists of wheels back, or raise ValueError; an empty one takes that source out."""
+    if template == "":
+        return ""
+    fields = set(re.findall(r"\{([^{}]*)\}", template)) if isinstance(template, str) else set()
+    if "commit" not in fields or not fields <= {"commit", "variant"}:
+        example = "https://mirror.example/{commit}/{variant}vllm/metadata.json"
+        raise ValueError(f"{show_value(template)} must be a URL with `{{commit}}`, as `{example}`")
+    parts = urlsplit(template)
+    is_local = parts.scheme == "http" and parts.hostname in ("127.0.0.1", "localhost", "::1")
+    if not parts.hostname or not (parts.scheme == "https" or is_local):
+        raise ValueError(f"{show_value(template)} must begin with `https://`")
+    if parts.username or parts.password:
+        # It stands in the image's label and in stack.lock.
+        raise ValueError("must not hold a password: whoever has the image or the lock could read it")
+    return str(template)
+
+
 def show_value(value: Any) -> str:
     """Give a value as TOML would spell it, shortened to fit a message."""
     text = f'"{value}"' if isinstance(value, str) else str(value).lower() if isinstance(value, bool) else repr(value)

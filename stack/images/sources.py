@@ -11,6 +11,7 @@ from typing import Any
 from stack.assets import asset_path
 from stack.errors import ImageError
 from stack.images.reference import ImageReference, apply_mirror, parse_reference
+from stack.images.wheels import SOURCE_NAME
 
 _SCHEMA_VERSION = 1
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -109,7 +110,11 @@ def parse_sources(document: Mapping[str, Any]) -> SourceTable:
 
 
 def merge_sources(table: SourceTable, added: Mapping[str, str]) -> SourceTable:
-    """Put the configuration's sources before the shipped ones, and in the place of those they name."""
+    """Put the configuration's sources before the shipped ones, and in the place of those they name.
+
+    That of wheels is no place of images: `load_wheel_host` reads it.
+    """
+    added = {name: reference for name, reference in added.items() if name != SOURCE_NAME}
     names = {source.name for source in table.sources}
     own = [
         ImageSource(name, f"`images.sources.{name}`", {"": reference})

@@ -30,6 +30,8 @@ _HASH_IN_VERSION = re.compile(r"[+.]g([0-9a-f]{7,40})(?![0-9a-z])")
 _MISSING_STATUSES = frozenset({403, 404, 410})
 _RETRY_STATUSES = frozenset({429, 500, 502, 503, 504})
 _LONGEST_PAUSE_SECONDS = 30.0
+# What the source of wheels is called in `images.sources` and in the lock.
+SOURCE_NAME = "wheel"
 _OTHER_WAYS = "name an image of it with `engine.image`, or a release with `engine.version` instead of the commit"
 
 
@@ -63,14 +65,31 @@ class WheelHost:
         return self.metadata.format(commit=commit, variant=self.variants[device])
 
 
+def is_wheel_name(name: str) -> bool:
+    """Tell whether a file is called as a wheel of vLLM is."""
+    return _WHEEL.fullmatch(name) is not None
+
+
 class MissingWheelError(ImageError):
     """The host answers, and has no such wheel."""
 
 
-def load_wheel_host() -> WheelHost:
-    """Read where wheels of commits are published, from compose/images/packages.toml."""
+def load_wheel_host(sources: Mapping[str, str] | None = None) -> WheelHost:
+    """Read where wheels of commits are published, from compose/images/packages.toml.
+
+    Args:
+        sources: `images.sources`; its entry `wheel` replaces upstream's host, an empty one takes it out.
+
+    Raises:
+        MissingWheelError: It was taken out.
+    """
     table = load_packages()["wheels"]
-    return WheelHost(table["metadata"], table["variants"])
+    metadata = (sources or {}).get(SOURCE_NAME, table["metadata"])
+    if not metadata:
+        raise MissingWheelError(
+            f"no wheel is looked for: `images.sources.{SOURCE_NAME}` is empty", hint=f"take it away, or {_OTHER_WAYS}"
+        )
+    return WheelHost(metadata, table["variants"])
 
 
 def fetch_commit_wheel(

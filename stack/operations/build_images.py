@@ -6,6 +6,8 @@ import re
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import TypeVar
 
 import docker
@@ -15,7 +17,10 @@ from stack.images.build import build_image, ensure_base_image
 from stack.images.build_context import BuildSettings, build_settings
 from stack.images.build_runs import BuildRuns
 from stack.images.recipe import ImageRecipe, build_base_recipe
+from stack.images.wheel_file import WheelFetch
+from stack.images.wheels import CommitWheel
 from stack.operations.offline import demand_online
+from stack.operations.pinned_engine import open_http
 from stack.operations.session import Session
 from stack.progress import ProgressEvent
 
@@ -74,26 +79,50 @@ class ImageBuilder:
             ImageError: The build failed, or `offline` forbids it.
         """
         demand_online(self._session.config, "the package index for builds")
-        settings, report = self._build_settings(), self._session.report
         with self._building:
-            return self._retry(
+            settings, report = self._build_settings(recipe), self._session.report
+            record = self._retry(
                 recipe.service,
                 lambda: build_image(self._client, recipe, settings, report, tag=tag, runs=self._runs),
             )
+        if settings.wheel is not None:
+            # The image has it; what an interrupted build fetched stays for the next one.
+            settings.wheel.unlink(missing_ok=True)
+        return record
 
     def stop(self) -> None:
         """End the builds that run, for whoever is interrupted."""
         self._runs.stop()
 
-    def _build_settings(self) -> BuildSettings:
+    def _build_settings(self, recipe: ImageRecipe) -> BuildSettings:
         config = self._session.config.images
-        return build_settings(
+        settings = build_settings(
             self._session.environ,
             ca_bundle=config.ca_bundle,
             index_url=config.pip_index_url,
             find_links=config.pip_find_links,
             retries=config.retries,
         )
+        return replace(settings, wheel=self._fetch_wheel(recipe))
+
+    def _fetch_wheel(self, recipe: ImageRecipe) -> Path | None:
+        """Have the engine's wheel here, where it is the wheel of a commit."""
+        arguments, config = dict(recipe.arguments), self._session.config.images
+        if not arguments.get("WHEEL"):
+            return None
+        wheel = CommitWheel(arguments["WHEEL"], arguments["VERSION"])
+        locked = recipe.locked.find("vllm") if recipe.locked is not None else None
+        with open_http(self._session.config) as http:
+            fetch = WheelFetch(
+                http,
+                wheel,
+                self._session.report,
+                f"build {recipe.tag.rpartition(':')[0]}",
+                timeout_seconds=config.timeout_seconds,
+                retries=config.retries,
+            )
+            folder = self._session.paths.state / "wheels"
+            return fetch.run(folder, sha256=locked.sha256 if locked is not None else None)
 
     def _retry(self, task: str, build: Callable[[], Built]) -> Built:
         retries = self._session.config.images.retries

@@ -30,12 +30,20 @@ def lock_build(record: Mapping[str, Any] | None) -> LockedBuild | None:
     )
 
 
+def keep_build(old: LockedBuild | None, new: LockedBuild) -> LockedBuild:
+    """Give the lock's own entry where the same packages came out: files of another architecture do not replace it."""
+    if old is None or _read_inputs(old) != _read_inputs(new) or old.machine == new.machine:
+        return new
+    same = {name: item.version for name, item in old.packages.items()}
+    return old if same == {name: item.version for name, item in new.packages.items()} else new
+
+
 def use_locked_build(recipe: ImageRecipe, lock: Lock, device: str) -> ImageRecipe:
     """Give the recipe with the packages that the lock has for the same engine, else as it is."""
     build = lock.builds.get(f"engine/{device}")
     arguments = dict(recipe.arguments)
     inputs = (arguments.get("DISTRIBUTION"), arguments.get("VERSION"), arguments.get("WHEEL") or None)
-    if build is None or inputs != (build.distribution, build.version, build.wheel):
+    if build is None or inputs != _read_inputs(build):
         return recipe
     packages = tuple(Package(name, item.version, item.sha256) for name, item in build.packages.items())
     return replace(recipe, locked=PackageSet(build.machine, build.python, packages))
@@ -47,3 +55,7 @@ def find_locked_wheel(lock: Lock, commit: str | None, device: str) -> CommitWhee
     if build is None or build.wheel is None or engine is None or commit is None or engine.commit != commit:
         return None
     return CommitWheel(build.wheel, build.version) if build.machine == platform.machine() else None
+
+
+def _read_inputs(build: LockedBuild) -> tuple[str, str, str | None]:
+    return build.distribution, build.version, build.wheel

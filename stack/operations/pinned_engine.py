@@ -23,7 +23,7 @@ from stack.images.references import Device, WantedImage
 from stack.images.registry import Registry
 from stack.images.registry_auth import read_docker_login
 from stack.images.registry_errors import MissingImageError
-from stack.images.wheels import CommitWheel, fetch_commit_wheel
+from stack.images.wheels import CommitWheel, fetch_commit_wheel, load_wheel_host
 from stack.operations.offline import demand_online
 from stack.operations.wanted_images import list_commit_places
 
@@ -161,6 +161,7 @@ def find_commit_wheel(commit: str, device: Device, config: StackConfig, image: M
             commit,
             device,
             platform.machine(),
+            host=load_wheel_host(config.images.sources),
             timeout_seconds=config.images.timeout_seconds,
             retries=min(1, config.images.retries),
         )

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import datetime
 from pathlib import Path
 
 from stack.config.lock import Lock, LockedEngine, LockedFile, LockedImage, LockedModel, merge, render_lock, write_lock
-from stack.history.records import BootRecord
+from stack.history.records import BootRecord, SmokeRecord
 from stack.history.schema import DamagedHistoryError
 from stack.history.store import History, open_history
 from stack.images.identity import is_upstream
@@ -13,10 +14,11 @@ from stack.images.reference import parse_reference
 from stack.models.snapshot import Snapshot
 from stack.operations.fetch_images import FetchedImage, ImageFetcher
 from stack.operations.identify import EngineIdentity
-from stack.operations.locked_build import lock_build
+from stack.operations.locked_build import keep_build, lock_build
 from stack.operations.pin_lock import keep_found, keep_pin
 from stack.operations.resolve import Resolved
 from stack.operations.resolve_images import build_lock_key
+from stack.operations.run_facts import find_image_expiry
 from stack.operations.session import Session
 from stack.telemetry.run_metrics import (
     FAILED,
@@ -67,8 +69,8 @@ def write_lock_entries(
     )
     engine = keep_pin(resolved.lock.engine, engine)
     records = {service: fetcher.read_record(service) for service in fetcher.services()}
-    build = lock_build(records.get("engine"))
-    builds = {build_lock_key("engine", device): build} if build is not None else {}
+    key, build = build_lock_key("engine", device), lock_build(records.get("engine"))
+    builds = {key: keep_build(resolved.lock.builds.get(key), build)} if build is not None else {}
     lock = merge(resolved.lock, Lock(engine=engine, images=images, builds=builds, model=_lock_model(snapshot)))
     write_lock(session.lock_path, lock)
     return render_lock(lock)
@@ -95,9 +97,18 @@ def write_metrics(session: Session, history: History) -> Path:
         words = {"pass": PASSED, "warn": PASSED, "fail": FAILED, "skip": SKIPPED}
         checks = {str(item["check"]): words[item["status"]] for item in smoke.report.get("checks", [])}
         seconds = float(smoke.report.get("seconds", 0.0))
-        run = SmokeRun(smoke.started_at.timestamp() + seconds, seconds, checks)
-    text = render_run_metrics(identity, [_boot_run(boot) for boot in boots], run)
+        run = SmokeRun(smoke.started_at.timestamp() + seconds, seconds, checks, _read_drift(smoke))
+    now = datetime.datetime.now(datetime.UTC)
+    expiry = find_image_expiry(session, newest.device, now) if newest is not None else None
+    text = render_run_metrics(identity, [_boot_run(boot) for boot in boots], run, expiry)
     return write_run_metrics(session.paths.metrics, text)
+
+
+def _read_drift(smoke: SmokeRecord) -> dict[str, float]:
+    for item in smoke.report.get("checks", []):
+        if item["check"] == "baseline":
+            return {str(text): float(distance) for text, distance in item.get("data", {}).items()}
+    return {}
 
 
 def _boot_run(boot: BootRecord) -> BootRun:

@@ -90,3 +90,27 @@ def test_sources_are_references_with_a_commit_or_a_version_to_fill_in():
 def test_a_source_that_cannot_become_a_reference_is_refused(template, said):
     (problem,) = check_sources({"own": template})
     assert problem.path == "images.sources.own" and said in problem.message
+
+
+@pytest.mark.parametrize(
+    "template",
+    ["https://m.example/{commit}/{variant}vllm/metadata.json", "http://127.0.0.1:80/{commit}/metadata.json", ""],
+)
+def test_the_source_of_wheels_is_a_url(template):
+    assert check_sources({"wheel": template}) == []
+
+
+@pytest.mark.parametrize(
+    ("template", "said"),
+    [
+        ("https://m.example/metadata.json", "must be a URL with `{commit}`"),
+        ("https://m.example/{commit}/{cuda}", "must be a URL with `{commit}`"),
+        ("registry.example/vllm:{commit}", "must begin with `https://`"),
+        ("http://m.example/{commit}", "must begin with `https://`"),
+        ("https://me:secret@m.example/{commit}", "must not hold a password"),
+        (5, "must be a URL with"),
+    ],
+)
+def test_a_source_of_wheels_of_the_wrong_form_is_refused(template, said):
+    (problem,) = check_sources({"wheel": template})
+    assert problem.path == "images.sources.wheel" and said in problem.message and "secret" not in problem.message

@@ -115,7 +115,8 @@ def test_the_context_has_the_recipe_and_the_wheels_and_keeps_the_secrets_from_th
     settings = BuildSettings({}, find_links=(wheels, more, tmp_path / "missing"))
     secrets = write_context(context, build_engine_recipe("cpu", BASE), settings)
     assert sorted(path.name for path in context.iterdir()) == [
-        ".dockerignore", "Dockerfile", "apt_conf", "ca_bundle", "find-links", "install_engine.py", "locked.txt", "pip_conf",
+        ".dockerignore", "Dockerfile", "apt_conf", "ca_bundle", "find-links", "install_engine.py", "locked.txt",
+        "pip_conf",
     ]  # fmt: skip
     assert sorted(path.name for path in (context / "find-links").iterdir()) == [
         "a-1-py3-none-any.whl",

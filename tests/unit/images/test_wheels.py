@@ -8,6 +8,7 @@ import httpx2
 import pytest
 
 from stack.errors import ImageError
+from stack.images.sources import load_sources
 from stack.images.wheels import (
     CommitWheel,
     MissingWheelError,
@@ -69,6 +70,16 @@ def test_the_shipped_table_asks_upstream_for_each_device():
     host = load_wheel_host()
     assert host.build_url(COMMIT, "cpu") == f"https://wheels.vllm.ai/{COMMIT}/cpu/vllm/metadata.json"
     assert host.build_url(COMMIT, "cuda") == f"https://wheels.vllm.ai/{COMMIT}/vllm/metadata.json"
+
+
+def test_the_configuration_names_another_host_or_none():
+    mirror = {"wheel": "https://m.example/{commit}/{variant}list.json", "own": "registry.example/vllm:{commit}"}
+    assert load_wheel_host(mirror).build_url(COMMIT, "cpu") == f"https://m.example/{COMMIT}/cpu/list.json"
+    assert load_wheel_host({"own": "x"}) == load_wheel_host()
+    with pytest.raises(MissingWheelError, match="`images.sources.wheel` is empty"):
+        load_wheel_host({"wheel": ""})
+    # It is no place of images.
+    assert [source.name for source in load_sources(mirror).sources][:2] == ["own", "nightly"]
 
 
 def test_the_wheel_for_this_machine_is_chosen_with_its_whole_version():

@@ -20,7 +20,7 @@ from stack.operations.needs import ImageNeed
 from stack.operations.project import ProjectFacts
 
 NETWORK = "Temporary failure resolving 'deb.debian.org'"
-RECIPE = SimpleNamespace(tag="localhost/stack/engine:cpu-1", service="engine")
+RECIPE = SimpleNamespace(tag="localhost/stack/engine:cpu-1", service="engine", arguments=(), locked=None)
 NEED = ImageNeed("engine", "build", RECIPE.tag, "no image of that recipe is here", "packages", recipe=RECIPE)
 
 
