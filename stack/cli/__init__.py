@@ -32,6 +32,7 @@ _COMMANDS = {
     "replay": "Send recorded requests and compare the answers",
     "history": "Show what ran on which commit, and with which result",
     "report": "Write a run as an HTML page, and as JUnit XML",
+    "dashboards": "Check dashboards, rules and alerts against an engine",
     "config": "Show, describe or start a configuration",
     "chat": "Ask the model from the terminal",
     "eject": "Write a plain Compose directory that works without this tool",

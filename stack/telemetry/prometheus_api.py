@@ -130,6 +130,10 @@ class PrometheusApi:
         """Give every alert that is pending or firing."""
         return self._ask("alerts", lambda data: tuple(_parse_alert(item) for item in data["alerts"]))
 
+    def fetch_names(self) -> tuple[str, ...]:
+        """Give the name of every metric that it has samples of."""
+        return self._ask("label/__name__/values", lambda data: tuple(str(name) for name in data))
+
     def query(self, expr: str, *, at_seconds: float | None = None) -> tuple[Series, ...]:
         """Give the value of an expression now, or at a Unix time.
 

@@ -1,0 +1,173 @@
+"""`stack dashboards check`: hold dashboards, rules and alerts against what an engine exports, and run them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx2
+
+from stack.assets import asset_path
+from stack.errors import ConfigError, HostError, NotRunningError, Problem
+from stack.operations.session import Session
+from stack.operations.status import Status, read_status
+from stack.progress import ProgressEvent
+from stack.telemetry.contract.check import Answer, check_files, load_query_file, run_queries
+from stack.telemetry.contract.inventory import (
+    Inventory,
+    build_inventory,
+    build_name_inventory,
+    load_inventory,
+    merge_inventories,
+)
+from stack.telemetry.contract.query import Fault, Query, QueryFile
+from stack.telemetry.exposition import fetch_exposition
+from stack.telemetry.prometheus_api import PrometheusApi
+
+INVENTORIES = ("prometheus", "inventories")
+_SUFFIXES = {".json", ".yaml", ".yml"}
+# What our own dashboards name: the data source that is provisioned beside them.
+_OWN_DATASOURCE = "prometheus"
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What was found.
+
+    Attributes:
+        source: What the names were held against.
+        files: The files.
+        faults: Every fault.
+        answers: What became of each query; empty where no Prometheus was asked.
+    """
+
+    source: str
+    files: tuple[QueryFile, ...]
+    faults: tuple[Fault, ...]
+    answers: tuple[Answer, ...] = ()
+
+    @property
+    def queries(self) -> tuple[Query, ...]:
+        """Every query of every file."""
+        return tuple(query for file in self.files for query in file.queries)
+
+    @property
+    def is_passed(self) -> bool:
+        """Whether there is no error, and no query is dead or refused."""
+        failed = any(answer.outcome in ("dead", "error") for answer in self.answers)
+        return not failed and not any(fault.severity == "error" for fault in self.faults)
+
+
+def check_dashboards(
+    session: Session, paths: Sequence[Path], *, engine: str | None, prometheus: str | None, inventory: Path | None
+) -> Checked:
+    """Check files, this stack's own where none are named.
+
+    Args:
+        session: The run of the tool.
+        paths: Files, or directories whose JSON and YAML files are meant.
+        engine: Where /metrics is served, or None for this project's engine while it runs.
+        prometheus: Where a Prometheus answers, or None for this project's while it runs.
+        inventory: A kept inventory to use instead of an engine.
+
+    Raises:
+        ConfigError: A path does not exist, or holds nothing to check.
+        ServiceApiError: The engine or Prometheus does not answer.
+    """
+    known = () if paths else (_OWN_DATASOURCE,)
+    files = tuple(load_query_file(path, known) for path in find_files(paths))
+    is_elsewhere = engine is not None or prometheus is not None or inventory is not None
+    status = None if is_elsewhere else _look(session)
+    with httpx2.Client(trust_env=False) as http:
+        engine = engine or _find_url(status, "engine")
+        prometheus = prometheus or _find_url(status, "prometheus")
+        api = PrometheusApi(http, prometheus) if prometheus else None
+        found = _read_inventory(http, engine, api, inventory)
+        # Prometheus knows recorded names by itself; for files alone our rules tell what exists.
+        records = _own_records() if api is None else frozenset()
+        interval = session.config.services.prometheus.scrape_interval_seconds
+        faults = check_files(files, found, scrape_interval_seconds=interval, records=records)
+        answers: tuple[Answer, ...] = ()
+        if api is not None:
+            queries = [query for file in files for query in file.queries]
+            session.report(ProgressEvent("dashboards", f"asking Prometheus {len(queries)} queries"))
+            answers = tuple(run_queries(queries, faults, api.query))
+    return Checked(found.source, files, faults, answers)
+
+
+def find_files(paths: Sequence[Path]) -> list[Path]:
+    """Give the files to check: those of directories by name, this stack's own where no path is given.
+
+    Raises:
+        ConfigError: A path does not exist, or holds nothing to check.
+    """
+    given = list(paths) or [asset_path("grafana", "dashboards"), asset_path("prometheus", "rules")]
+    found: list[Path] = []
+    problems: list[Problem] = []
+    for path in given:
+        inside = sorted(one for one in path.rglob("*") if one.suffix in _SUFFIXES) if path.is_dir() else [path]
+        if not path.exists():
+            problems.append(Problem(str(path), "does not exist"))
+        elif not inside:
+            problems.append(Problem(str(path), "holds no .json, .yaml or .yml file"))
+        found += inside
+    if problems:
+        raise ConfigError(problems)
+    return found
+
+
+def fetch_engine_inventory(session: Session, engine: str | None) -> Inventory:
+    """Give the inventory of an engine that runs, this project's where none is named.
+
+    Raises:
+        NotRunningError: None is named, and the project's does not run.
+        ServiceApiError: It does not answer.
+    """
+    url = engine or _find_url(read_status(session), "engine")
+    if url is None:
+        raise NotRunningError("engine", session.project)
+    with httpx2.Client(trust_env=False) as http:
+        return _fetch_inventory(http, url)
+
+
+def _read_inventory(http: httpx2.Client, engine: str | None, api: PrometheusApi | None, path: Path | None) -> Inventory:
+    kept = load_inventory(path) if path is not None else None
+    own = kept or (_fetch_inventory(http, engine) if engine else None)
+    if api is not None:
+        names = build_name_inventory(api.fetch_names(), "Prometheus")
+        return merge_inventories(own, names) if own else names
+    return own or load_inventory(find_newest_inventory())
+
+
+def find_newest_inventory() -> Path:
+    """Give the shipped inventory of the newest engine version."""
+
+    def version(path: Path) -> tuple[int, ...]:
+        return tuple(int(part) for part in path.stem.removeprefix("vllm-").split("."))
+
+    return max(asset_path(*INVENTORIES).glob("vllm-*.json"), key=version)
+
+
+def _fetch_inventory(http: httpx2.Client, engine: str) -> Inventory:
+    url = engine.rstrip("/").removesuffix("/metrics") + "/metrics"
+    return build_inventory(fetch_exposition(http, url), url)
+
+
+def _look(session: Session) -> Status | None:
+    """Give what runs here, or None where Docker cannot be asked: files can be checked without it."""
+    try:
+        return read_status(session)
+    except HostError as err:
+        session.say(f"{err.message}: the files are held against the shipped inventory")
+        return None
+
+
+def _find_url(status: Status | None, service: str) -> str | None:
+    found = (one.url for one in status.services if one.name == service and one.state == "running") if status else ()
+    return next(iter(found), None)
+
+
+def _own_records() -> frozenset[str]:
+    files = (load_query_file(path) for path in sorted(asset_path("prometheus", "rules").glob("*.yaml")))
+    return frozenset(name for file in files for name in file.records)

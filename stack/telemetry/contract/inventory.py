@@ -1,0 +1,117 @@
+"""Which series an engine exports: names, types, labels and bucket bounds, from its page or as it was recorded."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from stack.errors import ConfigError, Problem
+from stack.telemetry.exposition import Exposition
+
+SCHEMA_VERSION = 1
+# What a scrape adds to every series.
+SCRAPE_LABELS = frozenset({"job", "instance", "__name__"})
+_PARTS = {"histogram": ("_bucket", "_sum", "_count"), "summary": ("_sum", "_count", "")}
+
+
+@dataclass(frozen=True)
+class SeriesFacts:
+    """What is known of one series name.
+
+    Attributes:
+        type: `counter`, `gauge`, `histogram` or `summary`: what its family is.
+        labels: Its labels, those of the scrape left out.
+        bounds: The finite bucket bounds of a histogram, ascending.
+    """
+
+    type: str
+    labels: frozenset[str] = frozenset()
+    bounds: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """The series of one engine version.
+
+    Attributes:
+        source: What it was read from, for messages.
+        series: What is known of each name.
+        prefixes: Whose names it knows all of: a name with another prefix is not its business.
+    """
+
+    source: str
+    series: Mapping[str, SeriesFacts] = field(default_factory=dict)
+    prefixes: tuple[str, ...] = ("vllm:", "http_request", "http_response")
+
+    def covers(self, name: str) -> bool:
+        """Tell whether a name that is not here is a name that does not exist."""
+        return name.startswith(self.prefixes)
+
+
+def build_inventory(page: Exposition, source: str) -> Inventory:
+    """Give the inventory of a /metrics page; `_created` series are left out, for nobody queries them."""
+    labels: dict[str, set[str]] = {}
+    bounds: dict[str, set[float]] = {}
+    for sample in page.samples:
+        labels.setdefault(sample.name, set()).update(sample.labels)
+        if sample.name.endswith("_bucket") and sample.labels.get("le") not in (None, "+Inf"):
+            bounds.setdefault(sample.name, set()).add(float(sample.labels["le"]))
+    types = dict(_name_types(page))
+    series = {
+        name: SeriesFacts(types[name], frozenset(found), tuple(sorted(bounds.get(name, ()))))
+        for name, found in sorted(labels.items())
+        if name in types and not name.endswith("_created")
+    }
+    return Inventory(source, series)
+
+
+def build_name_inventory(names: Iterable[str], source: str) -> Inventory:
+    """Give an inventory that knows only which names there are, and that there are no others."""
+    return Inventory(source, {name: SeriesFacts("unknown") for name in names}, prefixes=("",))
+
+
+def merge_inventories(first: Inventory, second: Inventory) -> Inventory:
+    """Give what either knows; where both know a name, the first one's facts hold."""
+    return Inventory(
+        f"{first.source} and {second.source}", {**second.series, **first.series}, (*first.prefixes, *second.prefixes)
+    )
+
+
+def render_inventory(inventory: Inventory, *, version: str, commit: str | None) -> str:
+    """Give the inventory as JSON, to be kept with the version that it is of."""
+    series = {
+        name: {"type": facts.type, "labels": sorted(facts.labels)} | ({"bounds": facts.bounds} if facts.bounds else {})
+        for name, facts in inventory.series.items()
+        if inventory.covers(name)
+    }
+    document = {"schema_version": SCHEMA_VERSION, "engine": "vllm", "version": version, "commit": commit}
+    return json.dumps({**document, "series": series}, indent=1) + "\n"
+
+
+def load_inventory(path: Path) -> Inventory:
+    """Read an inventory that was kept.
+
+    Raises:
+        ConfigError: The file is no inventory, or of a newer format.
+    """
+    try:
+        document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if document["schema_version"] != SCHEMA_VERSION:
+            raise ValueError(f"format {document['schema_version']}, this tool knows {SCHEMA_VERSION}")
+        series = {
+            name: SeriesFacts(item["type"], frozenset(item["labels"]), tuple(item.get("bounds", ())))
+            for name, item in document["series"].items()
+        }
+        return Inventory(f"vLLM {document['version']}", series)
+    except (OSError, ValueError, KeyError, TypeError) as err:
+        raise ConfigError([Problem(str(path), f"no inventory of metrics: {err}")]) from err
+
+
+def _name_types(page: Exposition) -> Iterable[tuple[str, str]]:
+    for family, kind in page.types.items():
+        # The parser names a counter's family without `_total`.
+        for suffix in _PARTS.get(kind, ("_total",) if kind == "counter" else ("",)):
+            yield f"{family}{suffix}", kind

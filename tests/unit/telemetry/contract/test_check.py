@@ -1,0 +1,243 @@
+"""Each fault is found once where it stands, and what is right passes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stack.errors import ServiceApiError
+from stack.telemetry.contract.check import check_files, load_query_file, run_queries
+from stack.telemetry.contract.inventory import (
+    Inventory,
+    build_inventory,
+    build_name_inventory,
+    load_inventory,
+    merge_inventories,
+    render_inventory,
+)
+from stack.telemetry.contract.query import RULES, Fault, QueryFile
+from stack.telemetry.exposition import parse_exposition
+from stack.telemetry.prometheus_api import Series
+
+ROOT = Path(__file__).resolve().parents[4]
+PAGE = (ROOT / "tests" / "fixtures" / "metrics" / "vllm-0.32.0.txt").read_text()
+INVENTORY = build_inventory(parse_exposition(PAGE), "vLLM 0.32.0")
+TTFT = "vllm:time_to_first_token_seconds"
+E2E = "vllm:e2e_request_latency_seconds"
+
+
+def check(path: Path, **more: Any) -> list[Fault]:
+    return list(check_files([load_query_file(path)], INVENTORY, scrape_interval_seconds=15, **more))
+
+
+def write_panel(folder: Path, expr: str, *, unit: str = "", title: str = "Panel", steps: Sequence[float] = ()) -> Path:
+    defaults = {"unit": unit, "thresholds": {"steps": [{"value": None}, *({"value": step} for step in steps)]}}
+    panel = {"title": title, "fieldConfig": {"defaults": defaults}, "targets": [{"refId": "A", "expr": expr}]}
+    path = folder / "board.json"
+    path.write_text(json.dumps({"uid": "x", "title": "Board", "panels": [panel]}))
+    return path
+
+
+BROKEN = [
+    ("syntax", "rate(vllm:prompt_tokens_total[5m)", {}),
+    ("dead-metric", "vllm:gpu_cache_usage_perc", {}),
+    ("dead-metric", "rate(vllm:num_preemptions[5m])", {}),
+    ("dead-label", 'vllm:kv_cache_usage_perc{modelname="x"}', {}),
+    ("dead-value", 'rate(vllm:request_success_total{finished_reason="stopped"}[5m])', {}),
+    ("dead-value", f'rate({TTFT}_bucket{{le="0.7"}}[5m])', {}),
+    ("conditional", "rate(vllm:spec_decode_num_drafts_total[5m])", {}),
+    ("not-checked", "node_load1", {}),
+    ("rate-over-gauge", "rate(vllm:num_requests_running[5m])", {}),
+    ("counter-without-rate", "vllm:num_preemptions_total > 0", {}),
+    ("quantile-without-le", f"histogram_quantile(0.9, sum by (model_name) (rate({TTFT}_bucket[5m])))", {}),
+    ("quantile-per-series", f"histogram_quantile(0.9, rate({TTFT}_bucket[5m]))", {}),
+    ("average-of-quantiles", f"avg(histogram_quantile(0.9, sum by (le, engine) (rate({TTFT}_bucket[5m]))))", {}),
+    ("sum-as-latency", "sum(rate(vllm:request_queue_time_seconds_sum[5m]))", {"unit": "s", "title": "Queue time"}),
+    ("interval-in-rate", "rate(vllm:prompt_tokens_total[$__interval])", {}),
+    (
+        "unguarded-ratio",
+        "sum(rate(vllm:prefix_cache_hits_total[5m])) / sum(rate(vllm:prefix_cache_queries_total[5m]))",
+        {},
+    ),
+    ("range-too-short", "rate(vllm:prompt_tokens_total[20s])", {}),
+    ("wrong-unit", f"histogram_quantile(0.9, sum by (le) (rate({TTFT}_bucket[5m])))", {"unit": "ms"}),
+    ("wrong-unit", "vllm:kv_cache_usage_perc", {"unit": "percent"}),
+    ("threshold-off-buckets", f"histogram_quantile(0.9, sum by (le) (rate({E2E}_bucket[5m])))", {"steps": [0.1]}),
+    ("threshold-off-buckets", f"histogram_quantile(0.9, sum by (le) (rate({E2E}_bucket[5m]))) > 100000", {}),
+]
+
+
+@pytest.mark.parametrize(
+    ("rule", "expr", "panel"), BROKEN, ids=[f"{rule}-{at}" for at, (rule, *_) in enumerate(BROKEN)]
+)
+def test_each_fault_is_found_and_no_other(tmp_path: Path, rule: str, expr: str, panel: dict[str, Any]) -> None:
+    faults = check(write_panel(tmp_path, expr, **panel))
+    assert [fault.rule for fault in faults] == [rule], [str(fault) for fault in faults]
+    assert faults[0].place.file.endswith("board.json") and faults[0].place.ref == "A"
+    assert faults[0].line == 1 or rule == "wrong-unit"
+
+
+def test_every_rule_has_a_broken_example() -> None:
+    elsewhere = {"unreadable", "not-understood", "duplicate-uid", "fixed-datasource"}
+    assert {rule for rule, *_ in BROKEN} | elsewhere == set(RULES)
+
+
+@pytest.mark.parametrize(
+    ("expr", "unit"),
+    [
+        (f"histogram_quantile(0.9, sum by (le) (rate({TTFT}_bucket[$__rate_interval])))", "s"),
+        (f"1000 * histogram_quantile(0.9, sum by (le) (rate({TTFT}_bucket[5m])))", "ms"),
+        (f"histogram_quantile(0.9, sum by (le) (rate({TTFT}_bucket[5m]))) * 1000", "ms"),
+        (f"sum(rate({TTFT}_sum[5m])) / (sum(rate({TTFT}_count[5m])) > 0)", "s"),
+        (f'sum(rate({TTFT}_bucket{{le="0.5"}}[5m])) / (sum(rate({TTFT}_count[5m])) > 0)', "percentunit"),
+        ("vllm:kv_cache_usage_perc", "percentunit"),
+        ("vllm:kv_cache_usage_perc * 100", "percent"),
+        ('sum by (finished_reason) (rate(vllm:request_success_total{model_name=~"$model"}[5m]))', "reqps"),
+        ("changes(process_start_time_seconds[30m])", ""),
+        ("absent(vllm:num_requests_running)", ""),
+        ('count(vllm:prompt_tokens_total{job="vllm",instance=~".+"})', ""),
+        ("time() - process_start_time_seconds", "s"),
+    ],
+)
+def test_what_is_right_has_no_fault(tmp_path: Path, expr: str, unit: str) -> None:
+    path = write_panel(tmp_path, expr, unit=unit)
+    document = json.loads(path.read_text())
+    document["templating"] = {"list": [{"name": "model", "type": "query", "includeAll": True, "query": "x"}]}
+    path.write_text(json.dumps(document))
+    faults = [fault for fault in check(path) if fault.rule != "not-checked"]
+    assert [str(fault) for fault in faults if fault.place.kind == "panel"] == []
+
+
+def test_the_shipped_dashboards_and_rules_keep_the_contract() -> None:
+    paths = [*(ROOT / "grafana" / "dashboards").glob("*.json"), *(ROOT / "prometheus" / "rules").glob("*.yaml")]
+    files = [load_query_file(path, ["prometheus"]) for path in paths]
+    assert sum(len(file.queries) for file in files) > 50
+    faults = check_files(files, INVENTORY, scrape_interval_seconds=15)
+    assert [str(fault) for fault in faults if fault.severity != "note"] == []
+
+
+def test_a_dead_name_tells_what_replaced_it_and_since_when(tmp_path: Path) -> None:
+    [fault] = check(write_panel(tmp_path, "max(vllm:gpu_cache_usage_perc)"))
+    assert str(fault).endswith("1:5: `vllm:gpu_cache_usage_perc` does not exist since vLLM 0.12 [dead-metric]")
+    assert fault.hint is not None and "vllm:kv_cache_usage_perc" in fault.hint
+
+
+def test_the_position_is_that_of_the_query_as_it_was_written(tmp_path: Path) -> None:
+    [fault] = check(write_panel(tmp_path, "up\n  + vllm:gpu_cache_usage_perc"))[1:]
+    assert (fault.line, fault.column) == (2, 5)
+
+
+def test_a_rule_file_is_read_and_what_it_records_exists_elsewhere(tmp_path: Path) -> None:
+    rules = tmp_path / "rules.yaml"
+    rules.write_text(
+        "groups:\n- name: a\n  rules:\n"
+        "  - record: instance:vllm_tokens:rate1m\n    expr: sum(rate(vllm:generation_tokens_total[1m]))\n"
+        "  - alert: Slow\n    expr: instance:vllm_tokens:rate1m < 1 and vllm:num_requests_swapped > 0\n"
+    )
+    board = write_panel(tmp_path, "instance:vllm_tokens:rate1m")
+    files = [load_query_file(rules), load_query_file(board)]
+    faults = check_files(files, INVENTORY, scrape_interval_seconds=15)
+    assert [(fault.place.name, fault.rule) for fault in faults] == [("Slow", "dead-metric")]
+    custom = tmp_path / "custom.yaml"
+    custom.write_text("kind: PrometheusRule\nspec:\n  groups:\n  - name: a\n    rules: [{alert: A, expr: up == 0}]\n")
+    assert [query.text for query in load_query_file(custom).queries] == ["up == 0"]
+
+
+def test_collapsed_rows_old_rows_variables_and_annotations_are_read(tmp_path: Path) -> None:
+    target = {"refId": "A", "expr": "up"}
+    board = {
+        "uid": "x", "title": "t",
+        "panels": [{"type": "row", "title": "Row", "panels": [{"title": "inside", "targets": [target]}]}],
+        "rows": [{"title": "Old", "panels": [{"title": "older", "targets": [target], "yaxes": [{"format": "ms"}]}]}],
+        "templating": {"list": [
+            {"name": "v", "type": "query", "query": {"query": "label_values(vllm:num_requests_running, engine)"}},
+            {"name": "n", "type": "query", "query": "label_values(job)"},
+            {"name": "r", "type": "query", "query": "query_result(count(up))"},
+        ]},
+        "annotations": {"list": [{"name": "boots", "expr": "changes(up[5m]) > 0"}]},
+    }  # fmt: skip
+    path = tmp_path / "b.json"
+    path.write_text(json.dumps({"dashboard": board, "meta": {}}))
+    file = load_query_file(path)
+    assert [(query.place.kind, query.place.name, query.place.row, query.text) for query in file.queries] == [
+        ("panel", "inside", "Row", "up"),
+        ("panel", "older", "Old", "up"),
+        ("variable", "v", None, "vllm:num_requests_running"),
+        ("variable", "r", None, "count(up)"),
+        ("annotation", "boots", None, "changes(up[5m]) > 0"),
+    ]
+    assert file.queries[1].unit == "ms"
+
+
+def test_what_is_not_understood_is_said(tmp_path: Path) -> None:
+    newer = tmp_path / "v2.json"
+    newer.write_text(json.dumps({"kind": "Dashboard", "spec": {"title": "t", "elements": {}}}))
+    library = tmp_path / "lib.json"
+    library.write_text(json.dumps({"uid": "l", "panels": [{"title": "p", "libraryPanel": {"name": "GPU"}}]}))
+    other = tmp_path / "other.json"
+    other.write_text('{"a": 1}')
+    broken = tmp_path / "broken.json"
+    broken.write_text("{")
+    rules: list[str] = []
+    for path in (newer, library, other, broken, tmp_path / "missing.yaml"):
+        rules += [fault.rule for fault in check(path)]
+    assert rules == ["not-understood"] * 3 + ["unreadable"] * 2
+    assert "schema v2" in check(newer)[0].message and "`GPU`" in check(library)[0].message
+
+
+def test_a_second_uid_and_a_written_data_source_are_told(tmp_path: Path) -> None:
+    first = write_panel(tmp_path, "up")
+    second = tmp_path / "second.json"
+    document = json.loads(first.read_text())
+    document["panels"][0]["datasource"] = {"type": "prometheus", "uid": "P123"}
+    second.write_text(json.dumps(document))
+    files = [load_query_file(path) for path in (first, second)]
+    faults = check_files(
+        files, merge_inventories(INVENTORY, build_name_inventory(["up"], "x")), scrape_interval_seconds=15
+    )
+    assert [fault.rule for fault in faults] == ["duplicate-uid", "fixed-datasource"]
+    assert load_query_file(second, ["P123"]).faults == ()
+
+
+def test_another_language_is_left_alone(tmp_path: Path) -> None:
+    path = write_panel(tmp_path, '{job="vllm"} |= "error"')
+    document = json.loads(path.read_text())
+    document["panels"][0]["targets"][0]["datasource"] = {"type": "loki", "uid": "${loki}"}
+    path.write_text(json.dumps(document))
+    assert load_query_file(path) == QueryFile(str(path), uid="x")
+
+
+def test_an_inventory_survives_being_kept(tmp_path: Path) -> None:
+    path = tmp_path / "vllm.json"
+    path.write_text(render_inventory(INVENTORY, version="0.32.0", commit=None))
+    kept = load_inventory(path)
+    assert kept.source == "vLLM 0.32.0"
+    assert kept.series == {name: facts for name, facts in INVENTORY.series.items() if INVENTORY.covers(name)}
+    assert kept.series[f"{TTFT}_bucket"].bounds[:3] == (0.001, 0.005, 0.01)
+    assert kept.series["vllm:request_success_total"].labels == {"model_name", "engine", "finished_reason"}
+
+
+def test_running_tells_ok_empty_conditional_dead_and_error(tmp_path: Path) -> None:
+    exprs = ["up", "vllm:kv_cache_usage_perc", "vllm:lora_requests_info", "vllm:gpu_cache_usage_perc", "boom"]
+    panels = [{"title": expr, "targets": [{"refId": "A", "expr": expr}]} for expr in exprs]
+    path = tmp_path / "b.json"
+    path.write_text(json.dumps({"uid": "x", "panels": panels}))
+    file = load_query_file(path)
+    faults = check_files([file], INVENTORY, scrape_interval_seconds=15)
+
+    def ask(expr: str) -> tuple[Series, ...]:
+        if expr == "boom":
+            raise ServiceApiError("prometheus", "http://x", "refused")
+        return (Series({}, ((0.0, 1.0),)),) if expr == "up" else ()
+
+    answers = run_queries(file.queries, faults, ask, clock=lambda: 1.0)
+    assert [answer.outcome for answer in answers] == ["ok", "empty", "conditional", "dead", "error"]
+
+
+def test_only_its_own_names_are_judged_by_an_inventory() -> None:
+    assert INVENTORY.covers("vllm:anything") and not INVENTORY.covers("node_load1")
+    assert isinstance(INVENTORY, Inventory)
