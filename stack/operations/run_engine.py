@@ -12,6 +12,7 @@ from stack.containers.daemon import ServiceState
 from stack.errors import NotReadyError, ServiceApiError, StackError
 from stack.history.pace import EARLIER_BOOTS
 from stack.history.records import compare_phases
+from stack.history.store import History
 from stack.operations.access import read_api_key
 from stack.operations.boot import Boot, BootWatch, wait_first_token
 from stack.operations.boot_start import build_start, read_host
@@ -36,7 +37,7 @@ def follow_boot(session: Session, up: UpResult, state: ServiceState | None) -> B
     history = open_project_history(session)
     started = state.started_at or datetime.datetime.now(datetime.UTC)
     log_path = session.paths.boots / f"{started:%Y%m%dT%H%M%SZ}-{state.container_id[:12]}.log"
-    lock = history.note_lock(up.lock_text, started) if up.lock_text is not None else None
+    lock = _note_lock(session, history, up, started)
     host = read_host(session, up)
     start = build_start(up, state, started, log_path=str(log_path), lock_sha256=lock, host=host)
     boot_id = history.record_boot(start)
@@ -62,6 +63,13 @@ def follow_boot(session: Session, up: UpResult, state: ServiceState | None) -> B
     current = {phase.name: phase.seconds for phase in boot.phases}
     deltas = compare_phases(current, earlier[0].phases) if earlier else []
     return BootResult(boot_id, boot.phases, boot.total_seconds, boot.cache_state, deltas, warm_seconds, str(log_path))
+
+
+def _note_lock(session: Session, history: History, up: UpResult, now: datetime.datetime) -> str | None:
+    # What is only tried has no stack.lock yet: an upgrade names it when it keeps the engine.
+    if up.lock_text is None or session.lock_file is not None:
+        return None
+    return history.note_lock(up.lock_text, now)
 
 
 def build_engine(session: Session, port: int, served_name: str | None = None) -> EngineClient:
