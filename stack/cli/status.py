@@ -32,9 +32,13 @@ def command(
     from stack.operations.status_judge import UP
     from stack.operations.status_verdict import read_verdict
     from stack.operations.summary import render_summary
+    from stack.operations.upgrade_leftover import describe_trial
 
     session = open_session(console, config_path, {"project": project})
     client = session.connect()
+    trial = describe_trial(session)
+    if trial is not None:
+        console.warn(trial)
     status = read_status(session, client)
     verdict = read_verdict(session, status, client)
     secrets = read_secrets(session) if show_secrets else None

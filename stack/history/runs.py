@@ -38,6 +38,12 @@ class RunsAndLocks(HistoryFile):
             connection.execute(f"DELETE FROM locks WHERE {_OLD_LOCKS}", (KEPT_LOCKS,))
         return sha256
 
+    def name_lock(self, boot_id: int, sha256: str) -> None:
+        """Note with which kept lock a boot ran, where that became its lock later."""
+        with self.writing() as connection:
+            self.require_boot(connection, boot_id)
+            connection.execute("UPDATE boots SET lock_sha256 = ? WHERE id = ?", (sha256, boot_id))
+
     def load_lock(self, sha256: str) -> str | None:
         """Give the text of a lock by its hash, where it is kept."""
         with self.reading() as connection:

@@ -15,6 +15,7 @@ from stack.operations.keep_image import keep_engine
 from stack.operations.outcome import UpResult
 from stack.operations.pin import run_pin
 from stack.operations.plan import render_plan
+from stack.operations.project import load_facts
 from stack.operations.record import open_project_history
 from stack.operations.session import Session, check_tools, hold_project
 from stack.operations.status import Status, read_status
@@ -205,6 +206,7 @@ class _Upgrade:
         if is_booted and (force == "keep" if force is not None else not result.against):
             self._tell(6, "keep the new engine: write stack.lock")
             self._write(result)
+            self._name_locks(result)
             result.outcome = "kept"
             return
         self._tell(6, f"bring the old engine back: {'; '.join(result.against) or '`--rollback` was said'}")
@@ -223,6 +225,14 @@ class _Upgrade:
         warning = keep_engine(self.session, result.pin.device, self.now)
         if warning:
             result.warnings.append(warning)
+
+    def _name_locks(self, result: UpgradeResult) -> None:
+        """From here on one can go back to the old lock, and later to the new one: what was tried only had none."""
+        history, new = open_project_history(self.session), load_facts(self.session.paths.facts).last_boot
+        if new is not None:
+            history.name_lock(new, history.note_lock(self.session.lock_path.read_text(), self.now))
+        if result.old is not None and result.old.boot.start.lock_sha256 is None:
+            history.name_lock(result.old.boot.id, history.note_lock(self.back.lock_path.read_text(), self.now))
 
     def _tell(self, number: int, what: str) -> None:
         self.session.say(f"step {number} of {_STEPS}: {what}")

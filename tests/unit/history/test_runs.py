@@ -95,3 +95,13 @@ def test_runs_stay_bounded_and_the_limit_holds(history, monkeypatch):
     numbers = [history.note_run("replay", NOON, None, True, {}) for _ in range(6)]
     assert [run.id for run in history.list_runs(limit=9)] == numbers[:2:-1]
     assert [run.id for run in history.list_runs(limit=1)] == numbers[-1:]
+
+
+def test_a_lock_that_a_boot_got_later_counts_as_one_that_passed(history, boot):
+    number = boot()
+    history.record_smoke(number, started_at=NOON, passed=True, report={})
+    assert history.find_passed_locks(9) == []
+    history.name_lock(number, history.note_lock("later", NOON))
+    assert [lock.text for lock in history.find_passed_locks(9)] == ["later"]
+    with pytest.raises(StackError, match="no boot 99"):
+        history.name_lock(99, "x")
