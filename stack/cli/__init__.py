@@ -28,11 +28,12 @@ _COMMANDS = {
     "events": "Follow starts, ends, restarts, health and alerts",
     "warm": "Bring the model to the shared volume and into memory",
     "pin": "Pin the engine to a commit's digest, verified before any pull",
+    "upgrade": "Try another engine against this one; keep it, or go back",
+    "rollback": "Return to the last engine that passed smoke",
     "smoke": "Test whether the running stack answers correctly",
     "replay": "Send recorded requests and compare the answers",
     "history": "Show what ran on which commit, and with which result",
     "report": "Write a run as an HTML page, and as JUnit XML",
-    "dashboards": "Check dashboards, rules and alerts against an engine",
     "config": "Show, describe or start a configuration",
     "chat": "Ask the model from the terminal",
     "eject": "Write a plain Compose directory that works without this tool",
@@ -93,7 +94,7 @@ def cli(context: click.Context, verbose: int, quiet: int, root_project: str | No
     """Turn this workstation into a local vLLM inference service that can be trusted."""
     from stack.console import Console
 
-    context.obj = Console(sys.stdout, sys.stderr, verbosity=verbose - quiet, environ=os.environ)
+    context.obj = Console(sys.stdout, sys.stderr, verbosity=verbose - quiet, environ=os.environ, stdin=sys.stdin)
     if verbose:
         # Of this tool only: the libraries' own lines would bury every process that we run.
         handler = _ConsoleHandler(context.obj)
