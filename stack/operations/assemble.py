@@ -96,6 +96,9 @@ def render_files(config: StackConfig, services: Sequence[str]) -> dict[str, str]
             if path.is_file() and path.suffix in {".yaml", ".json"}:
                 files[f"{folder}/{path.relative_to(root)}"] = path.read_text()
     files["engine/serve.sh"] = asset_path("compose", "engine", "serve.sh").read_text()
+    if "dcgm-exporter" in services:
+        counters = asset_path("compose", "dcgm-exporter", "counters.csv")
+        files["dcgm-exporter/counters.csv"] = counters.read_text()
     if "gateway" in services:
         files["gateway/nginx.conf"] = _render_gateway(config)
     return files

@@ -69,6 +69,14 @@ def read_age_days(entry: LockedImage | None, now: datetime.datetime) -> int | No
     return (now - created).days
 
 
+def read_expiry(entry: LockedImage | None, now: datetime.datetime) -> datetime.datetime | None:
+    """Give when upstream is expected to delete the image's tag, or None where it is not known to."""
+    age = read_age_days(entry, now)
+    if entry is None or age is None:
+        return None
+    return now + datetime.timedelta(days=(find_kept_nights(entry) or 0) - age)
+
+
 def find_kept_nights(entry: LockedImage) -> int | None:
     """Give how many nights' tags upstream keeps where an image was found, or None where none are deleted."""
     source = load_sources().find(entry.found_by)

@@ -190,8 +190,14 @@ def build_node_exporter(decided: Decided) -> Service:
 
 
 def build_dcgm_exporter(decided: Decided) -> Service:
-    """Give dcgm-exporter."""
-    return Service("dcgm-exporter", decided.images["dcgm-exporter"], limits=Limits(None, "512m"))
+    """Give dcgm-exporter with the list of what it exports."""
+    return Service(
+        name="dcgm-exporter",
+        image=decided.images["dcgm-exporter"],
+        mounts=(Mount(decided.paths.rendered / "dcgm-exporter", "/etc/stack"),),
+        limits=Limits(None, "512m"),
+        stamp=_hash_below(decided.files, "dcgm-exporter/"),
+    )
 
 
 def build_gateway(decided: Decided) -> Service:

@@ -47,6 +47,7 @@ class Rule:
         kind: `recording` or `alerting`.
         health: `ok`, `err`, or `unknown` before its first evaluation.
         last_error: Why the last evaluation failed, or an empty string.
+        interval_seconds: How often its group is judged; the first time comes up to this long after the start.
     """
 
     group: str
@@ -54,6 +55,7 @@ class Rule:
     kind: str
     health: str
     last_error: str
+    interval_seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -192,7 +194,7 @@ def _parse_targets(data: Mapping[str, Any]) -> list[Target]:
 
 
 def _parse_rules(data: Mapping[str, Any]) -> tuple[Rule, ...]:
-    return tuple(_parse_rule(group["name"], item) for group in data["groups"] for item in group["rules"])
+    return tuple(_parse_rule(group, item) for group in data["groups"] for item in group["rules"])
 
 
 def _parse_target(item: Mapping[str, Any]) -> Target:
@@ -206,13 +208,14 @@ def _parse_target(item: Mapping[str, Any]) -> Target:
     )
 
 
-def _parse_rule(group: str, item: Mapping[str, Any]) -> Rule:
+def _parse_rule(group: Mapping[str, Any], item: Mapping[str, Any]) -> Rule:
     return Rule(
-        group=group,
+        group=group["name"],
         name=item["name"],
         kind=item["type"],
         health=item["health"],
         last_error=item.get("lastError", ""),
+        interval_seconds=float(group.get("interval", 0.0)),
     )
 
 

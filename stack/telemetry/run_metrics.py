@@ -1,6 +1,6 @@
 """Write the stack's own run metrics where node-exporter's textfile collector reads them.
 
-Cardinality is bounded: one identity, the last `BOOTS_KEPT` boots, one smoke run.
+Cardinality is bounded: one identity, the last `BOOTS_KEPT` boots, one smoke run, the engine's GPUs.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry, Gauge
 
 FILE_NAME = "stack.prom"
+# A file of its own: it is true from one boot to the next, while the other is written anew by every smoke run.
+GPU_FILE_NAME = "stack-gpus.prom"
 BOOTS_KEPT = 5
 
 PASSED, FAILED, SKIPPED = 1, 0, -1
@@ -78,11 +80,13 @@ class SmokeRun:
         finished_at_seconds: Unix time at which it ended.
         duration_seconds: How long it took.
         checks: What became of each check: `PASSED`, `FAILED` or `SKIPPED`.
+        drift_nats: How far each fixed text's likelihood lies from the baseline, in nats a token, by the text's name.
     """
 
     finished_at_seconds: float
     duration_seconds: float
     checks: Mapping[str, int] = field(default_factory=dict)
+    drift_nats: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def is_success(self) -> bool:
@@ -90,8 +94,42 @@ class SmokeRun:
         return FAILED not in self.checks.values()
 
 
+@dataclass(frozen=True)
+class ImageExpiry:
+    """When upstream is expected to delete the engine's image, of which nothing here keeps a copy.
+
+    Attributes:
+        reference: Where the image was found.
+        expires_at_seconds: Unix time.
+    """
+
+    reference: str
+    expires_at_seconds: float
+
+
+@dataclass(frozen=True)
+class ReadyGpu:
+    """A GPU of the engine, when the engine was ready.
+
+    Attributes:
+        index: NVML's index.
+        uuid: Its identity across reboots.
+        name: The board's name.
+        free_bytes: Memory that was free then. vLLM takes its share at start: whatever is missing later was taken by
+            somebody else.
+    """
+
+    index: int
+    uuid: str
+    name: str
+    free_bytes: int
+
+
 def render_run_metrics(
-    identity: RunIdentity | None = None, boots: Sequence[BootRun] = (), smoke: SmokeRun | None = None
+    identity: RunIdentity | None = None,
+    boots: Sequence[BootRun] = (),
+    smoke: SmokeRun | None = None,
+    expiry: ImageExpiry | None = None,
 ) -> str:
     """Give the run metrics in Prometheus' text format.
 
@@ -99,6 +137,7 @@ def render_run_metrics(
         identity: What runs; None where nothing does.
         boots: The newest first, of which `BOOTS_KEPT` are kept; their times may not tell, as clocks are set back.
         smoke: The latest smoke run; None where there was none.
+        expiry: When the engine's image expires; None where it does not.
 
     Units:
         Seconds and Unix times in seconds, as the names say.
@@ -113,10 +152,26 @@ def render_run_metrics(
     _add_boots(registry, boots[:BOOTS_KEPT][::-1])
     if smoke is not None:
         _add_smoke(registry, smoke)
+    if expiry is not None:
+        about = "When upstream is expected to delete the engine's image, as Unix time."
+        gauge = _gauge(registry, "stack_image_expiry_timestamp_seconds", about, "reference")
+        gauge.labels(reference=expiry.reference).set(expiry.expires_at_seconds)
     return generate_latest(registry).decode()
 
 
-def write_run_metrics(folder: Path, text: str) -> Path:
+def render_gpu_metrics(gpus: Sequence[ReadyGpu]) -> str:
+    """Give what the engine's GPUs were like when it was ready, with the labels that dcgm-exporter gives them."""
+    from prometheus_client import CollectorRegistry, generate_latest
+
+    registry = CollectorRegistry()
+    about = "GPU memory that was free when the engine was ready, in bytes."
+    free = _gauge(registry, "stack_gpu_ready_free_bytes", about, "gpu", "UUID", "modelName")
+    for gpu in gpus:
+        free.labels(gpu=str(gpu.index), UUID=gpu.uuid, modelName=gpu.name).set(gpu.free_bytes)
+    return generate_latest(registry).decode()
+
+
+def write_run_metrics(folder: Path, text: str, *, name: str = FILE_NAME) -> Path:
     """Put the metrics into the folder that node-exporter reads, whole or not at all, and give their path.
 
     Folder and file are world-readable, because node-exporter runs as another user; they hold no secret.
@@ -124,7 +179,7 @@ def write_run_metrics(folder: Path, text: str) -> Path:
     Raises:
         StackError: The folder cannot be written.
     """
-    path = folder / FILE_NAME
+    path = folder / name
     try:
         folder.mkdir(parents=True, exist_ok=True)
         folder.chmod(0o755)
@@ -172,6 +227,9 @@ def _add_smoke(registry: CollectorRegistry, smoke: SmokeRun) -> None:
     status = _gauge(registry, "stack_smoke_check_status", "A smoke check: 1 passed, 0 failed, -1 skipped.", "check")
     for check, result in smoke.checks.items():
         status.labels(check=check).set(result)
+    drift = _gauge(registry, "stack_smoke_drift_nats", "Distance from the baseline, in nats a token.", "text")
+    for text, distance in smoke.drift_nats.items():
+        drift.labels(text=text).set(distance)
     for name, about, value in (
         ("stack_smoke_success", "Whether no smoke check failed, 1 or 0.", int(smoke.is_success)),
         (

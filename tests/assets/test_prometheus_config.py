@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
 import re
 import shutil
 import subprocess
-from pathlib import Path
 
-import promql_parser
 import pytest
 import yaml
 
@@ -18,23 +15,17 @@ from stack.assets import asset_path
 from stack.telemetry.dashboards import load_dashboards
 from stack.telemetry.exposition import parse_exposition
 from stack.telemetry.scrape import OPTIONAL_TARGETS, render_prometheus_config, render_targets
+from tests.assets.rule_files import INVENTORIES, PROMETHEUS, find_names, find_promtool, load_cases, load_rules
 
-PROMETHEUS = asset_path("prometheus")
 CONFIG = yaml.safe_load((PROMETHEUS / "prometheus.yaml").read_text(encoding="utf-8"))
 RULES = yaml.safe_load((PROMETHEUS / "rules" / "recording.yaml").read_text(encoding="utf-8"))
-RECORDED = [rule for group in RULES["groups"] for rule in group["rules"]]
-INVENTORIES = sorted((Path(__file__).resolve().parents[1] / "fixtures" / "metrics").glob("vllm-*.txt"))
+RECORDED = load_rules("recording.yaml")
+GPU_RECORDED = load_rules("gpu.yaml")
 
 
 @pytest.fixture(scope="module")
 def promtool() -> str:
-    found = shutil.which("promtool")
-    if found is None:
-        how = "promtool is missing: apt-get install prometheus"
-        if "docker" in os.environ.get("STACK_REQUIRE", ""):
-            pytest.fail(how)
-        pytest.skip(how)
-    return found
+    return find_promtool()
 
 
 def run(*argv) -> subprocess.CompletedProcess:
@@ -56,7 +47,7 @@ def test_promtool_accepts_the_config_with_the_targets_of_a_full_stack(promtool, 
     done = run(promtool, "check", "config", mounted / "prometheus.yaml")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "WARNING" not in done.stdout
-    assert "1 rule files found" in done.stdout
+    assert f"{len(list((PROMETHEUS / 'rules').glob('*.yaml')))} rule files found" in done.stdout
 
 
 @pytest.mark.parametrize("seconds", [1, 20])
@@ -76,16 +67,15 @@ def test_the_rules_pass_their_unit_tests(promtool):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_every_rule_has_a_unit_test_of_its_value():
-    suite = yaml.safe_load((PROMETHEUS / "tests" / "recording.yaml").read_text(encoding="utf-8"))
-    checks = [check for case in suite["tests"] for check in case["promql_expr_test"] if check["exp_samples"]]
-    for rule in RECORDED:
-        assert [check for check in checks if rule["record"] in check["expr"]], rule["record"]
+@pytest.mark.parametrize("name", ["recording.yaml", "gpu.yaml"])
+class TestCases:
+    def test_every_rule_has_a_unit_test_of_its_value(self, name):
+        checks = [check for case in load_cases(name) for check in case["promql_expr_test"] if check["exp_samples"]]
+        for rule in load_rules(name):
+            assert [check for check in checks if rule["record"] in check["expr"]], rule["record"]
 
-
-def test_rules_are_tested_idle_after_a_reset_absent_and_with_nan():
-    suite = yaml.safe_load((PROMETHEUS / "tests" / "recording.yaml").read_text(encoding="utf-8"))
-    assert {"busy", "idle", "counter reset", "absent", "NaN"} <= {case["name"] for case in suite["tests"]}
+    def test_rules_are_tested_idle_after_a_reset_absent_and_with_nan(self, name):
+        assert {"busy", "idle", "counter reset", "absent", "NaN"} <= {case["name"] for case in load_cases(name)}
 
 
 @pytest.mark.parametrize("rule", RECORDED, ids=lambda rule: rule["record"])
@@ -93,7 +83,7 @@ class TestRule:
     def test_its_name_is_level_metric_operation_and_the_level_is_the_labels_kept(self, rule):
         level, metric, operation = rule["record"].split(":")
         assert metric.startswith("vllm_")
-        assert re.fullmatch(r"sum|max|(ratio|mean|p\d\d)_rate\d+m|rate\d+m", operation)
+        assert re.fullmatch(r"sum|max|(ratio|mean|p\d\d)_rate\d+[mhd]|(rate|increase)\d+m", operation)
         kept = level.replace("model", "model_name", 1)
         by = re.findall(r"by \(([^)]*)\)", rule["expr"])
         assert all("_".join(labels.split(", ")) == kept for labels in by)
@@ -102,20 +92,26 @@ class TestRule:
     def test_it_parses_and_its_metrics_exist(self, rule, inventory):
         names = parse_exposition(inventory.read_text(encoding="utf-8")).names
         names |= {other["record"] for other in RECORDED}
-        found = []
-        promql_parser.walk(
-            promql_parser.parse(rule["expr"]),
-            lambda node: found.append(node.name) if isinstance(node, promql_parser.VectorSelector) else None,
-        )
+        found = find_names(rule["expr"])
         assert found
-        assert set(found) <= names
+        assert found <= names
 
-    def test_a_dashboard_or_another_rule_uses_it(self, rule):
+    def test_a_dashboard_an_alert_or_another_rule_uses_it(self, rule):
         queries = [
             query.expr for board in load_dashboards(asset_path("grafana", "dashboards")) for query in board.queries
         ]
-        others = [other["expr"] for other in RECORDED if other is not rule]
+        others = [other["expr"] for other in [*RECORDED, *load_rules("alerts.yaml")] if other is not rule]
         assert any(rule["record"] in expr for expr in itertools.chain(queries, others))
+
+
+def test_gpu_rules_record_one_name_for_every_vendor_with_its_unit():
+    for rule in GPU_RECORDED:
+        level, metric, operation = rule["record"].split(":")
+        assert level in ("gpu", "instance")
+        assert re.fullmatch(r"gpu_\w+_(ratio|bytes|watts|celsius|hertz)|gpu_devices", metric)
+        assert operation in ("max", "count", "rate5m")
+        assert level == "instance" or "DCGM_FI_DEV_" in rule["expr"] and "(amd_)?gpu_" in rule["expr"]
+        assert "DCGM_FI_PROF" not in rule["expr"], "GeForce boards have no profiling fields"
 
 
 def test_a_rule_comes_after_the_rules_that_it_reads_in_its_group():

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from stack.config.lock import Lock, LockedImage, load_lock, parse_lock
+from stack.config.lock import Lock, LockedImage, load_lock, parse_lock, write_lock
 from stack.errors import StackError
 from stack.history.records import BootStart
 from stack.history.store import open_history
@@ -213,6 +213,30 @@ def test_a_smoke_is_told_check_by_check(make_session):
     history.record_smoke(boot_id, started_at=STARTED, passed=False, report={"checks": checks, "seconds": 6.0})
     text = write_metrics(session, history).read_text()
     assert 'check="canaries"' in text and 'check="greedy"' in text
+
+
+def test_a_smoke_tells_how_far_the_model_drifted(make_session):
+    session = make_session()
+    session.paths.metrics.mkdir(parents=True)
+    history = open_history(session.paths.history)
+    checks = [{"check": "baseline", "status": "fail", "data": {"default-1": 0.25}}]
+    report = {"checks": checks, "seconds": 6.0}
+    history.record_smoke(record_boot(history), started_at=STARTED, passed=False, report=report)
+    assert 'stack_smoke_drift_nats{text="default-1"} 0.25' in write_metrics(session, history).read_text()
+
+
+def test_an_image_that_upstream_will_delete_says_when(make_session):
+    session = make_session()
+    session.paths.metrics.mkdir(parents=True)
+    history = open_history(session.paths.history)
+    record_boot(history)
+    image = LockedImage(
+        reference="a.example/b:c", digest=DIGEST, device="cpu", source="registry", found_by="nightly",
+        created=STARTED.isoformat(),
+    )  # fmt: skip
+    write_lock(session.lock_path, Lock(images={"engine/cpu": image}))
+    text = write_metrics(session, history).read_text()
+    assert 'stack_image_expiry_timestamp_seconds{reference="a.example/b:c"}' in text
 
 
 def test_a_damaged_history_is_set_aside_and_said_and_a_new_one_begins(make_session, said):

@@ -234,10 +234,20 @@ def test_an_engine_of_which_nothing_is_known_is_not_called_stopped(make_session,
     assert caught.value.hint == "`stack up` looks at it anew"
 
 
+def test_nobody_waits_for_rules_that_are_judged_once_a_minute():
+    rules = [
+        SimpleNamespace(group="g", name=f"{health} {seconds}", health=health, last_error="", interval_seconds=seconds)
+        for health in ("ok", "err", "unknown")
+        for seconds in (5.0, 60.0)
+    ]
+    found = PrometheusFacts(SimpleNamespace(fetch_rules=lambda: rules)).rules()
+    assert [item.name for item in found] == ["ok 5.0", "ok 60.0", "err 5.0", "err 60.0", "unknown 5.0"]
+
+
 def test_answers_of_prometheus_and_grafana_are_handed_on_as_they_came():
     api = SimpleNamespace(
         fetch_targets=lambda: [SimpleNamespace(job="vllm", url="http://x", health="up", last_error="")],
-        fetch_rules=lambda: [SimpleNamespace(group="g", name="n", health="ok", last_error="")],
+        fetch_rules=lambda: [SimpleNamespace(group="g", name="n", health="ok", last_error="", interval_seconds=5.0)],
         query=lambda expression: [SimpleNamespace(labels={"job": "vllm"}, value=1.0)],
     )
     prometheus = PrometheusFacts(api)

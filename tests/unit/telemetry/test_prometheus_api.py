@@ -40,6 +40,7 @@ RULES = {
             {
                 "name": "vllm-load",
                 "file": "/etc/prometheus/rules/recording.yaml",
+                "interval": 5,
                 "rules": [
                     {
                         "name": "model:vllm_num_requests_running:sum",
@@ -105,8 +106,8 @@ def test_targets_come_by_job_with_their_last_error():
 
 def test_rules_come_with_their_health():
     assert Recorder(RULES).api.fetch_rules() == (
-        Rule("vllm-load", "model:vllm_num_requests_running:sum", "recording", "ok", ""),
-        Rule("vllm-load", "Broken", "alerting", "err", "many-to-many"),
+        Rule("vllm-load", "model:vllm_num_requests_running:sum", "recording", "ok", "", 5.0),
+        Rule("vllm-load", "Broken", "alerting", "err", "many-to-many", 5.0),
     )
 
 

@@ -16,6 +16,7 @@ from stack.telemetry.run_metrics import (
     PASSED,
     SKIPPED,
     BootRun,
+    ImageExpiry,
     RunIdentity,
     SmokeRun,
     render_run_metrics,
@@ -92,6 +93,20 @@ def test_a_smoke_run_gives_every_check_and_its_verdict():
     assert metrics.total("stack_smoke_success") == 0
     assert metrics.total("stack_smoke_timestamp_seconds") == 1.7e9
     assert metrics.total("stack_smoke_seconds") == 6.5
+    assert metrics.select("stack_smoke_drift_nats") == ()
+
+
+def test_a_smoke_run_tells_how_far_each_text_lies_from_the_baseline():
+    smoke = SmokeRun(1.7e9, 6.5, {"baseline": FAILED}, {"default-1": -0.31, "again": 0.01})
+    metrics = parse_exposition(render_run_metrics(smoke=smoke))
+    drift = {sample.labels["text"]: sample.value for sample in metrics.select("stack_smoke_drift_nats")}
+    assert drift == {"default-1": -0.31, "again": 0.01}
+
+
+def test_an_image_that_expires_says_when():
+    metrics = parse_exposition(render_run_metrics(expiry=ImageExpiry("docker.io/vllm/vllm-openai:nightly", 1.7e9)))
+    (sample,) = metrics.select("stack_image_expiry_timestamp_seconds")
+    assert (sample.labels["reference"], sample.value) == ("docker.io/vllm/vllm-openai:nightly", 1.7e9)
 
 
 def test_a_skipped_check_does_not_fail_the_run():

@@ -1,0 +1,43 @@
+"""What the run metrics tell beside boots and smokes: when the image expires, and the GPUs as the boot left them."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from stack.checks.gpus import Gpu, GpuReport, read_gpus
+from stack.config.lock import load_lock
+from stack.images.archive_store import Archive
+from stack.operations.archived import read_archived
+from stack.operations.pin_lock import read_expiry
+from stack.operations.resolve_images import build_lock_key
+from stack.operations.session import Session
+from stack.telemetry.run_metrics import GPU_FILE_NAME, ImageExpiry, ReadyGpu, render_gpu_metrics, write_run_metrics
+
+
+def find_image_expiry(session: Session, device: str, now: datetime.datetime) -> ImageExpiry | None:
+    """Give when upstream deletes the engine's image; None where it stays, or the archive keeps it."""
+    entry = load_lock(session.lock_path).images.get(build_lock_key("engine", device))
+    expires = read_expiry(entry, now)
+    if entry is None or expires is None:
+        return None
+    if entry.digest in read_archived(Archive(session.config.images.archive_dir), session.say):
+        return None
+    return ImageExpiry(entry.reference, expires.timestamp())
+
+
+def note_ready_gpus(folder: Path, gpus: Sequence[Gpu], *, ask: Callable[[], GpuReport] = read_gpus) -> None:
+    """Write how much memory the engine left free on its GPUs; without a GPU nothing of an earlier boot stays.
+
+    Args:
+        folder: Where node-exporter takes the run metrics from.
+        gpus: The GPUs that the engine was given, as they were before it started.
+        ask: Gives them as they are now.
+    """
+    if not gpus:
+        (folder / GPU_FILE_NAME).unlink(missing_ok=True)
+        return
+    ours = {gpu.uuid for gpu in gpus}
+    ready = [ReadyGpu(gpu.index, gpu.uuid, gpu.name, gpu.free_bytes) for gpu in ask().gpus if gpu.uuid in ours]
+    write_run_metrics(folder, render_gpu_metrics(ready), name=GPU_FILE_NAME)
