@@ -103,14 +103,19 @@ def _pin(console: Console, session: Any, target: str | None, as_json: bool, opti
 def _show(console: Console, session: Any, as_json: bool) -> None:
     from stack.operations.pin import describe_entry
     from stack.operations.pin_check import read_pins
+    from stack.operations.pin_show import describe_build, list_build_rows, read_builds
 
     engine, entries = read_pins(session)
+    builds = read_builds(session)
     if as_json:
         pins = {device: describe_entry(engine, entry) for device, entry in entries.items()}
+        for device, build in builds.items():
+            pins.setdefault(device, {})["build"] = describe_build(build)
         console.json({"schema_version": 1, "pinned": engine.pinned, "engines": pins, "lock": str(session.lock_path)})
         return
     for device, entry in sorted(entries.items()):
-        _print(console, [("device", device), *_describe(engine, entry), ("lock", str(session.lock_path))])
+        built = list_build_rows(builds[device]) if device in builds else []
+        _print(console, [("device", device), *_describe(engine, entry), *built, ("lock", str(session.lock_path))])
 
 
 def _check(console: Console, session: Any, as_json: bool) -> None:
