@@ -18,6 +18,7 @@ from stack.operations.boot import Boot, BootWatch, wait_first_token
 from stack.operations.boot_start import build_start, read_host
 from stack.operations.outcome import BootResult, UpResult
 from stack.operations.record import open_project_history, write_metrics
+from stack.operations.run_facts import note_ready_gpus
 from stack.operations.session import Session
 from stack.operations.slow_phase import SlowPhaseWatch
 from stack.progress import ProgressEvent
@@ -59,6 +60,7 @@ def follow_boot(session: Session, up: UpResult, state: ServiceState | None) -> B
         history.record_phase(boot_id, phase.name, round(phase.seconds, 3))
     seconds = round(boot.total_seconds, 3)
     history.finish_boot(boot_id, "ready", total_seconds=seconds, cache_state=boot.cache_state)
+    note_ready_gpus(session.paths.metrics, up.resolved.device.gpus)
     write_metrics(session, history)
     current = {phase.name: phase.seconds for phase in boot.phases}
     deltas = compare_phases(current, earlier[0].phases) if earlier else []
