@@ -119,7 +119,11 @@ def test_a_host_that_keeps_breaking_off_is_told_and_what_came_is_kept(fetch, tmp
     assert fetch()[1] == (f"bytes={len(WHEEL) // 2}-",)
 
 
-@pytest.mark.parametrize(("body", "sha256"), [(OTHER, SHA256), (b"<html>a proxy's page", None), (WHEEL[:-9], None)])
+@pytest.mark.parametrize(
+    ("body", "sha256"),
+    [(OTHER, SHA256), (b"<html>a proxy's page", None), (WHEEL[:-9], None)],
+    ids=["another", "page", "cut"],
+)
 def test_another_file_than_the_locked_one_or_none_at_all_is_refused(fetch, tmp_path, body, sha256):
     fetch.handler.body = body
     with pytest.raises(ImageError, match="serves a wheel that cannot be used"):
