@@ -29,9 +29,12 @@ def command(
 ) -> None:
     """Ask the model: one PROMPT (or standard input) gives one answer, no prompt a conversation."""
     from stack.operations.chat import Conversation, connect_chat, run_repl
+    from stack.operations.chat_wait import StreamWatch
 
     session = open_session(console, config_path, {"project": project})
-    conversation = Conversation(connect_chat(session), system=system, max_tokens=max_tokens, temperature=temperature)
+    engine = connect_chat(session)
+    follow = StreamWatch(engine, session.say).follow
+    conversation = Conversation(engine, system=system, max_tokens=max_tokens, temperature=temperature, follow=follow)
     text = " ".join(prompt) or (None if sys.stdin.isatty() else sys.stdin.read().strip())
     if text is not None:
         if not text:

@@ -8,7 +8,11 @@ from stack.errors import NotRunningError
 from stack.operations.run_engine import build_engine
 from stack.operations.session import Session
 from stack.operations.status import read_status
+from stack.traffic.engine_answers import StreamChunk
 from stack.traffic.engine_client import EngineClient
+
+# Whoever follows the answer ends a silence that means nothing, not the connection: a long prompt takes its time.
+_STREAM_SECONDS = 3600.0
 
 
 def connect_chat(session: Session) -> EngineClient:
@@ -20,7 +24,7 @@ def connect_chat(session: Session) -> EngineClient:
     status = read_status(session)
     if not status.is_serving or "engine" not in status.ports:
         raise NotRunningError("engine", session.project)
-    return build_engine(session, status.ports["engine"], status.served_name)
+    return build_engine(session, status.ports["engine"], status.served_name, timeout_seconds=_STREAM_SECONDS)
 
 
 class Conversation:
@@ -31,6 +35,7 @@ class Conversation:
         system: A system prompt, or None.
         max_tokens: The longest answer in tokens, or None for the engine's own limit.
         temperature: The sampling temperature, or None for the model's own.
+        follow: Passes an answer on, and may say what it waits for.
     """
 
     def __init__(
@@ -40,8 +45,9 @@ class Conversation:
         system: str | None = None,
         max_tokens: int | None = None,
         temperature: float | None = None,
+        follow: Callable[[Iterator[StreamChunk]], Iterator[StreamChunk]] = iter,
     ) -> None:
-        self._engine = engine
+        self._engine, self._follow = engine, follow
         self._options = {"max_tokens": max_tokens, "temperature": temperature}
         self.messages: list[dict[str, str]] = [{"role": "system", "content": system}] if system else []
 
@@ -50,7 +56,7 @@ class Conversation:
         asked = [*self.messages, {"role": "user", "content": prompt}]
         options = {name: value for name, value in self._options.items() if value is not None}
         pieces = []
-        for chunk in self._engine.stream_chat(asked, **options):
+        for chunk in self._follow(self._engine.stream_chat(asked, **options)):
             if chunk.text:
                 pieces.append(chunk.text)
                 yield chunk.text

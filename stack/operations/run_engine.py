@@ -74,10 +74,12 @@ def _note_lock(session: Session, history: History, up: UpResult, now: datetime.d
     return history.note_lock(up.lock_text, now)
 
 
-def build_engine(session: Session, port: int, served_name: str | None = None) -> EngineClient:
+def build_engine(
+    session: Session, port: int, served_name: str | None = None, *, timeout_seconds: float = 60.0
+) -> EngineClient:
     """Give a client of the project's engine."""
-    key = read_api_key(session.config, session.paths)
-    return EngineClient(build_http_client(), f"http://127.0.0.1:{port}", model=served_name, api_key=key)
+    key, http = read_api_key(session.config, session.paths), build_http_client(timeout_seconds)
+    return EngineClient(http, f"http://127.0.0.1:{port}", model=served_name, api_key=key)
 
 
 def _wait(session: Session, up: UpResult, watch: BootWatch, slow: SlowPhaseWatch) -> tuple[Boot, float]:
