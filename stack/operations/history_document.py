@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from stack.history.query import SMOKE, Entry
@@ -32,8 +32,8 @@ def build_run_document(detail: RunDetail) -> dict[str, Any]:
 
     - `image_id`, `image_digest`, `argv`, `lock` (the text of stack.lock) and `log_path` of the boot, or null.
     - `related`: the names of smokes and other runs of the same boot.
-    - `compared_with`: the name of the boot of the same kind before it, or null, and `deltas`: per phase `seconds`,
-      `previous_seconds` and `ratio`.
+    - `compared_with`: the name of the boot of the same kind before it, or null, and `deltas`: per phase `seconds` and
+      `previous_seconds`.
     - `earlier`: boots of the same kind before it: `name`, `started_at`, `total_seconds`.
     - `checks`: those of the smoke: `check`, `status`, `message`, `seconds`, `hint`, `data`.
     - `report`: the report of any other run.
@@ -61,7 +61,7 @@ def build_run_document(detail: RunDetail) -> dict[str, Any]:
             }
             for other in earlier
         ],
-        "checks": list(entry.smoke.report.get("checks", [])) if entry.smoke else None,
+        "checks": [dict(item) for item in read_checks(entry.smoke.report)] if entry.smoke else None,
         "report": dict(entry.run.report) if entry.run else None,
     }
 
@@ -81,7 +81,13 @@ def build_entry(entry: Entry) -> dict[str, Any]:
 
 def read_failed(smoke: SmokeRecord) -> list[str]:
     """Give the names of the checks that failed."""
-    return [str(item.get("check")) for item in smoke.report.get("checks", []) if item.get("status") == "fail"]
+    return [str(item.get("check")) for item in read_checks(smoke.report) if item.get("status") == "fail"]
+
+
+def read_checks(report: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Give the checks of a report; what another version may have written there instead is left out."""
+    checks = report.get("checks")
+    return [item for item in checks if isinstance(item, Mapping)] if isinstance(checks, list) else []
 
 
 def read_argv(entry: Entry) -> list[str] | None:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from stack.history.query import BOOT, Entry
 from stack.history.records import BootRecord, compare_phases
 from stack.operations.history import RunDetail
-from stack.operations.history_document import read_argv, read_failed
+from stack.operations.history_document import read_argv, read_checks, read_failed
 from stack.operations.paragraphs import wrap_paragraph
 
 Cell = tuple[str, str]
@@ -116,7 +116,7 @@ def render_run(detail: RunDetail, *, zone: datetime.tzinfo | None = None) -> lis
     lines += [f"{name:<{size}}  {text}" for name, text in rows]
     if entry.boot is not None and entry.boot.phases:
         lines += ["", *_render_phases(entry.boot, detail.earlier)]
-    if entry.smoke is not None and entry.smoke.report.get("checks"):
+    if entry.smoke is not None and read_checks(entry.smoke.report):
         lines += ["", f"smoke-{entry.smoke.id}", *_render_checks(entry)]
     return lines
 
@@ -162,7 +162,7 @@ def _render_phases(boot: BootRecord, earlier: Sequence[BootRecord]) -> list[str]
 
 
 def _render_checks(entry: Entry) -> list[str]:
-    checks = entry.smoke.report.get("checks", []) if entry.smoke is not None else []
+    checks = read_checks(entry.smoke.report) if entry.smoke is not None else []
     size = max((len(str(item.get("check"))) for item in checks), default=0)
     lines = []
     for item in checks:

@@ -15,7 +15,7 @@ from stack.history.page import CheckRow, Page, render_page
 from stack.history.query import BOOT, Entry
 from stack.history.records import BootRecord
 from stack.operations.history import RunDetail
-from stack.operations.history_document import read_argv
+from stack.operations.history_document import read_argv, read_checks
 from stack.operations.history_table import describe_result
 from stack.operations.report_figures import build_figures, leave_out_texts
 
@@ -49,9 +49,9 @@ def build_findings(entry: Entry) -> list[Finding]:
         report = entry.run.report
         said = "; ".join(str(item) for item in report.get("against") or []) or _VERDICTS[entry.run.passed]
         verdict = Finding(entry.kind, "pass" if entry.run.passed else "fail", said)
-        return [verdict, *(_build_finding(item) for item in _read_checks(report))]
+        return [verdict, *(_build_finding(item) for item in read_checks(report))]
     first = [_judge_boot(entry.boot)] if entry.kind == BOOT and entry.boot is not None else []
-    return [*first, *(_build_finding(item) for item in _read_checks(entry.smoke.report if entry.smoke else {}))]
+    return [*first, *(_build_finding(item) for item in read_checks(entry.smoke.report if entry.smoke else {}))]
 
 
 def build_page(detail: RunDetail, *, now: datetime.datetime) -> Page:
@@ -147,11 +147,6 @@ def _build_finding(item: Mapping[str, Any]) -> Finding:
         seconds=float(seconds) if isinstance(seconds, int | float) else 0.0,
         hint=str(hint) if hint else None,
     )
-
-
-def _read_checks(report: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    checks = report.get("checks")
-    return [item for item in checks if isinstance(item, Mapping)] if isinstance(checks, list) else []
 
 
 def _build_row(finding: Finding) -> CheckRow:

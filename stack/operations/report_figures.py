@@ -7,6 +7,8 @@ from typing import Any
 
 _MOST_FIGURES = 40
 _MOST_ITEMS = 8
+# The page tells them elsewhere, or nobody wants to know.
+_KNOWN = ("schema version", "passed")
 LEFT_OUT = "(left out)"
 # What requests and answers keep their texts in, and secrets their values. Reports should have none of them.
 _PRIVATE = {
@@ -29,7 +31,7 @@ def leave_out_texts(value: Any) -> Any:
 
 def build_figures(report: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Give names and values: what stands at the top of a report or one level below it."""
-    figures = [(name, text) for name, text in _walk(report, depth=2) if name not in ("schema_version", "passed")]
+    figures = [(name, text) for name, text in _walk(report, depth=2) if name not in _KNOWN]
     return figures[:_MOST_FIGURES]
 
 

@@ -14,7 +14,7 @@ from stack.cli import _COMMANDS, cli
 
 GOLDEN = Path(__file__).parent / "golden" / "help.txt"
 COMMANDS = [(), *((name,) for name in _COMMANDS), *(("config", name) for name in ("show", "schema", "table", "init"))]
-HEAVY = ("docker", "httpx2", "huggingface_hub", "numpy", "pydantic", "python_on_whales", "rich", "requests")
+HEAVY = ("docker", "httpx2", "huggingface_hub", "jinja2", "numpy", "pydantic", "python_on_whales", "rich", "requests")
 
 
 @pytest.fixture
