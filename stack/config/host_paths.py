@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -47,20 +47,23 @@ def check_host_paths(config: StackConfig) -> list[Problem]:
 
     For `up` and what else needs them: a missing adapter must not keep anybody from `down`.
     """
-    problems = []
-    for key, path, wanted in _list_needed(config):
-        if message := _check_readable(path, wanted):
-            problems.append(Problem(key, f"`{path}` {message}"))
-    return problems or _check_certificate(config)
+    return _check_paths(_list_needed(config)) or _check_certificate(config)
+
+
+def check_model_paths(config: StackConfig) -> list[Problem]:
+    """Give those of them that the model alone needs."""
+    return _check_paths(_list_needed_by_model(config))
+
+
+def _check_paths(needed: Iterable[tuple[str, Path, str]]) -> list[Problem]:
+    found = ((key, path, _check_readable(path, wanted)) for key, path, wanted in needed)
+    return [Problem(key, f"`{path}` {message}") for key, path, message in found if message]
 
 
 def _list_needed(config: StackConfig) -> Iterator[tuple[str, Path, str]]:
     for target, path in config.engine.mounts.items():
         yield show_path(("engine", "mounts", target)), path, "anything"
-    if config.model.id is not None and config.model.id.startswith(("/", ".")):
-        yield "model.id", Path(config.model.id), "directory"
-    if config.model.token_file is not None:
-        yield "model.token-file", config.model.token_file, "file"
+    yield from _list_needed_by_model(config)
     if config.images.ca_bundle is not None:
         yield "images.ca-bundle", config.images.ca_bundle, "file"
     gateway = config.services.gateway
@@ -70,6 +73,13 @@ def _list_needed(config: StackConfig) -> Iterator[tuple[str, Path, str]]:
     links = config.images.pip_find_links
     if links is not None and "://" not in links:
         yield "images.pip-find-links", Path(links), "directory"
+
+
+def _list_needed_by_model(config: StackConfig) -> Iterator[tuple[str, Path, str]]:
+    if config.model.id is not None and config.model.id.startswith(("/", ".")):
+        yield "model.id", Path(config.model.id), "directory"
+    if config.model.token_file is not None:
+        yield "model.token-file", config.model.token_file, "file"
 
 
 def _check_certificate(config: StackConfig) -> list[Problem]:

@@ -11,7 +11,7 @@ from typing import Any
 from stack.checks.gpus import Gpu, GpuReport, read_gpus
 from stack.checks.host.memory_verdict import JudgeMemory, MemoryVerdict
 from stack.config.places import resolve_home
-from stack.errors import HostError, ModelError
+from stack.errors import ConfigError, HostError, ModelError, Problem
 from stack.images.references import load_published_images
 from stack.models.demo import DEMO_KEY
 from stack.models.ensure import DEFAULT_REVISION
@@ -70,11 +70,14 @@ def run_estimate(session: Session, model: str, *, ask_gpus: Callable[[], GpuRepo
         ask_gpus: Reads this machine's GPUs.
 
     Raises:
+        ConfigError: It names a directory that is not there.
         ModelError: The model cannot be had.
     """
     text, revision = split_revision(model)
     base = session.loaded.path.parent if session.loaded.path else None
     reference = parse_model_reference(text, home=resolve_home(session.environ), base=base)
+    if reference.path is not None and not reference.path.is_dir():
+        raise ConfigError([Problem("--estimate", f"`{reference.path}` is no directory")])
     files = load_files(session, reference, revision)
     device, reason, gpus = _choose_device(session, ask_gpus())
     args = build_engine_args(session, device, gpus, files.config)

@@ -8,11 +8,12 @@ from pathlib import Path
 
 from stack.checks.cuda_support import DEFAULT_IMAGE, CudaImage
 from stack.checks.gpus import read_gpus
+from stack.config.host_paths import check_model_paths
 from stack.config.lock import LOCK_NAME, Lock, load_lock
 from stack.config.places import resolve_home
 from stack.containers.daemon import read_image, read_mounted_folders
 from stack.containers.render import LABEL_PROJECT
-from stack.errors import HostError, ModelError
+from stack.errors import ConfigError, HostError, ModelError
 from stack.images.references import load_published_images
 from stack.models.ensure import ensure_snapshot, find_snapshot
 from stack.models.hub import is_commit
@@ -51,9 +52,13 @@ def run_warm(session: Session, *, verify: bool, prune_others: bool) -> WarmResul
     """Have the model on the shared volume and in the page cache.
 
     Raises:
+        ConfigError: The configuration names a directory or token that is not there.
         ModelError: It cannot be had, or a file is not what it should be.
     """
     config = session.config
+    problems = check_model_paths(config)
+    if problems:
+        raise ConfigError(problems)
     lock = load_project_lock(session)
     locked = lock.model
     gpus = read_gpus()

@@ -4,7 +4,7 @@ import subprocess
 
 import pytest
 
-from stack.config.host_paths import check_host_paths
+from stack.config.host_paths import check_host_paths, check_model_paths
 
 
 def test_what_is_missing_is_found_before_anything_starts(load, tmp_path):
@@ -100,3 +100,9 @@ def test_a_certificate_that_is_none_is_found(load, make_certificate, tmp_path):
     (tmp_path / "c.pem").write_text("no certificate")
     (problem,) = check_host_paths(load(render_gateway(tmp_path / "c.pem", key)).config)
     assert "cannot be used" in problem.message
+
+
+def test_for_the_model_alone_nothing_else_is_looked_for(load, tmp_path):
+    toml = 'model.id = "./nothing"\nmodel.token-file = "nothing"\nimages.ca-bundle = "nothing"\n'
+    assert [problem.path for problem in check_model_paths(load(toml).config)] == ["model.id", "model.token-file"]
+    assert check_model_paths(load('model.id = "."\nimages.ca-bundle = "nothing"').config) == []

@@ -8,7 +8,7 @@ import struct
 import pytest
 
 from stack.checks.gpus import GpuReport, read_gpus
-from stack.errors import ModelError
+from stack.errors import ConfigError, ModelError
 from stack.operations.estimate import build_memory_judge, run_estimate, split_revision
 from stack.operations.estimate_report import build_document, build_heading, build_rows
 from tests.fixtures.fake_hub import run_hub
@@ -114,11 +114,16 @@ def test_a_device_that_was_asked_for_and_is_not_here_is_sized_without_a_budget(e
     assert list_figures(found)["budget"] == "none"
 
 
-@pytest.mark.parametrize("model", ["/nowhere/at/all", "demo@main", "no-such-form"])
+@pytest.mark.parametrize("model", ["demo@main", "no-such-form"])
 def test_a_model_that_cannot_be_had_ends_with_the_models_exit_code(estimate, model):
     with pytest.raises(ModelError) as caught:
         estimate(model)
     assert caught.value.exit_code == 7
+
+
+def test_a_directory_that_is_not_there_is_a_wrong_argument(estimate):
+    with pytest.raises(ConfigError, match="--estimate: `/nowhere/at/all` is no directory"):
+        estimate("/nowhere/at/all")
 
 
 def test_offline_a_hub_model_that_is_not_here_is_refused(make_session):

@@ -7,7 +7,7 @@ from docker.errors import ImageNotFound
 
 from stack.checks.gpus import read_gpus
 from stack.config.lock import Lock, LockedImage, LockedModel, write_lock
-from stack.errors import HostError, ModelError
+from stack.errors import ConfigError, HostError, ModelError
 from stack.operations import warm
 from stack.operations.warm import run_warm
 from tests.fixtures.fake_nvml import RTX_4090, build_nvml
@@ -136,3 +136,10 @@ def test_only_what_no_container_and_no_lock_uses_may_be_removed(make_session, ma
     write_lock(other / "stack.lock", Lock(model=LockedModel(id="in/lock", revision="2" * 40)))
     run_warm(session, verify=False, prune_others=True)
     assert asked["kept"] == {make_snapshot().key, used.key, locked.key}
+
+
+def test_a_directory_that_is_not_there_is_a_fault_of_the_configuration_as_it_is_for_up(make_session, world):
+    asked = world()
+    with pytest.raises(ConfigError, match=r"model\.id: `.*/gone` does not exist") as caught:
+        run_warm(make_session('model.id = "./gone"\n'), verify=False, prune_others=False)
+    assert (caught.value.exit_code, asked) == (2, {})
