@@ -67,7 +67,7 @@ def run(session: Session, options: ReplayOptions) -> dict[str, Any]:
         ServiceApiError: It does not answer at all.
     """
     with ExitStack() as held:
-        records = held.enter_context(closing(load_records(options.path)))
+        records = held.enter_context(closing(load_records(options.path, session.report)))
         schedule = _build_schedule(options, records)
         _say_what_is_passed_over(session, records)
         wait_for_others(session, "replay")
@@ -76,24 +76,10 @@ def run(session: Session, options: ReplayOptions) -> dict[str, Any]:
             raise NotRunningError("engine", session.project)
         target = build_target(session, status, options)
         writer = held.enter_context(ResponseWriter(options.save_path)) if options.save_path else None
-        started = datetime.datetime.now(datetime.UTC)
+        started, began = datetime.datetime.now(datetime.UTC), time.monotonic()
         tally, state = Tally(with_texts=options.with_texts), ReplayState()
-        tell = _Teller(session, state, tally)
-        began = time.monotonic()
-
-        def take(record: Record, observation: Observation) -> None:
-            tally.take(compare_record(record, record.response, observation.response, compare_greedy), observation)
-            if writer is not None:
-                writer.take(observation.index, record, observation.response)
-            tell()
-
-        is_interrupted = False
         session.report(ProgressEvent("replay", f"{len(records)} requests, {_describe(schedule, options)}"))
-        try:
-            replay(target, records, schedule=schedule, take=take, state=state)
-        except KeyboardInterrupt:
-            is_interrupted = True
-        session.report(ProgressEvent("replay", tell.describe(), state="failed" if is_interrupted else "done"))
+        is_interrupted = _send(session, target, records, schedule, tally, state, writer)
         if not tally.is_answered and not is_interrupted:
             raise EngineApiError(target.base_url, "none of the requests was answered", hint="`stack logs engine`")
         if writer is not None:
@@ -103,6 +89,33 @@ def run(session: Session, options: ReplayOptions) -> dict[str, Any]:
     document["is_passed"] = _judge(document, tally, options)
     _note(session, status, started, document)
     return document
+
+
+def _send(
+    session: Session,
+    target: ReplayTarget,
+    records: RecordFile,
+    schedule: Schedule,
+    tally: Tally,
+    state: ReplayState,
+    writer: ResponseWriter | None,
+) -> bool:
+    """Send all and compare each answer as it comes; tell whether an interrupt ended it."""
+    tell = _Teller(session, state, tally)
+
+    def take(record: Record, observation: Observation) -> None:
+        tally.take(compare_record(record, record.response, observation.response, compare_greedy), observation)
+        if writer is not None:
+            writer.take(observation.index, record, observation.response)
+        tell()
+
+    is_interrupted = False
+    try:
+        replay(target, records, schedule=schedule, take=take, state=state)
+    except KeyboardInterrupt:
+        is_interrupted = True
+    session.report(ProgressEvent("replay", tell.describe(), state="failed" if is_interrupted else "done"))
+    return is_interrupted
 
 
 def build_target(session: Session, status: Status, options: ReplayOptions) -> ReplayTarget:

@@ -1,6 +1,6 @@
 """Files of records: OpenAI batch JSONL, with the arrival and the recorded answer beside each request.
 
-Memory: an index of 24 bytes a record (and 8 more for its name while the file is checked), and one line at a time.
+Memory: an index of 24 bytes a record (while the file is checked some 150 more), and one line at a time.
 """
 
 from __future__ import annotations
@@ -16,12 +16,14 @@ from pathlib import Path
 from typing import overload
 
 from stack.errors import TraceError
+from stack.progress import ProgressEvent, Report, ignore
 from stack.traffic.record import Record
 from stack.traffic.record_line import KNOWN_KEYS, LineError, parse_document, parse_record
 
 MAX_LINE_BYTES = 64 * 2**20
 """Room for some images; a longer line is hardly a line of records, and would have to be held whole."""
 _NAMED_PROBLEMS = 50
+_REPORT_LINES = 5000
 _BUILTIN = Path(__file__).with_name("builtin_records.jsonl")
 
 
@@ -31,13 +33,12 @@ class RecordFile(Sequence[Record]):
     Attributes:
         path: The file.
         offsets: Each record's arrival in seconds, or None.
-        response_count: How many records hold an answer.
         unknown_keys: Keys that are passed over, with the number of lines that have them.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, report: Report = ignore) -> None:
         self.path = path
-        self.response_count = 0
+        self._report = report
         self.unknown_keys: Counter[str] = Counter()
         self._starts, self._lengths = array("q"), array("q")
         self._offsets = array("d")
@@ -80,24 +81,16 @@ class RecordFile(Sequence[Record]):
         problems: list[str] = []
         count = 0
         names: set[int] = set()
+        size_bytes = os.fstat(self._descriptor).st_size
         for number, start, line in _read_lines(self._descriptor):
+            if number % _REPORT_LINES == 0:
+                self._report(ProgressEvent("replay", "checking the file", start, size_bytes))
             try:
-                document = parse_document(_decode(line))
-                record = parse_record(document)
-                # Hashes of 64 bits: a million names collide by chance once in 40 million files.
-                if hash(record.custom_id) in names:
-                    raise LineError("`custom_id` stands on an earlier line too")
-                names.add(hash(record.custom_id))
+                self._take_line(start, line, names)
             except LineError as err:
                 count += 1
                 if len(problems) < _NAMED_PROBLEMS:
                     problems.append(f"line {number}: {err}")
-                continue
-            self.unknown_keys.update(set(document) - KNOWN_KEYS)
-            self.response_count += record.response is not None
-            self._starts.append(start)
-            self._lengths.append(len(line))
-            self._offsets.append(math.nan if record.offset_seconds is None else record.offset_seconds)
         if not problems and not len(self):
             problems.append("it holds no record")
         if problems:
@@ -108,14 +101,31 @@ class RecordFile(Sequence[Record]):
                 hint='a line is {"custom_id": …, "method": "POST", "url": "/v1/chat/completions", "body": {…}}',
             )
 
+    def _take_line(self, start: int, line: bytes, names: set[int]) -> None:
+        document = parse_document(_decode(line))
+        record = parse_record(document)
+        # Hashes of 64 bits: a million names collide by chance once in 40 million files.
+        name = hash(record.custom_id)
+        if name in names:
+            raise LineError("`custom_id` stands on an earlier line too")
+        names.add(name)
+        self.unknown_keys.update(set(document) - KNOWN_KEYS)
+        self._starts.append(start)
+        self._lengths.append(len(line))
+        self._offsets.append(math.nan if record.offset_seconds is None else record.offset_seconds)
 
-def load_records(path: Path) -> RecordFile:
+
+def load_records(path: Path, report: Report = ignore) -> RecordFile:
     """Give the records of a file; all lines are checked now, each is read again when it is asked for.
+
+    Args:
+        path: The file.
+        report: Takes how far the check of a long file is.
 
     Raises:
         TraceError: Lines that cannot be used, all at once.
     """
-    return RecordFile(path)
+    return RecordFile(path, report)
 
 
 def load_builtin_records(*, is_pooling: bool = False) -> list[Record]:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
 
 import httpx2
 
+from stack.traffic.observation import Observation, ReplayState, ReplayTarget
 from stack.traffic.record import Record, RecordedResponse
 from stack.traffic.record_file import read_offsets
 from stack.traffic.replay_body import Sending, build_sending
 from stack.traffic.replay_exchange import exchange
 from stack.traffic.schedule import Schedule, build_schedule
+
+__all__ = ["Observation", "ReplayState", "ReplayTarget", "replay"]
 
 MAX_IN_FLIGHT = 512
 """Requests under way at once; what is due beyond that waits, which shows as lag. Bounds memory and sockets."""
@@ -22,74 +24,6 @@ GIVE_UP_AFTER = 20
 """So many requests in a row without any answer: the engine is gone, and the rest would say no more."""
 # Below uvicorn's five: a connection that the server is about to close must not be used again.
 _KEEP_ALIVE_SECONDS = 2.0
-
-
-@dataclass(frozen=True)
-class Observation:
-    """What one sending gave.
-
-    Attributes:
-        index: The record's position in its file.
-        custom_id: The record's name.
-        response: What came back.
-        sent_seconds: When it was sent, from the beginning of the replay.
-        due_seconds: When it was due; None where it was sent as soon as there was room.
-        itl_seconds: Times between streamed tokens.
-        is_plain: Whether nothing was added to the body (or was and the engine refused it).
-    """
-
-    index: int
-    custom_id: str
-    response: RecordedResponse
-    sent_seconds: float
-    due_seconds: float | None = None
-    itl_seconds: Sequence[float] = field(default=())
-    is_plain: bool = True
-
-    @property
-    def lag_seconds(self) -> float | None:
-        """Give how late it was sent."""
-        return None if self.due_seconds is None else max(0.0, self.sent_seconds - self.due_seconds)
-
-
-@dataclass(frozen=True)
-class ReplayTarget:
-    """The engine that records are sent to, and what may be changed in them on the way.
-
-    Attributes:
-        base_url: Where the engine listens, without `/v1`.
-        api_key: The key's text, if the engine demands one.
-        served_model: The model name for bodies that name one which is not in `known_models`; None: none is changed.
-        known_models: Names that are sent as they are.
-        asks_scores: Whether log-probabilities and token counts are asked for where that changes no answer.
-        timeout_seconds: For a whole answer.
-    """
-
-    base_url: str
-    api_key: str | None = field(default=None, repr=False)
-    served_model: str | None = None
-    known_models: frozenset[str] = frozenset()
-    asks_scores: bool = True
-    timeout_seconds: float = 600.0
-
-
-@dataclass
-class ReplayState:
-    """How far a replay is; read it from any thread.
-
-    Attributes:
-        total: Records to send.
-        sent: Requests that were sent.
-        ended: Requests that came to an end.
-        renamed: Model names that others were put in the place of, with the number of requests.
-        gave_up: Whether the engine was gone and the rest was not sent.
-    """
-
-    total: int = 0
-    sent: int = 0
-    ended: int = 0
-    renamed: Counter[str] = field(default_factory=Counter)
-    gave_up: bool = False
 
 
 def replay(
@@ -123,15 +57,9 @@ def replay(
         KeyboardInterrupt: What was under way is hung up on.
     """
     kept: list[Observation] = []
-    replayer = _Replayer(
-        target,
-        records,
-        schedule or build_schedule(read_offsets(records)),
-        take or (lambda record, observation: kept.append(observation)),
-        state or ReplayState(),
-        clock,
-        sleep,
-    )
+    plan = schedule or build_schedule(read_offsets(records))
+    keep = take or (lambda record, observation: kept.append(observation))
+    replayer = _Replayer(target, records, plan, keep, state or ReplayState(), clock, sleep)
     asyncio.run(replayer.run(transport))
     return sorted(kept, key=lambda observation: observation.index)
 
@@ -237,13 +165,13 @@ class _Replayer:
         self._take(record, Observation(index, record.custom_id, response, sent, due, gaps, is_plain))
 
     async def _exchange(
-        self, client: httpx2.AsyncClient, record: Record, body: object
+        self, client: httpx2.AsyncClient, record: Record, body: Mapping[str, Any]
     ) -> tuple[RecordedResponse, list[float]]:
         return await exchange(
             client,
-            self._target.base_url.rstrip("/") + record.url,
+            self._target.base_url.rstrip("/"),
             record.url,
-            body,  # type: ignore[arg-type]
+            body,
             self._headers,
             timeout_seconds=self._target.timeout_seconds,
             hang_up_seconds=record.hang_up_seconds,

@@ -29,7 +29,7 @@ class _Coming:
 
 async def exchange(
     client: httpx2.AsyncClient,
-    url: str,
+    base_url: str,
     path: str,
     body: Mapping[str, Any],
     headers: Mapping[str, str],
@@ -42,8 +42,8 @@ async def exchange(
 
     Args:
         client: The HTTP client.
-        url: Where.
-        path: The route, which tells what the answer must look like.
+        base_url: Where the engine listens.
+        path: The route, which also tells what the answer must look like.
         body: The request's JSON document.
         headers: Sent too.
         timeout_seconds: For the whole answer.
@@ -51,15 +51,15 @@ async def exchange(
         clock: Monotonic seconds.
     """
     coming = _Coming()
-    error, message = "", ""
-    hangs_up = hang_up_seconds is not None and hang_up_seconds < timeout_seconds
     began = clock()
+    error, message = "", ""
+    limit = timeout_seconds if hang_up_seconds is None else min(hang_up_seconds, timeout_seconds)
     try:
-        async with asyncio.timeout(hang_up_seconds if hangs_up else timeout_seconds):
-            await _receive(client, url, path, body, headers, coming, clock)
+        async with asyncio.timeout(limit):
+            await _receive(client, base_url + path, path, body, headers, coming, clock)
     except TimeoutError:
-        error = HUNG_UP if hangs_up else "timed-out"
-        message = f"hung up after {hang_up_seconds:g} s" if hangs_up else f"no whole answer in {timeout_seconds:g} s"
+        error = HUNG_UP if limit == hang_up_seconds else "timed-out"
+        message = f"no whole answer in {limit:g} s"
     except httpx2.ConnectError:
         error, message = "no-answer", "nothing listens there"
     except httpx2.HTTPError as err:
@@ -67,9 +67,8 @@ async def exchange(
         message = f"the connection broke ({type(err).__name__})"
     except ValueError as err:
         error, message = "unreadable", str(err)
-    seconds = clock() - began
     gaps = [later - sooner for sooner, later in zip(coming.token_times, coming.token_times[1:], strict=False)]
-    return _build_response(coming, path, error, message, seconds, began, gaps), gaps
+    return _build_response(coming, path, error, message, clock() - began, began, gaps), gaps
 
 
 async def _receive(
