@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -11,76 +12,43 @@ from stack.console import Console
 from stack.errors import EXIT_CHECK_FAILED, EXIT_INTERRUPTED
 
 _TABLE_ROWS = 40
+_ABOVE_0 = click.FloatRange(min=0, min_open=True)
+_FILE = click.Path(dir_okay=False, path_type=Path)
 
 
 @click.command("replay")
-@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
-@click.option("--speed", type=click.FloatRange(min=0, min_open=True), help="Send so many times as fast as recorded")
-@click.option(
-    "--concurrency", type=click.IntRange(1, 512), help="Keep so many requests under way, whatever the offsets"
-)
-@click.option("--served-model", help="Send every request under this model name [default: names not served here only]")
+@click.argument("path", metavar="FILE", type=_FILE)
+@click.option("--speed", type=_ABOVE_0, help="Send so many times as fast as recorded")
+@click.option("--concurrency", type=click.IntRange(1, 512), help="Keep so many under way, whatever the offsets")
+@click.option("--served-model", help="Send all under this model name [default: only names not served here]")
 @click.option(
     "--scores/--no-scores",
+    "asks_scores",
     default=None,
-    help="Ask for log-probabilities where that changes no answer [default: yes, unless latency is judged]",
+    help="Ask for log-probabilities where that changes no answer [default: unless latency is judged]",
 )
-@click.option(
-    "--save-responses", type=click.Path(dir_okay=False, path_type=Path), help="Write requests and answers there"
-)
-@click.option(
-    "--max-latency-ratio", type=click.FloatRange(min=0, min_open=True), help="A median beyond that is a difference"
-)
-@click.option(
-    "--timeout-seconds",
-    type=click.FloatRange(min=0, min_open=True),
-    default=600.0,
-    show_default=True,
-    help="Give a whole answer so much time",
-)
+@click.option("--save-responses", "save_path", type=_FILE, help="Write requests and answers there")
+@click.option("--max-latency-ratio", type=_ABOVE_0, help="A median answer slower than that is a difference")
+@click.option("--timeout-seconds", type=_ABOVE_0, default=600, show_default=True, help="For a whole answer")
 @click.option("--with-texts", is_flag=True, help="Show the texts where they part, in the JSON document")
 @JSON
 @project_options
 @click.pass_obj
-def command(
-    console: Console,
-    config_path: Path | None,
-    as_json: bool,
-    project: str | None,
-    file: Path,
-    speed: float | None,
-    concurrency: int | None,
-    served_model: str | None,
-    scores: bool | None,
-    save_responses: Path | None,
-    max_latency_ratio: float | None,
-    timeout_seconds: float,
-    with_texts: bool,
-) -> None:
-    """Send the recorded requests of FILE to the running engine and compare the answers; exit code 1 on a difference.
+def command(console: Console, config_path: Path | None, project: str | None, as_json: bool, **asked: Any) -> None:
+    """Send the recorded requests of FILE to the running engine and compare the answers.
 
-    FILE is OpenAI batch JSONL. A line may hold `offset_seconds` (its arrival), `hang_up_seconds` (when its client
-    left) and the recorded `response`. Prompts and answers are shown only with --with-texts.
+    Exit code 1 on a difference. FILE is OpenAI batch JSONL; a line may also hold `offset_seconds` (its arrival),
+    `hang_up_seconds` (when its client left) and the recorded `response`. Prompts and answers are shown only with
+    --with-texts.
     """
-    if speed is not None and concurrency is not None:
+    if asked["speed"] is not None and asked["concurrency"] is not None:
         raise click.UsageError("--speed follows the offsets and --concurrency ignores them: choose one")
     from stack.operations.replay import ReplayOptions, run
     from stack.operations.replay_report import render_lines, render_rows
 
-    options = ReplayOptions(
-        file,
-        speed=speed or 1.0,
-        concurrency=concurrency,
-        served_model=served_model,
-        asks_scores=scores,
-        timeout_seconds=timeout_seconds,
-        max_latency_ratio=max_latency_ratio,
-        save_path=save_responses,
-        with_texts=with_texts,
-    )
     session = open_session(console, config_path, {"project": project})
     with console.live():
-        document = run(session, options)
+        document = run(session, ReplayOptions(**asked))
     if as_json:
         console.json(document)
     else:

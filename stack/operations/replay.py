@@ -37,7 +37,7 @@ class ReplayOptions:
 
     Attributes:
         path: The file of records.
-        speed: 2 sends twice as fast as recorded.
+        speed: 2 sends twice as fast as recorded; None: as fast.
         concurrency: So many at a time instead of as recorded; None: by the file.
         served_model: Every request's model name; None: only names that are not served here are replaced.
         asks_scores: Whether scores and token counts are asked for; None: unless latency is judged.
@@ -48,7 +48,7 @@ class ReplayOptions:
     """
 
     path: Path
-    speed: float = 1.0
+    speed: float | None = None
     concurrency: int | None = None
     served_model: str | None = None
     asks_scores: bool | None = None
@@ -152,16 +152,19 @@ def compare_runs(
 
 def _build_schedule(options: ReplayOptions, records: RecordFile) -> Schedule:
     try:
-        return build_schedule(records.offsets, speed=options.speed, concurrency=options.concurrency)
+        schedule = build_schedule(records.offsets, speed=options.speed or 1.0, concurrency=options.concurrency)
+        if options.speed is not None and schedule.due_seconds is None:
+            raise ValueError("no record has an offset, so that there is no speed to change")
     except ValueError as err:
         raise TraceError(
             f"{options.path}: {err}", hint="`--concurrency 1` sends them one after another, whatever the offsets"
         ) from err
+    return schedule
 
 
 def _describe(schedule: Schedule, options: ReplayOptions) -> str:
     if schedule.due_seconds is not None:
-        return "as recorded" + (f", {options.speed:g} times as fast" if options.speed != 1 else "")
+        return "as recorded" + (f", {options.speed:g} times as fast" if options.speed else "")
     return schedule.kind if schedule.concurrency == 1 else f"{schedule.concurrency} at a time"
 
 
@@ -221,7 +224,7 @@ def _build_document(
         "schedule": {
             "kind": schedule.kind,
             "said": _describe(schedule, options),
-            "speed": options.speed,
+            "speed": options.speed or 1.0,
             "concurrency": schedule.concurrency,
         },
         "records": {"total": state.total, "sent": state.sent, "ended": state.ended},

@@ -154,6 +154,8 @@ def test_offsets_in_some_lines_only_are_refused(session, write):
     with pytest.raises(TraceError, match="record 2 has none"):
         run(session, ReplayOptions(path))
     assert run(session, ReplayOptions(path, concurrency=1))["is_passed"]
+    with pytest.raises(TraceError, match="no speed to change"):
+        run(session, ReplayOptions(write(build_line("a")), speed=2))
 
 
 def test_an_engine_that_does_not_answer_is_told(session, engine, write, monkeypatch):
