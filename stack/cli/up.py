@@ -24,6 +24,7 @@ _PATIENCE_SECONDS = 10.0
 @click.option("--accept", type=click.Choice(["verified", "claimed"]), help="What proves a pinned commit")
 @click.option("--expose", is_flag=True, default=None, help="Let other machines reach /v1 through the gateway")
 @click.option("--no-smoke", is_flag=True, default=None, help="Leave out the smoke test")
+@click.option("--anyway", is_flag=True, help="Go on with an engine image that does not fit this machine")
 @click.option("--dry-run", is_flag=True, help="Print the plan with its reasons, check this machine, change nothing")
 @OFFLINE
 @JSON
@@ -33,6 +34,7 @@ def command(
     console: Console,
     config_path: Path | None,
     as_json: bool,
+    anyway: bool,
     dry_run: bool,
     no_smoke: bool | None,
     **flags: Any,
@@ -46,7 +48,7 @@ def command(
 
     session = open_session(console, config_path, build_flags(flags, no_smoke))
     with console.live():
-        result = run_up(session, dry_run=dry_run)
+        result = run_up(session, dry_run=dry_run, anyway=anyway)
     if dry_run:
         _print_dry_run(console, result, as_json)
         return

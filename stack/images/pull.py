@@ -13,7 +13,6 @@ import requests
 
 from stack.errors import ImageError
 from stack.images.layer_progress import LayerProgress
-from stack.images.manifests import RemoteImage
 from stack.images.pull_failures import BrokenPullError, build_pull_error
 from stack.images.reference import ImageReference, apply_mirror
 from stack.images.registry import Registry
@@ -84,7 +83,6 @@ class Puller:
         platform: This machine's, as `os/architecture`.
         retries: How often a pull that broke off is taken up again; layers that are whole stay.
         sleep: Waits for seconds.
-        look: Told what an image is before it is moved.
     """
 
     client: DockerClient
@@ -93,7 +91,6 @@ class Puller:
     platform: str = "linux/amd64"
     retries: int = 4
     sleep: Callable[[float], None] = time.sleep
-    look: Callable[[RemoteImage], None] | None = None
 
     def pull(
         self,
@@ -149,8 +146,6 @@ class Puller:
 
     def _pull_missing(self, wanted: ImageReference, pinned: ImageReference, task: str, report: Report) -> PulledImage:
         remote = self.registry.fetch_image(pinned, platform=self.platform)
-        if self.look is not None:
-            self.look(remote)
         for attempt in range(self.retries + 1):
             try:
                 _run_pull(self.client, pinned, LayerProgress(remote.layer_sizes_bytes), task, report)

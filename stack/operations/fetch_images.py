@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -10,13 +9,10 @@ from typing import Any
 
 import docker
 
-from stack.checks.gpus import read_gpus
 from stack.errors import ImageError
 from stack.images.archive_layout import ArchivedImage
 from stack.images.archive_load import load_image
 from stack.images.archive_store import Archive
-from stack.images.fit import find_misfits, read_engine_facts
-from stack.images.manifests import RemoteImage
 from stack.images.pull import MovedTag, PulledImage, Puller, find_local_image
 from stack.images.reference import ImageReference, apply_mirror, parse_reference
 from stack.images.registry import Registry
@@ -25,7 +21,6 @@ from stack.operations.build_images import ImageBuilder
 from stack.operations.build_records import keep_record
 from stack.operations.keep_image import note_lock, open_archiver
 from stack.operations.needs import ImageNeed
-from stack.operations.pin_fit import describe_misfits, judge_fit, read_host
 from stack.operations.pinned_engine import open_http
 from stack.operations.resolve import Resolved, machine_platform
 from stack.operations.session import Session
@@ -149,7 +144,6 @@ class ImageFetcher:
             note_lock(archive, found, lock)
             return found
         with open_archiver(self._session, archive) as archiver:
-            self._judge(archiver.registry.fetch_image(asked.with_tag(None), platform=machine_platform()))
             return archiver.keep(reference, asked, lock=lock)
 
     def _load(self, need: ImageNeed, image: ArchivedImage) -> FetchedImage:
@@ -167,8 +161,7 @@ class ImageFetcher:
             registry = Registry(
                 http, timeout_seconds=config.timeout_seconds, retries=config.retries, credentials=read_docker_login
             )
-            look = self._judge if need.service == "engine" else None
-            puller = Puller(self._client, registry, config.mirror, machine_platform(), config.retries, look=look)
+            puller = Puller(self._client, registry, config.mirror, machine_platform(), config.retries)
             moved_tag: MovedTag = "tell" if need.is_locked else "stop"
             pulled = puller.pull(
                 need.wanted.reference,
@@ -178,16 +171,6 @@ class ImageFetcher:
             )
         name = f"{pulled.reference.name}@{pulled.digest}" if pulled.digest else pulled.image_id
         return FetchedImage(need, name, pulled.image_id, pulled)
-
-    def _judge(self, image: RemoteImage) -> None:
-        """Say before gigabytes are moved what speaks against the engine's image on this machine."""
-        device = self._resolved.device.device
-        config = self._session.config
-        host = read_host(config, device, read_gpus(), self._client, platform.machine())
-        facts = read_engine_facts(image.config, image.size_bytes)
-        misfits = find_misfits(judge_fit(facts, host, config.engine.env))
-        if misfits:
-            self._session.say(f"warning: the engine's image does not fit this machine:\n{describe_misfits(misfits)}")
 
     def _build(self, need: ImageNeed) -> FetchedImage:
         assert need.recipe is not None

@@ -89,8 +89,20 @@ def _judge_kernels(image: CudaImage, host: HostFacts) -> Judgement:
     return Judgement("kernels", "fits", f"it has kernels for {', '.join(fit)}{but}: {describe_kernels(image)}")
 
 
-def demand_fit(verdict: Sequence[Judgement], anyway: bool, command: str) -> None:
+def demand_fit(
+    verdict: Sequence[Judgement],
+    anyway: bool,
+    command: str,
+    *,
+    ways: str = "pin another variant (`--cuda`, `--device`)",
+) -> None:
     """Stop where an image does not fit this machine, unless that was overridden.
+
+    Args:
+        verdict: What was judged.
+        anyway: Whether it was overridden.
+        command: What overrides it.
+        ways: What else can be done.
 
     Raises:
         HostError: It does not fit.
@@ -99,7 +111,7 @@ def demand_fit(verdict: Sequence[Judgement], anyway: bool, command: str) -> None
     if misfits and not anyway:
         raise HostError(
             f"the image does not fit this machine:\n{describe_misfits(misfits)}",
-            hint=f"pin another variant (`--cuda`, `--device`), or go on all the same: `{command}`",
+            hint=f"{ways}, or go on all the same: `{command}`",
         )
 
 

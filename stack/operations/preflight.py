@@ -17,6 +17,8 @@ from stack.operations.host_target import build_host_target
 from stack.operations.resolve import Resolved
 from stack.operations.session import Session
 
+# What these find is a verdict on an image, and the user may know better.
+VERDICTS = ("gpu-driver", "gpu-capability")
 # `up` has more time than `doctor`: a busy machine is no reason for a warning.
 _PATIENCE = 4.0
 
@@ -26,14 +28,16 @@ class PreflightError(HostError):
 
     Args:
         findings: The failed findings, at least one.
+        is_verdict: Whether an image that does not fit is among them, which can be overridden.
     """
 
-    def __init__(self, findings: Sequence[Finding]) -> None:
+    def __init__(self, findings: Sequence[Finding], *, is_verdict: bool = False) -> None:
         self.findings = tuple(findings)
         hints = dict.fromkeys(finding.hint for finding in findings if finding.hint)
+        ways = ["to start that image all the same: `stack up --anyway`"] if is_verdict else []
         super().__init__(
             "\n".join(f"{finding.check}: {finding.message}" for finding in findings),
-            hint="\n".join([*hints, "`stack doctor` looks at everything"]),
+            hint="\n".join([*hints, *ways, "`stack doctor` looks at everything"]),
         )
 
 
@@ -42,6 +46,7 @@ def check_preflight(
     client: docker.DockerClient,
     resolved: Resolved,
     *,
+    anyway: bool = False,
     checks: Sequence[HostCheck] | None = None,
 ) -> list[str]:
     """Give the warnings of the quick checks.
@@ -50,6 +55,7 @@ def check_preflight(
         session: The session.
         client: A connection to the daemon.
         resolved: What `up` will work with.
+        anyway: Only warn of an image that does not fit the GPU or its driver.
         checks: Other checks than those of the registry.
 
     Raises:
@@ -64,10 +70,11 @@ def check_preflight(
         home=resolve_home(session.environ),
     )
     report = run_host_checks(HostContext(target, world), checks=checks, is_quick_only=True, patience=_PATIENCE)
-    failed = [finding for finding in report.findings if finding.status == "fail"]
+    overridden = VERDICTS if anyway else ()
+    failed = [item for item in report.findings if item.status == "fail" and item.check not in overridden]
     if failed:
-        raise PreflightError(failed)
-    return [describe(finding) for finding in report.findings if finding.status == "warn"]
+        raise PreflightError(failed, is_verdict=any(item.check in VERDICTS for item in failed))
+    return [describe(item) for item in report.findings if item.status in ("warn", "fail")]
 
 
 def describe(finding: Finding) -> str:

@@ -24,16 +24,18 @@ from stack.operations.resolve import Resolved, resolve
 from stack.operations.resolve_images import build_lock_key
 from stack.operations.session import Session, check_tools, hold_project
 from stack.operations.timeline import Timeline
+from stack.operations.up_fit import check_fit
 from stack.operations.up_run import UpRun
 from stack.operations.upgrade_leftover import clear_trial
 
 
-def run_up(session: Session, *, dry_run: bool = False) -> UpResult:
+def run_up(session: Session, *, dry_run: bool = False, anyway: bool = False) -> UpResult:
     """Bring the stack up to what the configuration says; the smoke test is the caller's next step.
 
     Args:
         session: The run.
         dry_run: Whether to find out only what would be done, and whether this machine would let it be done.
+        anyway: Whether to go on with an engine image that does not fit this machine.
 
     Raises:
         StackError: What failed, after everything that did not depend on it was finished.
@@ -44,7 +46,7 @@ def run_up(session: Session, *, dry_run: bool = False) -> UpResult:
     client = check_tools(session)
     if dry_run:
         result = _look(session, client)
-        result.warnings += _check_host(session, client, result)
+        result.warnings += _check_host(session, client, result, anyway)
         return result
     with hold_project(session, "up"):
         clear_trial(session)
@@ -59,7 +61,7 @@ def run_up(session: Session, *, dry_run: bool = False) -> UpResult:
             session.say(f"{service} is left out: {reason}")
         if result.plan.steps:
             session.say(render_plan(result.plan))
-        result.warnings += _check_host(session, client, result)
+        result.warnings += _check_host(session, client, result, anyway)
         # Before the steps that may take long; what comes up in them is told then.
         for warning in result.warnings:
             session.warn(warning)
@@ -80,9 +82,12 @@ def _look(session: Session, client: docker.DockerClient) -> UpResult:
     return UpResult(resolved, build_plan(session, resolved), warnings=warnings)
 
 
-def _check_host(session: Session, client: docker.DockerClient, result: UpResult) -> list[str]:
+def _check_host(session: Session, client: docker.DockerClient, result: UpResult, anyway: bool) -> list[str]:
     """Give the warnings of the preflight; where there is nothing to do, there is nothing to look at."""
-    return check_preflight(session, client, result.resolved) if result.plan.steps else []
+    if not result.plan.steps:
+        return []
+    warnings = check_preflight(session, client, result.resolved, anyway=anyway)
+    return warnings + check_fit(session, client, result.resolved, anyway=anyway)
 
 
 def _find_fading(session: Session, resolved: Resolved) -> list[str]:

@@ -264,6 +264,21 @@ def test_the_preflight_names_every_failure_at_once_with_its_hint(make_session):
     assert caught.value.exit_code == 3
 
 
+@pytest.mark.parametrize("name", ["gpu-driver", "gpu-capability"])
+def test_a_verdict_on_the_image_can_be_overridden_and_nothing_else_can(make_session, name):
+    checks = [HostCheck(name, lambda context: Outcome("fail", "too old", hint="update it"), 1, **QUICK)]
+    resolved = doctor_decide.resolve(make_session(TOML), NoDaemon())
+    with pytest.raises(PreflightError) as caught:
+        check_preflight(make_session(TOML), give_client(None), resolved, checks=checks)
+    assert "`stack up --anyway`" in caught.value.hint
+    said = check_preflight(make_session(TOML), give_client(None), resolved, anyway=True, checks=checks)
+    assert said == [f"{name}: too old"]
+    full = HostCheck("disk-space", lambda context: Outcome("fail", "full"), 2, **QUICK)
+    with pytest.raises(PreflightError) as caught:
+        check_preflight(make_session(TOML), give_client(None), resolved, anyway=True, checks=[*checks, full])
+    assert caught.value.message == "disk-space: full" and "--anyway" not in caught.value.hint
+
+
 def test_warnings_of_the_preflight_come_back_with_why_they_matter(make_session):
     checks = [
         HostCheck("memory", lambda context: Outcome("warn", "little", why="it swaps"), 1, **QUICK),

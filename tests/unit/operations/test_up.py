@@ -28,11 +28,15 @@ def bring(make_session, monkeypatch, happened, warned):
     """A function: the plan's steps and what the preflight says give what `up` of a pretended machine gives."""
 
     def call(*steps, found=(), before=(), **options):
-        def check(session, client, resolved):
+        def check(session, client, resolved, *, anyway):
             happened.append("preflight")
             if isinstance(found, Exception):
                 raise found
             return list(found)
+
+        def judge(session, client, resolved, *, anyway):
+            happened.append(f"verdict{', overridden' if anyway else ''}")
+            return []
 
         class Run:
             def __init__(self, session, client, result):
@@ -49,6 +53,7 @@ def bring(make_session, monkeypatch, happened, warned):
         monkeypatch.setattr(up, "_look", lambda *rest: UpResult(resolved, Plan(steps), warnings=list(before)))
         monkeypatch.setattr(up, "_describe_moves", lambda *rest: [])
         monkeypatch.setattr(up, "check_preflight", check)
+        monkeypatch.setattr(up, "check_fit", judge)
         monkeypatch.setattr(up, "UpRun", Run)
         return run_up(make_session(), **options)
 
@@ -57,14 +62,14 @@ def bring(make_session, monkeypatch, happened, warned):
 
 def test_warnings_are_told_before_the_steps_that_may_take_long(bring, happened):
     result = bring(STEP, before=["one GPU of 2 is used"], found=["memory: little"])
-    assert happened == ["preflight", "run after ['one GPU of 2 is used', 'memory: little']"]
+    assert happened == ["preflight", "verdict", "run after ['one GPU of 2 is used', 'memory: little']"]
     assert result.warnings == ["one GPU of 2 is used", "memory: little"]
 
 
 def test_a_dry_run_looks_at_the_machine_too_and_leaves_telling_to_whoever_asked(bring, happened, warned):
     result = bring(STEP, before=["one GPU of 2 is used"], found=["memory: little"], dry_run=True)
     assert result.warnings == ["one GPU of 2 is used", "memory: little"]
-    assert (happened, warned) == (["preflight"], [])
+    assert (happened, warned) == (["preflight", "verdict"], [])
 
 
 @pytest.mark.parametrize("dry_run", [True, False])
@@ -80,3 +85,8 @@ def test_every_failure_of_the_preflight_ends_it_before_anything_is_done(bring, h
 def test_where_there_is_nothing_to_do_there_is_nothing_to_look_at(bring, happened, dry_run):
     bring(found=AssertionError("it was not asked for"), dry_run=dry_run)
     assert "preflight" not in happened
+
+
+def test_a_verdict_on_the_image_can_be_overridden(bring, happened):
+    bring(STEP, anyway=True)
+    assert happened[:2] == ["preflight", "verdict, overridden"]
