@@ -205,10 +205,15 @@ def _write_result(stream: TextIO, text: str) -> None:
     except BrokenPipeError:
         raise  # whoever read it has seen enough
     except OSError as err:
-        raise StackError(
-            f"the result cannot be written to standard output: {err.strerror}",
-            hint="see where it goes to, such as a file on a full disk (`df -h`)",
-        ) from err
+        raise build_output_error(err) from err
+
+
+def build_output_error(err: OSError) -> StackError:
+    """Give the error of a result that nobody could take."""
+    return StackError(
+        f"the result cannot be written to standard output: {err.strerror}",
+        hint="see where it goes to, such as a file on a full disk (`df -h`)",
+    )
 
 
 def _write(stream: TextIO, text: str) -> None:

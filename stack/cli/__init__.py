@@ -8,6 +8,7 @@ import logging
 import os
 import signal
 import sys
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +122,14 @@ def main(arguments: list[str] | None = None) -> None:
     except StackError as err:
         _show(err)
         _leave(err.exit_code)
+    except OSError as err:
+        # Help and version are written by click itself; anything else is a bug of ours, and keeps its traceback.
+        if traceback.extract_tb(err.__traceback__)[-1].filename != click.utils.__file__:
+            raise
+        from stack.console import build_output_error
+
+        _show(build_output_error(err))
+        _leave(StackError.exit_code)
     _leave(code if isinstance(code, int) else 0)
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import click
 
@@ -34,12 +37,7 @@ def command(
     LOGFILE is a file, or - for standard input; without it the log of the project's last boot that failed is read.
     Exit code 0 when the failure is known, 1 when not: then the first cause in the log is shown.
     """
-    from stack.operations.explain import (
-        build_document,
-        explain_log,
-        find_failed_log,
-        render_lines,
-    )
+    from stack.operations.explain import build_document, explain_log, find_failed_log, render_lines
 
     if is_list or is_markdown:
         _print_list(console, as_json=as_json, is_markdown=is_markdown)
@@ -47,22 +45,27 @@ def command(
     if logfile is None:
         logfile = find_failed_log(open_session(console, config_path, {"project": project}))
     source = "standard input" if str(logfile) == "-" else str(logfile)
-    try:
-        if str(logfile) == "-":
-            diagnosis = explain_log(sys.stdin.buffer)
-        else:
-            with logfile.open("rb") as log:
-                diagnosis = explain_log(log)
-    except OSError as err:
-        raise ConfigError(
-            [Problem("LOGFILE", f"{source}: {err.strerror}")], hint="`stack explain -` reads standard input"
-        ) from err
+    with _open_log(logfile, source) as log, console.live():
+        diagnosis = explain_log(log, console.report)
     if as_json:
         console.json(build_document(diagnosis, source))
     else:
         console.result("\n".join(render_lines(diagnosis, source)))
     if diagnosis.explained is None:
         raise click.exceptions.Exit(EXIT_CHECK_FAILED)
+
+
+@contextlib.contextmanager
+def _open_log(path: Path, source: str) -> Iterator[BinaryIO]:
+    try:
+        if str(path) == "-":
+            yield sys.stdin.buffer
+        else:
+            with path.open("rb") as log:
+                yield log
+    except OSError as err:
+        problem = Problem("LOGFILE", f"{source}: {err.strerror}")
+        raise ConfigError([problem], hint="`stack explain -` reads standard input") from err
 
 
 def _print_list(console: Console, *, as_json: bool, is_markdown: bool) -> None:

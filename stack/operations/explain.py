@@ -14,12 +14,17 @@ from stack.failures.explain import Diagnosis, Explained, diagnose
 from stack.history.store import open_history
 from stack.operations.paragraphs import wrap_paragraph
 from stack.operations.session import Session
+from stack.progress import ProgressEvent, Report, ignore
 
 SCHEMA_VERSION = 1
 VOCABULARIES = {"engine-flags": KNOWN_FLAGS}
 """Names among which the catalogue looks for the nearest to a wrong one."""
 
 _LINE_BYTES = 65536
+_TOLD_BYTES = 4 * 1024**2
+_SAMPLE_CHARS = 512
+# Not the tabulator, line ends, and what draws progress bars and colours.
+_NO_TEXT = re.compile(r"[\x00-\x07\x0e-\x1a\x1c-\x1f\x7f\ufffd]")
 _UNKNOWN_NEXT = (
     "look for it at https://github.com/vllm-project/vllm/issues; `stack explain --list` shows what this tool knows"
 )
@@ -29,18 +34,37 @@ _ECHO_NEXT = (
 _GROUP = re.compile(r"\{\w+\}")
 
 
-def explain_log(log: BinaryIO) -> Diagnosis:
-    """Read a log to its end and give what it tells; memory does not grow with it."""
-    return diagnose(read_lines(log), VOCABULARIES)
+def explain_log(log: BinaryIO, report: Report = ignore) -> Diagnosis:
+    """Read a log to its end and give what it tells; memory does not grow with it.
+
+    Args:
+        log: The log.
+        report: Told how far it is.
+    """
+    return diagnose(read_lines(log, report), VOCABULARIES)
 
 
-def read_lines(log: BinaryIO) -> Iterator[str]:
-    """Give a log's lines; of one that is longer than 64 KiB only its beginning."""
-    is_rest = False
+def read_lines(log: BinaryIO, report: Report = ignore) -> Iterator[str]:
+    """Give a log's lines; of one that is longer than 64 KiB only its beginning, of one that is no text nothing."""
+    is_rest, read_bytes, told_bytes = False, 0, 0
     while chunk := log.readline(_LINE_BYTES):
         if not is_rest:
-            yield chunk.decode(errors="replace")
+            text = chunk.decode(errors="replace")
+            # Every line is held against the whole catalogue, and nothing in it is binary.
+            yield "" if is_noise(text) else text
         is_rest = not chunk.endswith(b"\n")
+        read_bytes += len(chunk)
+        if read_bytes - told_bytes >= _TOLD_BYTES:
+            told_bytes = read_bytes
+            report(ProgressEvent("explain", "reading the log", read_bytes))
+    if told_bytes:
+        report(ProgressEvent("explain", "read", read_bytes, read_bytes, "done"))
+
+
+def is_noise(line: str) -> bool:
+    """Tell whether a line is binary: a quarter of its beginning is no character, or controls something."""
+    start = line[:_SAMPLE_CHARS]
+    return 4 * len(_NO_TEXT.findall(start)) > len(start)
 
 
 def find_failed_log(session: Session) -> Path:

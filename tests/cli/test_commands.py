@@ -229,14 +229,26 @@ def test_a_stream_that_the_shell_closed_is_no_crash(folder, closed):
     assert (run.returncode, run.stderr) == (1, "")
 
 
-def test_a_result_that_does_not_fit_the_disk_is_an_error_that_says_so(folder):
-    for arguments in (["--list"], ["--json", "-"]):
-        with Path("/dev/full").open("w") as full:
-            run = subprocess.run(
-                [sys.executable, "-m", "stack", "explain", *arguments], env={**os.environ, "PYTHONPATH": str(ROOT)},
-                stdin=subprocess.DEVNULL, stdout=full, stderr=subprocess.PIPE, text=True,
-            )  # fmt: skip
-        assert run.returncode == 1
-        assert run.stderr.startswith(
-            "error: the result cannot be written to standard output: No space left on device\n\nhint: "
-        )
+@pytest.mark.parametrize(
+    "arguments", [["explain", "--list"], ["explain", "--json", "-"], ["--help"], ["up", "--help"], ["--version"]],
+    ids=" ".join,
+)  # fmt: skip
+def test_a_result_that_does_not_fit_the_disk_is_an_error_that_says_so(folder, arguments):
+    with Path("/dev/full").open("w") as full:
+        run = subprocess.run(
+            [sys.executable, "-m", "stack", *arguments], env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdin=subprocess.DEVNULL, stdout=full, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+    assert run.returncode == 1
+    assert run.stderr.startswith(
+        "error: the result cannot be written to standard output: No space left on device\n\nhint: "
+    )
+
+
+def test_an_error_of_the_operating_system_that_is_not_clicks_keeps_its_traceback(run_main, monkeypatch):
+    def fail(session, **options):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("stack.operations.smoke.run", fail)
+    with pytest.raises(OSError, match="No space left"):
+        run_main("smoke")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import io
 import json
+import random
 
 import pytest
 
@@ -149,3 +150,39 @@ def test_the_table_has_every_failure_in_a_row_of_whole_cells():
     assert len(lines) == len(rows) + 2
     assert all(line.replace("\\|", "").count("|") == 4 for line in lines)
     assert "{" not in explain.render_markdown()
+
+
+@pytest.mark.parametrize(
+    ("line", "is_noise"),
+    [
+        ("", False),
+        ("RuntimeError: CUDA error: no kernel image\n", False),
+        ("\x1b[1;36m(EngineCore pid=77)\x1b[0;0m ERROR 11-22 10:00:00 boom\r\n", False),
+        ("Loading: 100%|██████████| 2/2 [00:01<00:00]\r\tdone\n", False),
+        ("错误：显存不足 — ünï\n", False),
+        ("caf\ufffd is Latin-1\n", False),
+        ("\x00\x01\x02ELF\n", True),
+        ("\ufffd\ufffd8\ufffdQ\n", True),
+    ],
+)
+def test_a_binary_line_is_told_from_one_that_somebody_wrote(line, is_noise):
+    assert explain.is_noise(line) is is_noise
+
+
+def test_binary_noise_is_not_searched_and_what_stands_amid_it_keeps_its_line():
+    noise = random.Random(7).randbytes(300_000)
+    lines = list(explain.read_lines(io.BytesIO(noise + b"\n" + OOM)))
+    assert len([line for line in lines if line]) < 60, "a line of few bytes may look like text"
+    diagnosis = explain.explain_log(io.BytesIO(noise + b"\n" + OOM))
+    assert diagnosis.explained.id == "cuda-oom"
+    assert diagnosis.explained.line_number == diagnosis.line_count == noise.count(b"\n") + 2
+
+
+def test_a_long_log_is_told_while_it_is_read():
+    events = []
+    explain.explain_log(io.BytesIO((b"x" * 54_999 + b"\n") * 100), events.append)
+    assert [event.state for event in events] == ["running", "done"]
+    assert events[-1].completed_bytes == 5_500_000
+    events.clear()
+    explain.explain_log(io.BytesIO(OOM), events.append)
+    assert events == []
