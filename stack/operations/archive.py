@@ -19,6 +19,7 @@ from stack.operations.engine_image import describe_cuda_image
 from stack.operations.keep_image import Archived, keep_image, open_archiver
 from stack.operations.pin import choose_pin_device
 from stack.operations.pin_check import read_pins
+from stack.operations.rollback_find import read_kept_digests
 from stack.operations.session import Session, load_project_lock
 
 
@@ -91,8 +92,8 @@ def _mend(session: Session, archive: Archive, damage: Sequence[Damage]) -> None:
 def run_prune(session: Session, *, dry_run: bool = False, anyway: bool = False) -> PruneResult:
     """Drop the archive's images that no known lock uses.
 
-    Known are the locks for which something was archived, this project's, and those that projects without a
-    stack.toml have in the state.
+    Known are the locks for which something was archived, this project's, those that projects without a stack.toml
+    have in the state, and those that `stack rollback` can return to.
 
     Raises:
         ImageError: The archive cannot be read or written.
@@ -103,7 +104,7 @@ def run_prune(session: Session, *, dry_run: bool = False, anyway: bool = False) 
     def judge(images: Sequence[ArchivedImage]) -> list[Verdict]:
         paths = {*(path for image in images for path in image.locks), str(session.lock_path.absolute())}
         locks = {path: read_lock_state(Path(path)) for path in sorted({*paths, *map(str, states)})}
-        return judge_use(images, locks, anyway=anyway)
+        return judge_use(images, {**locks, **read_kept_digests(session.paths.state.parent)}, anyway=anyway)
 
     verdicts, freed = prune_archive(archive, judge, session.report, dry_run=dry_run)
     return PruneResult(verdicts, freed, dry_run)

@@ -183,10 +183,7 @@ def _describe_answers(report: ComparisonReport) -> dict[str, Any]:
 
 
 def _describe_comparison(item: Comparison) -> str:
-    where = f" at token {item.token_index + 1}" if item.token_index is not None else ""
-    gap = f", {item.gap_nats:.2f} nats apart" if item.gap_nats is not None else ""
-    reasons = f" ({'; '.join(item.reasons)})" if item.reasons else ""
-    return f"{item.verdict}{where}{gap}{reasons}"
+    return f"{item.verdict}: {'; '.join(item.reasons)}" if item.reasons else item.verdict
 
 
 def _count_answers(report: ComparisonReport) -> str:

@@ -1,8 +1,12 @@
 """What a prune drops, by what the known locks say; what cannot be read is not taken for unused."""
 
+import datetime
+
 import pytest
 
-from stack.config.lock import Lock, LockedImage, write_lock
+from stack.config.lock import Lock, LockedImage, render_lock, write_lock
+from stack.history.records import BootStart
+from stack.history.store import open_history
 from stack.images.archive_layout import ArchivedImage
 from stack.images.archive_store import Archive
 from stack.images.archive_verify import judge_use
@@ -98,3 +102,19 @@ def test_a_lock_that_only_the_state_has_counts(prepare):
     entry = LockedImage(reference="docker.io/a/b", digest=SPARE, source="registry")
     write_lock(other / "stack.lock", Lock(images={"engine/cpu": entry}))
     assert all(item.is_used for item in run_prune(session).verdicts)
+
+
+def test_what_a_rollback_can_return_to_is_not_dropped(prepare):
+    session, archive, _, _ = prepare
+    now = datetime.datetime(2026, 11, 1, tzinfo=datetime.UTC)
+    entry = LockedImage(reference="docker.io/a/b", digest=SPARE, source="registry")
+    history = open_history(session.paths.history)
+    lock = history.note_lock(render_lock(Lock(images={"engine/cpu": entry})), now)
+    start = BootStart(
+        kind="k", started_at=now, commit=None, commit_level="unknown", version=None, image_digest=None, image_id="x",
+        model="demo", revision=None, device="cpu", lock_sha256=lock,
+    )  # fmt: skip
+    history.record_smoke(history.record_boot(start), started_at=now, passed=True, report={})
+    reasons = {item.image.digest: item.reason for item in run_prune(session).verdicts}
+    assert reasons[SPARE] == f"used by `stack rollback` of project `{session.project}`"
+    assert set(archive.read_images()) == {USED, SPARE}
