@@ -25,7 +25,7 @@ from stack.bundles.files import (
     sync_folder,
     write_whole,
 )
-from stack.bundles.manifest import Bundle, parse_manifest, render_manifest
+from stack.bundles.manifest import MOST_BYTES, Bundle, BundleFile, parse_manifest, render_manifest
 from stack.bundles.names import BLOBS, MANIFEST_NAME, build_blob_path
 from stack.bundles.problem import BundleError
 from stack.bundles.source import PARTIAL_NAME
@@ -47,6 +47,7 @@ class DirectoryWriter:
         self._files: dict[str, bytes] = {}
         self._stack = contextlib.ExitStack()
         self.before: Bundle | None = None
+        self.written_bytes = 0
 
     def __enter__(self) -> DirectoryWriter:
         partial = self.where / PARTIAL_NAME
@@ -87,6 +88,21 @@ class DirectoryWriter:
         self._known[sha256] = size
         return size
 
+    def has_file(self, file: BundleFile) -> bool:
+        """Tell whether a file that the older manifest names is there with its size."""
+        try:
+            return (self.where / file.path).stat().st_size == file.size_bytes
+        except OSError:
+            return False
+
+    def read_blob(self, sha256: str) -> bytes | None:
+        """Give the bytes of a small blob that is there, or None."""
+        size = self.has(sha256)
+        if size is None or size > MOST_BYTES:
+            return None
+        body = (self.where / build_blob_path(sha256)).read_bytes()
+        return body if hashlib.sha256(body).hexdigest() == sha256 else None
+
     def add_blob(self, pieces: Iterable[bytes], size_bytes: int | None = None, sha256: str | None = None) -> str:
         """Write a blob and give its hash.
 
@@ -120,11 +136,17 @@ class DirectoryWriter:
         finally:
             draft.unlink(missing_ok=True)
         self._known[found] = written
+        self.written_bytes += written
         return found
 
-    def add_file(self, path: str, body: bytes) -> None:
-        """Remember a small file with a name of its own; `finish` writes it."""
+    def add_body(self, body: bytes) -> str:
+        """Write a small blob and give its hash; one that is there is left as it is."""
+        return self.add_blob([body], len(body), hashlib.sha256(body).hexdigest())
+
+    def add_file(self, path: str, body: bytes) -> str:
+        """Remember a small file with a name of its own, which `finish` writes, and give its hash."""
         self._files[path] = body
+        return hashlib.sha256(body).hexdigest()
 
     def finish(self, bundle: Bundle) -> int:
         """Make it the bundle of this manifest, drop what only an older one named, and give the bytes of its files."""
@@ -145,6 +167,7 @@ class DirectoryWriter:
         if changed and manifest.exists():
             manifest.replace(self.where / PARTIAL_NAME / MANIFEST_NAME)
         for path, body in changed.items():
+            self.written_bytes += len(body)
             write_whole(self.where / path, body, mode=0o755 if path == "tool/install" else 0o644)
 
     def _read_before(self) -> None:

@@ -21,7 +21,7 @@ from typing import BinaryIO
 import zstandard
 
 from stack.bundles.files import HashThread, build_write_error, check_written, lock_alone, sync_folder, write_whole
-from stack.bundles.manifest import Bundle, render_manifest
+from stack.bundles.manifest import Bundle, BundleFile, render_manifest
 from stack.bundles.names import MANIFEST_NAME, build_blob_path
 from stack.bundles.problem import BundleError
 from stack.bundles.source import FileSource
@@ -54,7 +54,7 @@ class FileWriter:
         BundleError: It is written by another process, or cannot be written.
     """
 
-    before = None
+    before: Bundle | None = None
 
     def __init__(self, where: Path, wanted: Collection[str]) -> None:
         self.where, self._wanted = where, frozenset(wanted)
@@ -62,6 +62,7 @@ class FileWriter:
         self._journal = where.with_name(f"{where.name}.part.json")
         self._members: list[_Member] = []
         self._files: dict[str, bytes] = {}
+        self.written_bytes = 0
         self._stack = contextlib.ExitStack()
         self._compressor = zstandard.ZstdCompressor(level=_LEVEL, threads=-1) if where.suffix == ".zst" else None
 
@@ -84,6 +85,14 @@ class FileWriter:
     def has(self, sha256: str) -> int | None:
         """Give the size of a blob that is there, or None."""
         return next((member.size_bytes for member in self._members if member.sha256 == sha256), None)
+
+    def has_file(self, file: BundleFile) -> bool:
+        """Tell whether a file with a name of its own is there: they are written last, so it never is."""
+        return False
+
+    def read_blob(self, sha256: str) -> bytes | None:
+        """Give the bytes of a small blob: none are kept, they are written last."""
+        return None
 
     def add_blob(self, pieces: Iterable[bytes], size_bytes: int | None = None, sha256: str | None = None) -> str:
         """Write a blob and give its hash; one that turns out to be there already is dropped again.
@@ -114,9 +123,14 @@ class FileWriter:
             raise
         return found
 
-    def add_file(self, path: str, body: bytes) -> None:
-        """Remember a small file with a name of its own; `finish` writes it."""
+    def add_body(self, body: bytes) -> str:
+        """Write a small blob and give its hash; one that is there is left as it is."""
+        return self.add_blob([body], len(body), hashlib.sha256(body).hexdigest())
+
+    def add_file(self, path: str, body: bytes) -> str:
+        """Remember a small file with a name of its own, which `finish` writes, and give its hash."""
         self._files[path] = body
+        return hashlib.sha256(body).hexdigest()
 
     def finish(self, bundle: Bundle) -> int:
         """Write the manifest, give the file its name, and give its size."""
@@ -158,6 +172,7 @@ class FileWriter:
             self._write_block(header)
         else:
             os.pwrite(self._file.fileno(), header if self._compressor is None else wrap_block(header), start)
+        self.written_bytes += written
         return found, written
 
     @contextlib.contextmanager

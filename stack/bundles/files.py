@@ -38,10 +38,17 @@ def check_written(size_bytes: int, sha256: str, wanted_bytes: int | None, wanted
 
 
 def read_file_pieces(path: Path) -> Iterator[bytes]:
-    """Give a file's bytes in pieces."""
-    with path.open("rb", buffering=0) as file:
-        while piece := file.read(CHUNK_BYTES):
-            yield piece
+    """Give a file's bytes in pieces.
+
+    Raises:
+        BundleError: It cannot be read.
+    """
+    try:
+        with path.open("rb", buffering=0) as file:
+            while piece := file.read(CHUNK_BYTES):
+                yield piece
+    except OSError as err:
+        raise BundleError(f"{path} cannot be read: {err.strerror or err}", hint="run the command again") from err
 
 
 class HashThread:

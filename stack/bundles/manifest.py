@@ -31,9 +31,9 @@ def _check_name(name: str) -> str:
     return name
 
 
-Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}\Z")]
-Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}\Z")]
-Word = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]{1,512}\Z")]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
+Word = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]{1,512}$")]
 
 
 class _Said(BaseModel):
@@ -94,7 +94,7 @@ class BundleModel(_Said):
 
     kind: Literal["hub", "demo", "directory"]
     id: Word
-    revision: Annotated[str, Field(pattern=r"^([0-9a-f]{40}|sha256:[0-9a-f]{64})\Z")]
+    revision: Annotated[str, Field(pattern=r"^([0-9a-f]{40}|sha256:[0-9a-f]{64})$")]
     served_name: Word
 
 

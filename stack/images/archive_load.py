@@ -65,10 +65,18 @@ def load_image(client: DockerClient, archive: Archive, image: ArchivedImage, rep
     """
     reference = parse_reference(image.reference)
     task = f"load {reference.repository.removeprefix('library/')}"
+    with archive.using(report):
+        return send_image(client, image, build_stream(archive, image, _choose_tag(client, image)), report, task)
+
+
+def send_image(client: DockerClient, image: ArchivedImage, pieces: Iterator[bytes], report: Report, task: str) -> str:
+    """Give the daemon a stream that holds an image, and give the image's ID there.
+
+    Raises:
+        ImageError: The daemon refuses it, or has another image than the one that was meant.
+    """
     try:
-        with archive.using(report):
-            tag = _choose_tag(client, image)
-            _send(client, _count(build_stream(archive, image, tag), image, task, report), image)
+        _send(client, _count(pieces, image, task, report), image)
         image_id = find_loaded(client, image)
     except ImageError as err:
         report(ProgressEvent(task, err.message, state="failed"))
@@ -148,7 +156,7 @@ def _count(pieces: Iterator[bytes], image: ArchivedImage, task: str, report: Rep
     sent, total = 0, image.total_bytes
     for piece in pieces:
         sent += len(piece)
-        report(ProgressEvent(task, "from the archive", min(sent, total), total))
+        report(ProgressEvent(task, "", min(sent, total), total))
         if piece:
             yield piece
     report(ProgressEvent(task, "the Docker engine unpacks it", total, total))

@@ -12,6 +12,7 @@ are files, of type 2 the bytes between them).
 from __future__ import annotations
 
 import base64
+import contextlib
 import gzip
 import hashlib
 import json
@@ -76,25 +77,25 @@ def build_chain_id(diff_ids: Sequence[str]) -> str:
 
 
 def _join(record: gzip.GzipFile, files: Path) -> Iterator[bytes]:
+    """Give the tar in pieces; where something of the layer is gone it ends early, and its hash is another."""
     held = bytearray()
-    with record:
+    with record, contextlib.suppress(OSError, EOFError, ValueError):
         for line in record:
-            entry = json.loads(line)
-            if entry["type"] == _SEGMENT:
-                held += base64.b64decode(entry["payload"] or "")
-            elif entry["type"] == _FILE and entry.get("size"):
-                name = base64.b64decode(entry["name_raw"]) if entry.get("name_raw") else entry["name"].encode()
-                with open(os.path.join(os.fsencode(files), name.lstrip(b"/")), "rb", buffering=0) as file:  # noqa: PTH123, PTH118
-                    while piece := file.read(_CHUNK_BYTES):
-                        if held or len(piece) < _CHUNK_BYTES:
-                            held += piece
-                        else:
-                            yield piece
-                        if len(held) >= _CHUNK_BYTES:
-                            yield bytes(held)
-                            held.clear()
-            if len(held) >= _CHUNK_BYTES:
-                yield bytes(held)
-                held.clear()
+            for piece in _read_entry(json.loads(line), os.fsencode(files)):
+                held += piece
+                if len(held) >= _CHUNK_BYTES:
+                    yield bytes(held)
+                    held.clear()
     if held:
         yield bytes(held)
+
+
+def _read_entry(entry: Mapping[str, Any], files: bytes) -> Iterator[bytes]:
+    if entry["type"] == _SEGMENT:
+        yield base64.b64decode(entry["payload"] or "")
+    elif entry["type"] == _FILE and entry.get("size"):
+        name = base64.b64decode(entry["name_raw"]) if entry.get("name_raw") else entry["name"].encode()
+        # As bytes: a name in a layer need not be UTF-8.
+        with open(os.path.join(files, name.lstrip(b"/")), "rb", buffering=0) as file:  # noqa: PTH123, PTH118
+            while piece := file.read(_CHUNK_BYTES):
+                yield piece

@@ -1,0 +1,342 @@
+"""A stack's images into a bundle: from the archive with the registry's own blobs, else out of the Docker engine.
+
+Out of the engine a layer comes as a plain tar, whose hash is the `diff_id` that the image's config names. A
+digest is carried only with its proof: the registry's manifest, which names the config that is the image's ID. An
+image whose digest cannot be proved, or that was made here under somebody else's name, goes by a name of its own
+there: nobody may be taken for whoever he says he is.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import docker
+
+from stack.bundles.export import Exported, read_export
+from stack.bundles.files import ChangedFileError, read_file_pieces
+from stack.bundles.manifest import Bundle, BundleFile, BundleImage
+from stack.bundles.names import build_blob_path
+from stack.bundles.oci import Layer, build_image_manifest
+from stack.bundles.problem import BundleError
+from stack.containers.daemon import read_image, translated
+from stack.errors import ImageError
+from stack.images.archive_layout import ArchivedImage
+from stack.images.archive_load import find_store
+from stack.images.archive_store import Archive
+from stack.images.layer_store import LayerStore, find_layer_store
+from stack.images.manifests import compute_digest, parse_layers, select_platform
+from stack.images.recipe import REPOSITORY
+from stack.images.reference import ImageReference, apply_mirror, parse_reference
+from stack.images.registry import Registry
+from stack.images.registry_auth import read_docker_login
+from stack.operations.needs import ImageNeed
+from stack.operations.offline import demand_online
+from stack.operations.pinned_engine import open_http
+from stack.operations.resolve import Resolved, machine_platform
+from stack.operations.session import Session
+from stack.progress import ProgressEvent
+
+CARRIED = f"{REPOSITORY}/bundle"
+_EXPORT_BYTES = 1024**2
+
+
+class Writer(Protocol):
+    """What a bundle is written with: `DirectoryWriter` or `FileWriter`."""
+
+    before: Bundle | None
+
+    def read_blob(self, sha256: str) -> bytes | None:
+        """Give the bytes of a small blob that is there, or None."""
+        ...
+
+    def has(self, sha256: str) -> int | None:
+        """Give the size of a blob that is there, or None."""
+        ...
+
+    def add_blob(self, pieces: Iterable[bytes], size_bytes: int | None = None, sha256: str | None = None) -> str:
+        """Write a blob and give its hash."""
+        ...
+
+    def add_body(self, body: bytes) -> str:
+        """Write a small blob and give its hash."""
+        ...
+
+
+@dataclass(frozen=True)
+class WantedImage:
+    """One image to be saved.
+
+    Attributes:
+        need: What the service needs, and has.
+        attributes: The engine's inspect document; empty where only the archive has the image.
+        archived: The image in the archive, with every blob, or None.
+    """
+
+    need: ImageNeed
+    attributes: Mapping[str, Any]
+    archived: ArchivedImage | None
+
+    @property
+    def reference(self) -> ImageReference | None:
+        """What a registry calls it, with its digest; None where none has it."""
+        reference = self.need.wanted.reference if self.need.wanted is not None else None
+        return reference if reference is not None and reference.digest is not None else None
+
+    @property
+    def size_bytes(self) -> int:
+        """About what it takes."""
+        if self.archived is not None:
+            return self.archived.total_bytes
+        return int(self.attributes.get("Size") or 0)
+
+
+@dataclass(frozen=True)
+class SavedImage:
+    """One image that is in the bundle.
+
+    Attributes:
+        image: What the manifest says of it.
+        files: Its blobs.
+        is_renamed: Whether it goes by a name of its own in the bundle, which the configuration has to say.
+    """
+
+    image: BundleImage
+    files: tuple[BundleFile, ...]
+    is_renamed: bool
+
+
+def find_wanted(session: Session, client: docker.DockerClient, resolved: Resolved) -> list[WantedImage]:
+    """Give the images of all services that run on this configuration.
+
+    Raises:
+        BundleError: One of them is not here.
+    """
+    archive = Archive(session.config.images.archive_dir)
+    found, missing = [], []
+    for service, need in resolved.needs.items():
+        digest = need.wanted.reference.digest if need.wanted is not None else None
+        archived = archive.find(digest) if digest in resolved.archived else None
+        attributes = (read_image(client, need.name) if need.action == "none" else None) or {}
+        if not attributes and archived is None:
+            missing.append(service)
+        found.append(WantedImage(need, attributes, archived))
+    if missing:
+        raise BundleError(
+            f"the images of {', '.join(missing)} are not here, so they cannot be saved",
+            hint="`stack up` brings them here",
+        )
+    return found
+
+
+class ImageSaver:
+    """Brings images into a bundle.
+
+    Args:
+        session: The run.
+        client: The engine.
+        writer: The bundle.
+    """
+
+    def __init__(self, session: Session, client: docker.DockerClient, writer: Writer) -> None:
+        self._session, self._client, self._writer = session, client, writer
+        info = client.info()
+        self._is_classic = find_store(info) == "classic"
+        self._store: LayerStore | None = find_layer_store(info) if self._is_classic else None
+        self._archive = Archive(session.config.images.archive_dir)
+
+    def save(self, wanted: WantedImage) -> SavedImage:
+        """Bring one image into the bundle, as far as it is not there yet.
+
+        Raises:
+            ImageError: It cannot be had, or the bundle cannot be written.
+        """
+        task = f"save {wanted.need.service}"
+        counted = _Counter(self._session, task, wanted.size_bytes)
+        try:
+            saved = self._save_archived(wanted, counted) if wanted.archived else self._save_local(wanted, counted)
+        except ImageError as err:
+            self._session.report(ProgressEvent(task, err.message, state="failed"))
+            raise
+        total = sum(file.size_bytes for file in saved.files)
+        self._session.report(ProgressEvent(task, counted.describe(), total, total, "done"))
+        return saved
+
+    def _save_archived(self, wanted: WantedImage, counted: _Counter) -> SavedImage:
+        image = wanted.archived
+        assert image is not None
+        with self._archive.using(self._session.report):
+            self._archive.read_manifest(image)
+            for blob in image.blobs:
+                pieces = counted(read_file_pieces(self._archive.blob_path(blob.digest)))
+                self._writer.add_blob(pieces, blob.size_bytes, blob.digest.removeprefix("sha256:"))
+        proof = tuple(dict.fromkeys((image.digest, image.platform_digest)))
+        name = str(parse_reference(image.reference).with_digest(None))
+        said = BundleImage(
+            service=wanted.need.service,
+            name=name,
+            digest=image.digest,
+            image_id=image.image_id,
+            manifest=image.platform_digest,
+            proof=proof,
+        )
+        return SavedImage(said, self._list_files(wanted, [blob.digest for blob in image.blobs]), False)
+
+    def _save_local(self, wanted: WantedImage, counted: _Counter) -> SavedImage:
+        exported = self._take(wanted, counted)
+        manifest = build_image_manifest(exported.config_digest, len(exported.config), exported.layers)
+        manifest_digest = f"sha256:{self._writer.add_body(manifest)}"
+        self._writer.add_body(exported.config)
+        proof = self._fetch_proof(wanted, exported.config_digest)
+        for body in proof:
+            self._writer.add_body(body)
+        digests = [compute_digest(body) for body in proof]
+        name, is_renamed = _choose_name(wanted, exported.config_digest, is_proved=bool(proof))
+        said = BundleImage(
+            service=wanted.need.service,
+            name=name,
+            digest=digests[0] if digests else None,
+            image_id=exported.config_digest,
+            manifest=manifest_digest,
+            proof=tuple(digests),
+        )
+        blobs = [manifest_digest, exported.config_digest, *(layer.digest for layer in exported.layers), *digests]
+        return SavedImage(said, self._list_files(wanted, blobs), is_renamed)
+
+    def _take(self, wanted: WantedImage, counted: _Counter) -> Exported:
+        image_id, diff_ids = str(wanted.attributes["Id"]), list(wanted.attributes["RootFS"].get("Layers") or [])
+        if self._is_classic:
+            config = self._store.read_config(image_id) if self._store is not None else None
+            if self._store is not None and config is not None:
+                self._read_layers(self._store, diff_ids, counted)
+            if config is None:
+                config = self._read_carried(image_id)
+            sizes = [self._writer.has(diff_id.removeprefix("sha256:")) for diff_id in diff_ids]
+            if config is not None and None not in sizes:
+                layers = [Layer(diff_id, size or 0) for diff_id, size in zip(diff_ids, sizes, strict=True)]
+                return Exported(image_id, config, tuple(layers))
+        # The engine gives whole images only: the layers that are there already come again, and are dropped.
+        with translated(f"saving the image {wanted.need.name}"):
+            pieces = self._client.api.get_image(wanted.need.name, chunk_size=_EXPORT_BYTES)
+            return read_export(counted(pieces), lambda blob, size: self._writer.add_blob(blob, size), wanted.need.name)
+
+    def _read_layers(self, store: LayerStore, diff_ids: Sequence[str], counted: _Counter) -> None:
+        """Bring the layers that are not there yet, each by itself; one that cannot be read so is left to the engine."""
+        for number, diff_id in enumerate(diff_ids, 1):
+            sha256 = diff_id.removeprefix("sha256:")
+            if self._writer.has(sha256) is not None:
+                continue
+            pieces = store.open_layer(diff_ids[:number])
+            try:
+                if pieces is None:
+                    return
+                self._writer.add_blob(counted(pieces), None, sha256)
+            except ChangedFileError:
+                return
+
+    def _read_carried(self, digest: str) -> bytes | None:
+        return self._writer.read_blob(digest.removeprefix("sha256:"))
+
+    def _fetch_proof(self, wanted: WantedImage, image_id: str) -> list[bytes]:
+        """Give the registry's index and manifest that lead from the digest to the image, or nothing."""
+        reference = wanted.reference
+        if reference is None or reference.digest is None:
+            return []
+        kept = self._find_proof(reference.digest, image_id)
+        if kept:
+            return kept
+        config = self._session.config
+        try:
+            demand_online(config, f"the manifest of {reference}")
+            with open_http(config.images) as http:
+                registry = Registry(
+                    http, timeout_seconds=config.images.timeout_seconds, retries=1, credentials=read_docker_login
+                )
+                asked = apply_mirror(reference, config.images.mirror).with_tag(None)
+                found = manifest = registry.fetch_manifest(asked)
+                bodies = [found.body]
+                if found.is_index:
+                    digest = select_platform(found, machine_platform())
+                    manifest = registry.fetch_manifest(asked.with_digest(digest))
+                    bodies.append(manifest.body)
+                if parse_layers(manifest)[0] != image_id:
+                    raise ImageError(f"{reference} is another image there than the one that is here")
+        except ImageError as err:
+            self._session.say(
+                f"warning: the digest of {wanted.need.service}'s image cannot be proved in the bundle, so it goes by "
+                f"its ID there ({err.message}); `stack pin --archive` keeps what proves the engine's"
+            )
+            return []
+        return bodies
+
+    def _find_proof(self, digest: str, image_id: str) -> list[bytes]:
+        before = self._writer.before
+        for image in before.images if before is not None else ():
+            if (image.digest, image.image_id) == (digest, image_id):
+                bodies = [self._read_carried(item) for item in image.proof]
+                return [body for body in bodies if body is not None] if None not in bodies else []
+        return []
+
+    def _list_files(self, wanted: WantedImage, digests: Iterable[str]) -> tuple[BundleFile, ...]:
+        files = []
+        for digest in dict.fromkeys(digests):
+            sha256 = digest.removeprefix("sha256:")
+            size = self._writer.has(sha256)
+            assert size is not None, digest
+            files.append(
+                BundleFile(
+                    path=build_blob_path(sha256),
+                    part="image",
+                    name=wanted.need.service,
+                    size_bytes=size,
+                    sha256=sha256,
+                )
+            )
+        return tuple(files)
+
+
+class _Counter:
+    """Reports the bytes of one image as they pass."""
+
+    def __init__(self, session: Session, task: str, total_bytes: int) -> None:
+        self._report, self._task, self._total_bytes = session.report, task, total_bytes
+        self.done_bytes = 0
+
+    def __call__(self, pieces: Iterable[bytes]) -> Iterator[bytes]:
+        self._tell(0)
+        for piece in pieces:
+            yield piece
+            self._tell(len(piece))
+
+    def _tell(self, count: int) -> None:
+        self.done_bytes += count
+        self._report(ProgressEvent(self._task, "", self.done_bytes, max(self._total_bytes, self.done_bytes)))
+
+    def describe(self) -> str:
+        return "" if self.done_bytes else "unchanged"
+
+
+def _choose_name(wanted: WantedImage, image_id: str, *, is_proved: bool) -> tuple[str, bool]:
+    """Give what an image is called in the bundle, and whether that is another name than it has here."""
+    need = wanted.need
+    if need.recipe is not None:
+        return need.name, False
+    reference = need.wanted.reference if need.wanted is not None else None
+    if reference is not None and (is_proved or (reference.digest is None and reference.registry == "localhost")):
+        return str(reference.with_digest(None)), False
+    return f"{CARRIED}:{image_id.removeprefix('sha256:')[:12]}", True
+
+
+def describe_diff_ids(config: bytes) -> list[str]:
+    """Give the `diff_id` of each layer that an image's config names.
+
+    Raises:
+        BundleError: It is no config of an image.
+    """
+    try:
+        found = json.loads(config)["rootfs"]["diff_ids"]
+    except (ValueError, KeyError, TypeError) as err:
+        raise BundleError("the config of an image in the bundle is none") from err
+    return [str(item) for item in found]

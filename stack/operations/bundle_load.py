@@ -1,0 +1,182 @@
+"""`stack bundle load`: everything from a bundle to its place, after every byte of it was hashed."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import docker
+
+from stack.bundles.manifest import BundleFile
+from stack.bundles.problem import BundleError, DamagedBundleError
+from stack.checks.host.filesystems import find_existing
+from stack.models.volume import make_folder
+from stack.operations.bundle_docker import ImageLoader, ReceivedImage, list_exact, receive_images
+from stack.operations.bundle_history import import_history, parse_history
+from stack.operations.bundle_model import ReceivedModel, receive_model
+from stack.operations.bundle_open import OpenBundle, check_platform, demand_whole, find_problems, open_bundle
+from stack.operations.bundle_target import LoadWishes, build_target, write_target
+from stack.operations.project import load_facts, make_folders, write_facts
+from stack.operations.service_layouts import engine_uid
+from stack.operations.session import Session, build_session, hold_project
+from stack.progress import ProgressEvent, Report
+
+_SPARE_BYTES = 64 * 1024**2
+# The engine keeps the stream in a temporary folder while it unpacks it; packed layers grow about as much again.
+_IN_ENGINE = 2
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What was loaded.
+
+    Attributes:
+        opened: The bundle.
+        project: The project that it is here.
+        images: The image ID of each service.
+        written: The files that were written.
+        left_out: Keys of the bundle's configuration that were not taken.
+        caches: How many files of compile caches were taken; None where the bundle has some and is not trusted.
+        level: What the engine's commit is worth here.
+    """
+
+    opened: OpenBundle
+    project: str
+    images: Mapping[str, str]
+    written: tuple[Path, ...]
+    left_out: tuple[str, ...]
+    caches: int | None
+    level: str
+
+
+def run_load(where: Path, wishes: LoadWishes, report: Report, say: Callable[[str], None]) -> Loaded:
+    """Load a bundle: nothing is changed here before all of it was found to be right.
+
+    Raises:
+        StackError: It is for another machine, damaged, or in conflict with what is here.
+    """
+    opened = open_bundle(where)
+    check_platform(opened)
+    demand_whole(opened)
+    target = build_target(opened, wishes)
+    session = build_session(target.loaded, wishes.environ, report, say)
+    client = session.connect()
+    with hold_project(session, "bundle load"):
+        images = receive_images(opened, client, force=wishes.force)
+        history = parse_history(opened.read_part("history") or b"")
+        with receive_model(opened.bundle, session.config.model.volume, report) as model:
+            _check_space(client, opened, images, model)
+            _verify(opened, model, report)
+            loader = ImageLoader(opened, client, report)
+            ids = {item.service: loader.load(item) for item in images}
+            model.land(opened.bundle)
+        caches = _take_caches(session, opened, wishes)
+        _note_images(session, ids, images)
+        write_target(target, wishes)
+        _import(session, opened, history)
+    engine = target.lock.engine
+    return Loaded(
+        opened,
+        session.project,
+        ids,
+        tuple(target.files),
+        target.left_out,
+        caches,
+        engine.commit_level if engine is not None else "unknown",
+    )
+
+
+def _verify(opened: OpenBundle, model: ReceivedModel, report: Report) -> None:
+    problems = find_problems(opened, report, model.keep)
+    if problems:
+        raise DamagedBundleError(opened.source.where, problems)
+
+
+def _check_space(
+    client: docker.DockerClient, opened: OpenBundle, images: list[ReceivedImage], model: ReceivedModel
+) -> None:
+    """Say before the start which disk has no room; needs on one file system are added.
+
+    Raises:
+        BundleError: One has none.
+    """
+    missing = {blob.digest: blob for item in images if item.image_id is None for blob in item.image.blobs}
+    needs = {
+        Path(client.info().get("DockerRootDir") or "/nowhere"): _IN_ENGINE
+        * sum(b.size_bytes for b in missing.values()),
+        model.volume: model.missing_bytes,
+    }
+    by_device: dict[int, tuple[Path, int]] = {}
+    for path, needed in needs.items():
+        if needed and _is_of_this_machine(path):
+            folder = find_existing(path)
+            device = folder.stat().st_dev
+            by_device[device] = (path, by_device.get(device, (path, 0))[1] + needed)
+    for path, needed in by_device.values():
+        free = shutil.disk_usage(find_existing(path)).free
+        if needed + _SPARE_BYTES > free:
+            raise BundleError(
+                f"{path} has {free / 1e9:.1f} GB free, and about {needed / 1e9:.1f} GB are needed to load "
+                f"{opened.source.where}",
+                hint="make room (`docker system df`, `stack warm --prune`), or choose a larger disk with "
+                "`model.volume`; nothing was loaded",
+            )
+
+
+def _is_of_this_machine(path: Path) -> bool:
+    # Docker Desktop and remote daemons name a folder of another machine.
+    try:
+        return path.exists() or find_existing(path) != Path("/")
+    except OSError:
+        return False
+
+
+def _note_images(session: Session, ids: Mapping[str, str], images: list[ReceivedImage]) -> None:
+    """Remember which image ID stands for which digest: the classic store knows only the ID after a load."""
+    make_folders(session.paths, engine_uid())
+    facts = load_facts(session.paths.facts)
+    known = dict(facts.image_ids) | list_exact(ids, images)
+    write_facts(session.paths.facts, replace(facts, image_ids=known))
+
+
+def _take_caches(session: Session, opened: OpenBundle, wishes: LoadWishes) -> int | None:
+    """Put compile caches in their place, where the bundle is trusted: the engine runs what is in them."""
+    files = opened.bundle.list_part("cache")
+    if not wishes.trust:
+        return None if files else 0
+    folder, task = session.paths.cache, "load compile caches"
+    for file in files:
+        _take_cache(folder, opened, file)
+    if files:
+        session.report(ProgressEvent(task, f"{len(files)} files", state="done"))
+    return len(files)
+
+
+def _take_cache(folder: Path, opened: OpenBundle, file: BundleFile) -> None:
+    target = folder / file.name
+    if target.exists():
+        return
+    digest = hashlib.sha256()
+    draft = target.with_name(f".{target.name}.bundle")
+    make_folder(target.parent)
+    with draft.open("wb") as stream:
+        for piece in opened.source.read_pieces(file.path):
+            digest.update(piece)
+            stream.write(piece)
+    if digest.hexdigest() != file.sha256:
+        draft.unlink()
+        raise BundleError(f"{file.path} changed while it was loaded")
+    if os.geteuid() == 0:
+        for path in (draft, *(p for p in target.parents if p.is_relative_to(folder))):
+            os.chown(path, engine_uid(), 0)
+    draft.replace(target)
+
+
+def _import(session: Session, opened: OpenBundle, history: Mapping[str, object]) -> None:
+    found = opened.bundle.list_part("history")
+    if found:
+        import_history(session.paths.history, history, found[0].sha256, opened.bundle.created)
