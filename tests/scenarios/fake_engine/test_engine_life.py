@@ -6,6 +6,7 @@ import json
 import time
 import urllib.request
 from collections.abc import Callable
+from xml.etree import ElementTree
 
 import pytest
 
@@ -57,6 +58,26 @@ def test_two_projects_on_one_machine_share_nothing(
     two.run("down").demand()
     assert services_of(one.status())["engine"]["state"] == "running"
     assert one.run("chat", "What is the capital of Japan?").demand().out.strip().endswith("Tokyo.")
+
+
+def test_the_history_has_the_boot_with_its_lock_and_its_host(one: Stack) -> None:
+    # Nothing is to be booted, so the last boot is what runs.
+    one.run("up", "--no-smoke").demand()
+    (listed,) = one.run("history", "--json").demand().json()["runs"]
+    assert (listed["name"], listed["boot"]["outcome"], listed["smoke"]) == ("boot-1", "ready", None)
+    assert {"cpu", "docker", "kernel", "os"} <= set(listed["boot"]["host"])
+    assert one.run("history").demand().out.splitlines()[1].startswith("boot-1 ")
+    told = one.run("history", "last", "--json").demand().json()
+    assert told["lock"] == (one.folder / "stack.lock").read_text()
+    assert told["boot"]["rests_on"]
+
+
+def test_the_report_of_a_boot_shows_its_commit_and_phases(one: Stack) -> None:
+    assert one.run("report", "last").demand().out == f"stack-{one.name}-boot-1.html\n"
+    page = (one.folder / f"stack-{one.name}-boot-1.html").read_text()
+    commit = one.run("history", "last", "--json").demand().json()["boot"]["commit"]
+    assert (commit or "unknown") in page
+    assert "Phases of boot-1" in page
 
 
 def test_a_killed_engine_comes_back_by_itself_and_up_finds_it_well(one: Stack) -> None:
@@ -125,6 +146,10 @@ def test_smoke_fails_up_when_the_engine_answers_wrongly(make_stack: Callable[...
     done = stack.run("up").demand(1)
     assert "smoke     FAILED" in done.out
     assert "canaries" in done.out
+    assert "smoke failed: canaries" in stack.run("history").demand().out
+    stack.run("report", "last", "--junit", "checks.xml").demand()
+    failed = ElementTree.parse(stack.folder / "checks.xml").iterfind("testcase[failure]")
+    assert "canaries" in [case.get("name") for case in failed]
 
 
 def test_an_api_key_is_demanded_and_shows_nowhere(make_stack: Callable[..., Stack], fake_engine: str) -> None:
@@ -133,6 +158,8 @@ def test_an_api_key_is_demanded_and_shows_nowhere(make_stack: Callable[..., Stac
     key = (stack.state / "secrets" / "api_key").read_text().strip()
     assert key not in done.out + done.err
     assert key not in json.dumps(stack.containers())
+    assert key not in stack.run("report", "last", "--output", "-").demand().out
+    assert key not in stack.run("history", "last", "--json").demand().out
     request = urllib.request.Request(stack.url("engine") + "/v1/models")
     with pytest.raises(urllib.error.HTTPError) as refused:
         urllib.request.urlopen(request, timeout=5)
