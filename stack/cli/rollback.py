@@ -26,28 +26,37 @@ def command(
     stack.lock becomes what it was then; the engine is booted and tested. What is missing on this machine is told before
     anything is stopped. Works also when the present engine does not boot.
     """
-    from stack.operations.rollback import (
-        build_document,
-        describe_candidate,
-        describe_lock,
-        list_candidates,
-        run_rollback,
-    )
-
     if show and asked is not None:
         raise click.UsageError("--list and --to exclude one another")
     session = open_session(console, config_path, {"project": project, "offline": True})
     if show:
-        found = list_candidates(session)
-        if as_json:
-            rows = [describe_lock(item) | {"engine": place} for item, place in found]
-            console.json({"schema_version": 1, "locks": rows})
-        elif found:
-            header = ("", "version", "commit", "model revision", "passed smoke (UTC)", "engine")
-            console.table([_build_row(item, place) for item, place in found], header)
-        else:
-            console.result("no other lock than the present one has passed smoke on this machine")
-        return
+        _list(console, session, as_json)
+    else:
+        _go_back(console, session, asked, as_json)
+
+
+def _list(console: Console, session: Any, as_json: bool) -> None:
+    from stack.operations.rollback import describe_lock, list_candidates
+
+    found = list_candidates(session)
+    if as_json:
+        console.json({"schema_version": 1, "locks": [describe_lock(item) | {"engine": place} for item, place in found]})
+    elif found:
+        header = ("", "version", "commit", "model revision", "passed smoke (UTC)", "engine")
+        console.table([_build_row(item, place) for item, place in found], header)
+    else:
+        console.result("no other lock than the present one has passed smoke on this machine")
+
+
+def _build_row(item: Any, place: str) -> tuple[object, ...]:
+    passed = item.passed
+    commit, revision = (passed.commit or "unknown")[:12], (passed.revision or "none")[:12]
+    return (item.number, passed.version or "unknown", commit, revision, f"{passed.passed_at:%Y-%m-%d %H:%M}", place)
+
+
+def _go_back(console: Console, session: Any, asked: str | None, as_json: bool) -> None:
+    from stack.operations.rollback import build_document, describe_candidate, run_rollback
+
     with console.live():
         result = run_rollback(session, asked)
     for warning in result.warnings:
@@ -59,14 +68,6 @@ def command(
         console.result(f"back{took}: {describe_candidate(result.candidate)}")
         for change in result.candidate.changes:
             console.result(f"  {change.what}: {change.before or 'none'} -> {change.after or 'none'}")
-        verdict = f"fails now: {', '.join(result.failed)}" if result.failed else "passes"
-        console.result(f"  smoke {verdict}")
+        console.result(f"  smoke {'fails now: ' + ', '.join(result.failed) if result.failed else 'passes'}")
     if result.failed:
         raise click.exceptions.Exit(EXIT_CHECK_FAILED)
-
-
-def _build_row(item: Any, place: str) -> tuple[object, ...]:
-    passed = item.passed
-    when = f"{passed.passed_at:%Y-%m-%d %H:%M}"
-    short = (passed.commit or "unknown")[:12]
-    return (item.number, passed.version or "unknown", short, (passed.revision or "none")[:12], when, place)

@@ -102,6 +102,7 @@ class _Upgrade:
     ) -> None:
         self.session, self.trial, self.back, self.options, self.now = session, trial, back, options, now
         self.records: Sequence[Record] | None = None
+        self.began = 0.0
 
     def run(self, text: str, confirm: Callable[[str], bool]) -> UpgradeResult:
         options = self.options
@@ -179,14 +180,13 @@ class _Upgrade:
         passed = status.smoke.report if status.smoke is not None and status.smoke.passed else None
         result.old = measure_engine(self.back, passed or run_smoke(self.back), records, is_pooling=is_pooling)
         self._tell(4, "stop the old engine and start the new one")
-        began = time.monotonic()
+        self.began = time.monotonic()
         try:
             result.warnings += run_up(self.trial).warnings
         except StackError as err:
             result.against.append(f"it does not come up: {err.message}")
             return False
-        finally:
-            result.away_seconds = time.monotonic() - began
+        result.away_seconds = time.monotonic() - self.began
         self._tell(5, "test the new engine, and measure it the same way")
         try:
             report = run_smoke(self.trial)
@@ -212,11 +212,12 @@ class _Upgrade:
         self._tell(6, f"bring the old engine back: {'; '.join(result.against) or '`--rollback` was said'}")
         try:
             run_up(self.back)
+            result.away_seconds = time.monotonic() - self.began
+            failed = find_failed(run_smoke(self.back))
         except StackError as err:
             result.outcome = "stranded"
             raise UpgradeStrandedError(result.pin.target.text, result.against, err) from err
         result.outcome = "back"
-        failed = find_failed(run_smoke(self.back))
         if failed:
             result.warnings.append(f"smoke fails on the old engine now: {', '.join(failed)}")
 

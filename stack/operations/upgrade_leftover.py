@@ -64,6 +64,9 @@ def describe_trial(session: Session) -> str | None:
     tried = session.paths.state / _FOLDER / LOCK_NAME
     if session.lock_file is not None or not tried.is_file():
         return None
+    if session.lock_path.is_file() and session.lock_path.read_bytes() == tried.read_bytes():
+        # It ended in its first moment, or in its last: stack.lock has the new engine then.
+        return None
     if is_held_by_others(session):
         return (
             f"`stack upgrade {_find_name(tried)}` is under way: it ends by itself, with the new engine or the old one"
@@ -76,10 +79,11 @@ def describe_trial(session: Session) -> str | None:
 
 def clear_trial(session: Session) -> None:
     """Say that an upgrade was interrupted, and forget it; for a run that holds the project and goes by stack.lock."""
-    said = describe_trial(replace(session, is_held=True))
-    if said is None:
+    if session.lock_file is not None:
         return
-    session.say(said)
+    said = describe_trial(replace(session, is_held=True))
+    if said is not None:
+        session.say(said)
     try:
         end_trial(session)
     except StackError as err:

@@ -34,7 +34,7 @@ class UpgradeResult:
         new: What the new one measured; None where it did not boot or answer.
         differences: In what they differ; None as above.
         announced_seconds: For how long the service was said to be away; None where that was not known.
-        away_seconds: For how long it was away until the new one gave a token, or failed to.
+        away_seconds: For how long it was away, until the engine that stays gave a token; None where neither did.
         warnings: What the user should know.
     """
 
@@ -139,6 +139,7 @@ def build_rows(result: UpgradeResult) -> list[tuple[str, str, str, str]]:
     ]
     rows.append(("boot", _say_seconds(old.boot.total_seconds), _say_seconds(new.boot.total_seconds), _say_caches(new)))
     rows.append(("tokens a second", _say_speed(old), _say_speed(new), different.speed.said))
+    rows.append(("service away", "", _say_seconds(result.away_seconds), _say_announced(result)))
     return rows
 
 
@@ -201,6 +202,11 @@ def _say_change(change: str, said: str) -> str:
 
 def _say_caches(new: Measured) -> str:
     return f"with {new.boot.cache_state} compile caches" if new.boot.cache_state in ("warm", "cold") else ""
+
+
+def _say_announced(result: UpgradeResult) -> str:
+    told = result.announced_seconds
+    return f"about {told:.0f} s a boot was said" if told is not None else "not known before"
 
 
 def _say_seconds(seconds: float | None) -> str:

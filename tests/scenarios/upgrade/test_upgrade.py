@@ -145,10 +145,11 @@ def test_an_engine_that_does_not_boot_goes_whatever_was_said(one: Stack) -> None
 )
 def test_a_killed_upgrade_leaves_the_lock_and_up_goes_by_it(one: Stack) -> None:
     lock = read_lock(one)
-    with start(one, "upgrade", GOOD, "--accept", "claimed", "--yes") as running:
-        running.wait_said("boot: the container is started")
-        running.end(signal.SIGKILL)
-    assert read_lock(one) == lock and read_commit(one) == GOOD
+    for moment, runs in (("step 2", OLD), ("step 3", OLD), ("boot: the container is started", GOOD)):
+        with start(one, "upgrade", GOOD, "--accept", "claimed", "--yes") as running:
+            running.wait_said(moment)
+            running.end(signal.SIGKILL)
+        assert (read_lock(one), read_commit(one)) == (lock, runs), moment
     told = f"`stack upgrade {GOOD}` was interrupted; stack.lock is as it was before"
     status = one.run("status").demand()
     assert told in status.err

@@ -54,9 +54,10 @@ def test_a_trial_that_nobody_ends_is_told_and_forgotten_by_who_holds_the_project
 
 def test_a_trial_under_way_is_told_as_that_and_its_own_parts_pass_it_over(session, said):
     tried, _ = start_trial(session)
-    with hold_project(session, "upgrade 0.31.0"):
+    write_lock(tried, Lock(engine=LockedEngine(commit=COMMIT, pinned="0.32.0")))
+    with hold_project(session, "upgrade 0.32.0"):
         assert describe_trial(session) == (
-            "`stack upgrade 0.31.0` is under way: it ends by itself, with the new engine or the old one"
+            "`stack upgrade 0.32.0` is under way: it ends by itself, with the new engine or the old one"
         )
         clear_trial(replace(session, is_held=True, lock_file=tried))
     assert said == [] and tried.is_file()
@@ -66,3 +67,12 @@ def test_a_copy_that_cannot_be_read_is_a_trial_all_the_same(session):
     tried, _ = start_trial(session)
     tried.write_text("\x00")
     assert "`stack upgrade …` was interrupted" in describe_trial(session)
+
+
+def test_a_trial_that_was_kept_and_killed_before_its_end_leaves_nothing_to_tell(session, said):
+    tried, _ = start_trial(session)
+    write_lock(tried, Lock(engine=LockedEngine(commit=COMMIT, pinned="nightly")))
+    session.lock_path.write_bytes(tried.read_bytes())
+    assert describe_trial(session) is None
+    clear_trial(session)
+    assert said == [] and not tried.parent.exists()
