@@ -50,6 +50,17 @@ def project_options(command: _Command) -> _Command:
     )(command)
 
 
+def target_options(command: _Command) -> _Command:
+    """Add the options by which a commit, release or tag of the engine is looked up."""
+    command = click.option("--accept", type=click.Choice(["verified", "claimed"]), help="What proves a commit")(command)
+    path = click.Path(exists=True, file_okay=False, path_type=Path)
+    help_text = "Local clone of vLLM, which expands abbreviated commits"
+    command = click.option("--repo", "repository", type=path, help=help_text)(command)
+    help_text = "CUDA variant, such as `cu129`; upstream's default if not given"
+    command = click.option("--cuda", metavar="VARIANT", help=help_text)(command)
+    return click.option("--device", type=click.Choice(["auto", "cuda", "cpu"]), help="For which device")(command)
+
+
 def open_session(console: Console, config_path: Path | None, flags: Mapping[str, Any]) -> Any:
     """Load the configuration and give the session of a run.
 

@@ -8,22 +8,14 @@ from typing import Any
 import click
 
 from stack.cli import pin_archive
-from stack.cli.options import JSON, OFFLINE, open_session, project_options
+from stack.cli.options import JSON, OFFLINE, open_session, project_options, target_options
 from stack.console import Console, format_bytes
 from stack.errors import EXIT_CHECK_FAILED
 
 
 @click.command("pin")
 @click.argument("target", required=False)
-@click.option("--device", type=click.Choice(["auto", "cuda", "cpu"]), help="For which device")
-@click.option("--cuda", metavar="VARIANT", help="CUDA variant, such as `cu129`; upstream's default if not given")
-@click.option(
-    "--repo",
-    "repository",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Local clone of vLLM, which expands abbreviated commits",
-)
-@click.option("--accept", type=click.Choice(["verified", "claimed"]), help="What proves a commit")
+@target_options
 @click.option("--anyway", is_flag=True, help="Pin what does not fit; prune what only a lock out of reach uses")
 @click.option("--show", is_flag=True, help="Show what is pinned, and ask nobody")
 @click.option("--check", is_flag=True, help="Tell whether what is pinned can still be had; exit code 1 if not")

@@ -8,22 +8,14 @@ from typing import Any
 
 import click
 
-from stack.cli.options import JSON, open_session, project_options
+from stack.cli.options import JSON, open_session, project_options, target_options
 from stack.console import Console
 from stack.errors import EXIT_CHECK_FAILED
 
 
 @click.command("upgrade")
 @click.argument("target")
-@click.option("--device", type=click.Choice(["auto", "cuda", "cpu"]), help="For which device")
-@click.option("--cuda", metavar="VARIANT", help="CUDA variant, such as `cu129`; upstream's default if not given")
-@click.option(
-    "--repo",
-    "repository",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Local clone of vLLM, which expands abbreviated commits",
-)
-@click.option("--accept", type=click.Choice(["verified", "claimed"]), help="What proves a commit")
+@target_options
 @click.option("--anyway", is_flag=True, help="Try an image that does not fit this machine")
 @click.option(
     "--records",
