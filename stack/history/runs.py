@@ -52,15 +52,19 @@ class RunsAndLocks(HistoryFile):
 
     def find_passed_locks(self, limit: int) -> list[PassedLock]:
         """Give the locks with which a boot passed smoke, each once, the one that passed last first."""
-        # With max() SQLite takes the other columns from the row that has it: https://www.sqlite.org/lang_select.html
+        # What is grouped is in indexes alone: reports are not read to find the few that count.
         query = """
-            SELECT max(smokes.id) AS newest, smokes.started_at AS passed_at, locks.sha256, locks.text,
+            SELECT smokes.started_at AS passed_at, locks.sha256, locks.text,
                    boots."commit", boots.version, boots.model, boots.revision
-            FROM smokes
+            FROM (
+                SELECT max(smokes.id) AS newest
+                FROM boots JOIN smokes ON smokes.boot_id = boots.id AND smokes.passed = 1
+                WHERE boots.lock_sha256 IS NOT NULL
+                GROUP BY boots.lock_sha256
+            )
+            JOIN smokes ON smokes.id = newest
             JOIN boots ON boots.id = smokes.boot_id
             JOIN locks ON locks.sha256 = boots.lock_sha256
-            WHERE smokes.passed
-            GROUP BY locks.sha256
             ORDER BY newest DESC
             LIMIT ?
         """

@@ -81,6 +81,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "ALTER TABLE boots ADD COLUMN rests_on TEXT",
         'CREATE INDEX boots_by_commit ON boots ("commit", id)',
     ),
+    ("CREATE INDEX smokes_by_verdict ON smokes (boot_id, passed, id)",),
 )
 """The statements of each version; the file's `user_version` counts those it has had. Append, never edit."""
 

@@ -135,11 +135,10 @@ class History(RunsAndLocks):
 
     def last_smoke(self, boot_id: int | None = None) -> SmokeRecord | None:
         """Give the newest smoke run, of one boot where its number is given."""
+        where = "" if boot_id is None else "WHERE boot_id = :boot_id"
+        query = f"SELECT * FROM smokes {where} ORDER BY id DESC LIMIT 1"
         with self.reading() as connection:
-            row = connection.execute(
-                "SELECT * FROM smokes WHERE boot_id IS coalesce(?, boot_id) ORDER BY id DESC LIMIT 1",
-                (boot_id,),
-            ).fetchone()
+            row = connection.execute(query, {"boot_id": boot_id}).fetchone()
         return None if row is None else smoke_record(row)
 
     def save_baseline(self, key: str, scores: Mapping[str, Any]) -> None:
