@@ -123,13 +123,9 @@ def restore_grafana_login(
     """
     from stack.telemetry.grafana_api import GrafanaLoginError
 
-    deadline = clock() + wait_seconds
-    while not api.is_ready():
-        if clock() > deadline:
-            return f"Grafana does not answer after {wait_seconds:.0f} s"
-        if end := find_end():
-            return end
-        sleep(1)
+    silent = _wait_until_ready(api, wait_seconds, find_end, clock, sleep)
+    if silent is not None:
+        return silent
     try:
         api.fetch_dashboards()
         return "accepted"
@@ -142,6 +138,24 @@ def restore_grafana_login(
     except ServiceApiError as err:
         return f"after its password was reset: {err.message}"
     return "reset"
+
+
+def _wait_until_ready(
+    api: GrafanaApi,
+    wait_seconds: float,
+    find_end: Callable[[], str | None],
+    clock: Callable[[], float],
+    sleep: Callable[[float], None],
+) -> str | None:
+    """Give the reason why Grafana does not answer, or None once it does."""
+    deadline = clock() + wait_seconds
+    while not api.is_ready():
+        if clock() > deadline:
+            return f"Grafana does not answer after {wait_seconds:.0f} s"
+        if end := find_end():
+            return end
+        sleep(1)
+    return None
 
 
 def _reset_grafana_password(container_id: str, password: str, run: Run) -> None:

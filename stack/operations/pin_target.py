@@ -73,12 +73,17 @@ def read_target(
     if version is not None:
         commit = _ask_git(git, repository, f"v{version}") if repository else None
         return PinTarget(text, "version", commit=commit, version=version)
-    if _COMMIT.fullmatch(word.lower()):
-        commit = word.lower()
-        return PinTarget(text, "commit", commit=commit, version=_find_release(git, repository, commit))
-    if repository is not None:
+    commit = word.lower() if _COMMIT.fullmatch(word.lower()) else None
+    if commit is None and repository is not None:
         commit = _ask_git(git, repository, word)
+    if commit is not None:
         return PinTarget(text, "commit", commit=commit, version=_find_release(git, repository, commit))
+    _demand_tag(text, word)
+    base = find_moving(table, "latest", Variant(variant.device, None, variant.arch))
+    return PinTarget(text, "reference", reference=base.with_tag(word) if base else None)
+
+
+def _demand_tag(text: str, word: str) -> None:
     if _ABBREVIATION.fullmatch(word):
         raise ImageError(
             f"`{word}` is an abbreviated commit: registries know whole commits only, and a short one can come to "
@@ -90,8 +95,6 @@ def read_target(
             f"`{text}` is no commit, version, tag or digest",
             hint="write 40 hex digits, a release such as `0.31.0`, `nightly`, or `registry/repository:tag`",
         )
-    base = find_moving(table, "latest", Variant(variant.device, None, variant.arch))
-    return PinTarget(text, "reference", reference=base.with_tag(word) if base else None)
 
 
 def run_local_git(repository: Path, arguments: Sequence[str]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,9 +71,8 @@ def read_verdict(
     asker = ask or (lambda port, page: probe_health(port, page, timeout_seconds=_PROBE_SECONDS))
     with ThreadPoolExecutor(max_workers=len(HEALTH_PAGES)) as pool:
         answers = {
-            name: pool.submit(_ask, asker, state.host_port, HEALTH_PAGES[name], patience_seconds)
-            for name, state in status.states.items()
-            if name in HEALTH_PAGES and state.state == "running" and state.host_port is not None
+            name: pool.submit(_ask, asker, port, HEALTH_PAGES[name], patience_seconds)
+            for name, port in _list_asked(status)
         }
         drift = _find_drift(session, status, rendered)
         probes = {name: answer.result() for name, answer in answers.items()}
@@ -92,6 +91,12 @@ def read_verdict(
         )
     )
     return Verdict(state, reasons, drift, left_out)
+
+
+def _list_asked(status: Status) -> Iterator[tuple[str, int]]:
+    for name, state in status.states.items():
+        if name in HEALTH_PAGES and state.state == "running" and state.host_port is not None:
+            yield name, state.host_port
 
 
 def read_rendered(override: Path) -> dict[str, Any]:

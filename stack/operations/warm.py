@@ -60,16 +60,7 @@ def run_warm(session: Session, *, verify: bool, prune_others: bool) -> WarmResul
     if problems:
         raise ConfigError(problems)
     lock = load_project_lock(session)
-    locked = lock.model
-    gpus = read_gpus()
-    image = _find_cuda_image(session, lock) if gpus.gpus else DEFAULT_IMAGE
-    device = choose_device(config, gpus, image, lambda: _can_give_gpu(session))
-    choice = choose_model(
-        config,
-        locked.id if locked else None,
-        device,
-        lambda: is_hub_reachable(config.model.endpoint, config.images.timeout_seconds),
-    )
+    locked, choice = lock.model, _choose_model(session, lock)
     session.say(str(choice))
     base = session.loaded.path.parent if session.loaded.path else None
     reference = parse_model_reference(choice.value, home=resolve_home(session.environ), base=base)
@@ -95,6 +86,16 @@ def run_warm(session: Session, *, verify: bool, prune_others: bool) -> WarmResul
     read = read_into_page_cache(snapshot, session.report)
     pruned = tuple(prune(config.model.volume, _find_kept(session, snapshot))) if prune_others else ()
     return WarmResult(choice, snapshot, read, len(snapshot.files) if verify else 0, pruned)
+
+
+def _choose_model(session: Session, lock: Lock) -> Choice:
+    """Choose the model that `up` would choose."""
+    config, gpus = session.config, read_gpus()
+    image = _find_cuda_image(session, lock) if gpus.gpus else DEFAULT_IMAGE
+    device = choose_device(config, gpus, image, lambda: _can_give_gpu(session))
+    locked_id = lock.model.id if lock.model is not None else None
+    seconds = config.images.timeout_seconds
+    return choose_model(config, locked_id, device, lambda: is_hub_reachable(config.model.endpoint, seconds))
 
 
 def _find_cuda_image(session: Session, lock: Lock) -> CudaImage:

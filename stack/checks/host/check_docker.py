@@ -35,15 +35,19 @@ def run(context: HostContext) -> Outcome:
         "cgroup_version": report.info.get("CgroupVersion"),
     }
     said = f"{kind} {version} at {report.address}" if report.address else f"{kind} {version}"
-    if str(report.info.get("OSType", "linux")) != "linux":
+    return _judge(said, str(report.info.get("OSType", "linux")), data)
+
+
+def _judge(said: str, containers: str, data: Mapping[str, Any]) -> Outcome:
+    if containers != "linux":
         return Outcome(
             "fail",
-            f"{said} runs {report.info['OSType']} containers",
+            f"{said} runs {containers} containers",
             hint="switch it to Linux containers",
             why="the images of the stack are Linux images",
             data=data,
         )
-    if is_elsewhere(report.address):
+    if is_elsewhere(data["address"]):
         return Outcome(
             "warn",
             f"{said}: that is another machine",
@@ -52,7 +56,7 @@ def run(context: HostContext) -> Outcome:
             "works where the daemon sees the same folders; ports are published over there",
             data=data,
         )
-    if is_old(version, MIN_ENGINE) or is_old(str(data["api_version"]), MIN_API):
+    if is_old(data["version"], MIN_ENGINE) or is_old(str(data["api_version"]), MIN_API):
         return Outcome(
             "warn",
             f"{said} is older than 20.10, the oldest that the stack is tested on",
