@@ -128,6 +128,8 @@ class DirectoryWriter:
             finally:
                 found = digest.finish()
             check_written(written, found, size_bytes, sha256)
+            if self.has(found) is not None:
+                return found
             target = self.where / build_blob_path(found)
             target.parent.mkdir(parents=True, exist_ok=True)
             draft.replace(target)

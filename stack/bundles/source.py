@@ -194,14 +194,16 @@ def _open_file(where: Path) -> FileSource:
             return os.pread(file.fileno(), count, position)
 
         source = FileSource(where, is_compressed(read(0, 4)))
-        position = 0
-        while position < size:
+        position: int | None = 0
+        while position is not None:
+            if position >= size:
+                raise BundleError(f"{where} is cut: it has no end")
             position = _read_member(source, read, position, size)
     _add_collisions(source)
     return source
 
 
-def _read_member(source: FileSource, read: Read, position: int, end: int) -> int:
+def _read_member(source: FileSource, read: Read, position: int, end: int) -> int | None:
     if source.is_compressed:
         block, position = unwrap_block(read(position, RAW_FRAME_BYTES)), position + RAW_FRAME_BYTES
         if block is None:
@@ -215,7 +217,7 @@ def _read_member(source: FileSource, read: Read, position: int, end: int) -> int
         raise BundleError(f"{source.where} is cut at byte {position - BLOCK_BYTES}")
     member = parse_header(block, source.where)
     if member is None:
-        return end
+        return None
     start = position
     if member.size and source.is_compressed:
         position = find_frame_end(read, position, source.where)
@@ -226,7 +228,7 @@ def _read_member(source: FileSource, read: Read, position: int, end: int) -> int
     if not member.isdir():
         source.places[member.name] = (start, position)
         _add(source, member.name, member.size)
-    elif (fault := find_name_fault(member.name)) is not None:
+    elif member.name not in (".", "") and (fault := find_name_fault(member.name)) is not None:
         source.problems.append(BundleProblem(member.name, "refused", fault))
     return position
 
