@@ -14,7 +14,7 @@ from stack.traffic.engine_answers import StreamChunk
 from stack.traffic.engine_client import EngineClient
 
 # With the question about the engine's figures, less than the ten seconds that may pass in silence.
-SILENCE_SECONDS = 7.0
+SILENCE_SECONDS = 6.0
 _PROBE_SECONDS = 2.0
 PATIENCE_SECONDS = 60.0
 """How long an engine may give no token and compute nothing."""
