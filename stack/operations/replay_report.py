@@ -17,6 +17,7 @@ SCHEMA_VERSION = 1
 KEPT_ROWS = 1000
 """Of what passed and of what did not, so many are listed; the counts are of all."""
 _CONTEXT_CHARACTERS = 60
+_SIDES = ("recorded", "now")
 
 
 @dataclass
@@ -124,6 +125,9 @@ def _build_row(comparison: Comparison, observation: Observation, with_texts: boo
         "reasons": list(comparison.reasons),
         "token_index": comparison.token_index,
         "gap_nats": _round(comparison.gap_nats, 4),
+        "token_scores_nats": dict(
+            zip(_SIDES, (_round(t.logprob if t else None, 4) for t in comparison.parted), strict=True)
+        ),
         "score_shift_nats": _round(comparison.shift_nats, 6),
         "send_lag_seconds": _round(observation.lag_seconds, 6),
         "now": _describe_response(observation.response),
@@ -131,6 +135,9 @@ def _build_row(comparison: Comparison, observation: Observation, with_texts: boo
     }
     if with_texts:
         row["texts"] = _build_texts(comparison.expected, observation.response)
+        row["texts"]["tokens"] = {
+            name: token.token if token else None for name, token in zip(_SIDES, comparison.parted, strict=True)
+        }
     return row
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from stack.traffic.comparison_text import Rule, TextComparison, compare_answers
+from stack.traffic.engine_answers import ScoredToken
 from stack.traffic.record import HUNG_UP, Record, RecordedResponse
 
 __all__ = ["Comparison", "ComparisonReport", "Rule", "Verdict", "compare", "compare_record"]
@@ -33,6 +34,7 @@ class Comparison:
         token_index: The first token that differs, from 0.
         gap_nats: How far apart the two tokens were there; None when neither side tells.
         shift_nats: Mean distance of the scores of the same tokens; None where one side has none.
+        parted: Then and now, the token that differs with its score; None where that side has none.
         expected: The earlier answer, or None.
         observed: The answer now, or None where the record was not sent.
     """
@@ -43,6 +45,7 @@ class Comparison:
     token_index: int | None = None
     gap_nats: float | None = None
     shift_nats: float | None = None
+    parted: tuple[ScoredToken | None, ScoredToken | None] = (None, None)
     expected: RecordedResponse | None = None
     observed: RecordedResponse | None = None
 
@@ -93,6 +96,7 @@ def compare_record(
         token_index=text.token_index if text else None,
         gap_nats=text.gap_nats if text else None,
         shift_nats=text.shift_nats if text else None,
+        parted=text.parted if text else (None, None),
         expected=expected,
         observed=observed,
     )

@@ -39,6 +39,7 @@ class TextComparison:
         character_index: The first character that differs, from 0.
         gap_nats: How far apart the two tokens were; None when neither side tells.
         shift_nats: Mean distance of the scores of the same tokens before; None where one side has none.
+        parted: Then and now, the token that differs with its score; None where that side has none.
     """
 
     is_same: bool
@@ -47,6 +48,7 @@ class TextComparison:
     character_index: int | None = None
     gap_nats: float | None = None
     shift_nats: float | None = None
+    parted: tuple[ScoredToken | None, ScoredToken | None] = (None, None)
 
     def describe(self) -> str:
         """Say in words where they part."""
@@ -85,7 +87,9 @@ def compare_answers(
     parting = _find_parting(expected, observed, rule, forms) if is_greedy else None
     if parting is None or parting.index is None:
         return TextComparison(False, character_index=character, shift_nats=shift)
-    return TextComparison(False, parting.is_fine, parting.index, character, parting.gap_nats, shift)
+    sides = [side.tokens[parting.index : parting.index + 1] for side in (expected, observed)]
+    parted = (next(iter(sides[0]), None), next(iter(sides[1]), None))
+    return TextComparison(False, parting.is_fine, parting.index, character, parting.gap_nats, shift, parted)
 
 
 def _render(answer: Answer) -> str:

@@ -7,7 +7,7 @@ import pytest
 from stack.operations import replay_report
 from stack.operations.replay_report import Tally, render_lines, render_rows
 from stack.traffic.comparison import Comparison
-from stack.traffic.engine_answers import Answer, Usage
+from stack.traffic.engine_answers import Answer, ScoredToken, Usage
 from stack.traffic.record import RecordedResponse
 from stack.traffic.replay_client import Observation
 
@@ -30,10 +30,8 @@ def tally(*rows, **options):
     for index, (verdict, expected, lag) in enumerate(rows):
         due = None if lag is None else 1.0
         seen = Observation(index, f"r{index}", ANSWER, 1.0 + (lag or 0), due, (0.1, 0.1))
-        made.take(
-            Comparison(f"r{index}", verdict, ("why",) * (verdict == "differs"), None, None, None, expected, ANSWER),
-            seen,
-        )
+        reasons = ("why",) * (verdict == "differs")
+        made.take(Comparison(f"r{index}", verdict, reasons, expected=expected, observed=ANSWER), seen)
     return made
 
 
@@ -66,9 +64,16 @@ def test_texts_are_cut_to_where_they_part():
     then = RecordedResponse(200, {}, answers=(Answer("x" * 500 + "A", "stop"),))
     now = RecordedResponse(200, {}, answers=(Answer("x" * 500 + "B", "stop"),))
     made = Tally(with_texts=True)
-    made.take(Comparison("a", "differs", (), expected=then, observed=now), Observation(0, "a", now, 0.0))
-    texts = made.build_document()["rows"][0]["texts"]
-    assert texts == {"from_character": 440, "recorded": "x" * 60 + "A", "now": "x" * 60 + "B"}
+    parted = (ScoredToken("A", -0.5), None)
+    made.take(Comparison("a", "differs", parted=parted, expected=then, observed=now), Observation(0, "a", now, 0.0))
+    (row,) = made.build_document()["rows"]
+    assert row["texts"] == {
+        "from_character": 440,
+        "recorded": "x" * 60 + "A",
+        "now": "x" * 60 + "B",
+        "tokens": {"recorded": "A", "now": None},
+    }
+    assert row["token_scores_nats"] == {"recorded": -0.5, "now": None}
 
 
 def test_the_table_of_a_long_file_shows_what_is_not_equal():

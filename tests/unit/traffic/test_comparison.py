@@ -56,6 +56,8 @@ def test_a_text_that_parts_at_a_near_tie_is_no_difference():
 
 def test_a_text_that_parts_where_the_model_was_sure_differs():
     other = answer(token("The"), token(" town", -0.1, **{" capital": -4.0}))
+    parted = compare_record(GREEDY, response(answer(*RIGHT)), response(other), compare_greedy).parted
+    assert [one.logprob for one in parted] == [-0.7, -0.1]
     assert judge(response(answer(*RIGHT)), response(other)) == (
         "differs", "the text parts at token 2, no near tie (gap 3.90 nats)",
     )  # fmt: skip
