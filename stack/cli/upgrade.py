@@ -50,7 +50,6 @@ def command(
     Exit code 1: the new engine was found wanting, and the old one is back.
     """
     from stack.operations.upgrade import UpgradeOptions, run_upgrade
-    from stack.operations.upgrade_result import build_document, build_rows, describe_outcome
 
     if keep and rollback:
         raise click.UsageError("--keep and --rollback exclude one another")
@@ -59,23 +58,24 @@ def command(
             "the service will be away while the engine is changed, and nobody can be asked: add --yes"
         )
     session = open_session(console, config_path, {"project": project, "engine.device": device, "engine.accept": accept})
-    force = "keep" if keep else "rollback" if rollback else None
+    chosen = UpgradeOptions(force="keep" if keep else "rollback" if rollback else None, **options)
     with console.live():
-        result = run_upgrade(
-            session,
-            target,
-            UpgradeOptions(force=force, **options),
-            confirm=lambda question: yes or console.confirm(question),
-        )
+        result = run_upgrade(session, target, chosen, confirm=lambda question: yes or console.confirm(question))
+    _print(console, result, as_json)
+    if result.has_failed:
+        raise click.exceptions.Exit(EXIT_CHECK_FAILED)
+
+
+def _print(console: Console, result: Any, as_json: bool) -> None:
+    from stack.operations.upgrade_result import build_document, build_rows, describe_outcome
+
     for warning in result.warnings:
         console.warn(warning)
     if as_json:
         console.json(build_document(result))
-    else:
-        console.result(describe_outcome(result))
-        rows = build_rows(result)
-        if rows:
-            console.result("")
-            console.table(rows, ("", "old", "new", ""))
-    if result.has_failed:
-        raise click.exceptions.Exit(EXIT_CHECK_FAILED)
+        return
+    console.result(describe_outcome(result))
+    rows = build_rows(result)
+    if rows:
+        console.result("")
+        console.table(rows, ("", "old", "new", ""))

@@ -119,7 +119,9 @@ def run_rollback(session: Session, asked: str | None = None) -> RollbackResult:
             raise RollbackFailedError(candidate, err) from err
         finally:
             boot = load_facts(own.paths.facts).last_boot if passed else None
-            open_project_history(own).note_run("rollback", now, boot, passed, build_document(result))
+            open_project_history(own).note_run(
+                "rollback", now, boot, passed, build_document(result) | {"passed": passed}
+            )
         warning = keep_engine(own, look.resolved.device.device, now)
         result.warnings += [warning] if warning else []
         return result

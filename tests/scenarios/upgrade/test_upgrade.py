@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.scenarios.harness import Stack, run_docker, start
+from tests.scenarios.harness import INTERRUPTED, Stack, run_docker, start
 from tests.scenarios.registry.test_registry import Registry, render_config
 
 LABEL = "org.opencontainers.image.revision"
@@ -145,11 +145,14 @@ def test_an_engine_that_does_not_boot_goes_whatever_was_said(one: Stack) -> None
 )
 def test_a_killed_upgrade_leaves_the_lock_and_up_goes_by_it(one: Stack) -> None:
     lock = read_lock(one)
-    for moment, runs in (("step 2", OLD), ("step 3", OLD), ("boot: the container is started", GOOD)):
+    moments = [("step 2", signal.SIGKILL, OLD), ("step 3", signal.SIGINT, OLD)]
+    moments.append(("boot: the container is started", signal.SIGKILL, GOOD))
+    for moment, by, runs in moments:
         with start(one, "upgrade", GOOD, "--accept", "claimed", "--yes") as running:
             running.wait_said(moment)
-            running.end(signal.SIGKILL)
+            code = running.end(by)
         assert (read_lock(one), read_commit(one)) == (lock, runs), moment
+        assert code == (INTERRUPTED if by == signal.SIGINT else -by), running.said
     told = f"`stack upgrade {GOOD}` was interrupted; stack.lock is as it was before"
     status = one.run("status").demand()
     assert told in status.err
