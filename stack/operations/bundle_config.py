@@ -1,6 +1,6 @@
 """The configuration as a bundle carries it, and as it is taken from one. Pure.
 
-What is true on one machine only stays there: paths, and whatever a secret could hide in. And a stranger's
+What is true on one machine only stays there: paths, above all. And a stranger's
 configuration may not do everything that one's own may: it must not send this user's hub token to another hub, run
 the code that comes with a model, open the engine to the network, or settle for an unproved commit. Those keys are
 left out unless the bundle is trusted.
@@ -12,7 +12,6 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import BaseModel
 
@@ -82,7 +81,7 @@ def filter_settings(settings: Mapping[tuple[str, ...], Any]) -> tuple[Settings, 
                 f"`{show_path(path)}` holds what looks like a secret, and secrets are never part of a bundle",
                 hint="take it out of the configuration: secrets are files",
             )
-        kept[path] = _without_login(value)
+        kept[path] = value
     return kept, gone
 
 
@@ -94,21 +93,6 @@ def _is_of_this_machine(path: tuple[str, ...], value: Any) -> bool:
     if path == ("model", "id"):
         return str(value).startswith(("/", ".", "~"))
     return path == ("images", "pip-find-links") and "://" not in str(value)
-
-
-def _without_login(value: Any) -> Any:
-    """Give a value without the user and password of the URLs in it."""
-    if isinstance(value, Mapping):
-        return {name: _without_login(item) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_without_login(item) for item in value]
-    if not isinstance(value, str) or "://" not in value or "@" not in value:
-        return value
-    try:
-        parts = urlsplit(value)
-    except ValueError:
-        return value
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
 def parse_settings(text: str, where: Path) -> Settings:
