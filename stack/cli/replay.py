@@ -24,8 +24,9 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option(
     "--scores/--no-scores",
     "asks_scores",
-    default=None,
-    help="Ask for log-probabilities where that changes no answer [default: unless latency is judged]",
+    default=True,
+    show_default=True,
+    help="Ask for log-probabilities where that changes no answer; without them near ties cannot be told",
 )
 @click.option("--save-responses", "save_path", type=_FILE, help="Write requests and answers there")
 @click.option("--max-latency-ratio", type=_ABOVE_0, help="A median answer slower than that is a difference")

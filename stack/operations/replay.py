@@ -40,7 +40,7 @@ class ReplayOptions:
         speed: 2 sends twice as fast as recorded; None: as fast.
         concurrency: So many at a time instead of as recorded; None: by the file.
         served_model: Every request's model name; None: only names that are not served here are replaced.
-        asks_scores: Whether scores and token counts are asked for; None: unless latency is judged.
+        asks_scores: Whether scores and token counts are asked for where that changes no answer.
         timeout_seconds: For a whole answer.
         max_latency_ratio: A slower median answer is a difference; None: latency is told, not judged.
         save_path: Where records and answers are written, or None.
@@ -51,7 +51,7 @@ class ReplayOptions:
     speed: float | None = None
     concurrency: int | None = None
     served_model: str | None = None
-    asks_scores: bool | None = None
+    asks_scores: bool = True
     timeout_seconds: float = 600.0
     max_latency_ratio: float | None = None
     save_path: Path | None = None
@@ -127,13 +127,12 @@ def build_target(session: Session, status: Status, options: ReplayOptions) -> Re
     port = status.ports["engine"]
     with closing(build_engine(session, port, status.served_name)) as engine:
         served = [card.id for card in engine.fetch_models()]
-    asks = options.asks_scores
     return ReplayTarget(
         f"http://127.0.0.1:{port}",
         api_key=read_api_key(session.config, session.paths),
         served_model=options.served_model or status.served_name or next(iter(served), None),
         known_models=frozenset() if options.served_model else frozenset(served),
-        asks_scores=options.max_latency_ratio is None if asks is None else asks,
+        asks_scores=options.asks_scores,
         timeout_seconds=options.timeout_seconds,
     )
 
