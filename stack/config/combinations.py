@@ -6,6 +6,7 @@ import ipaddress
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
+from stack.config.objectives import check_objectives, warn_objectives
 from stack.config.schema import StackConfig
 from stack.errors import Problem
 
@@ -35,12 +36,13 @@ def check_combinations(config: StackConfig, given: Collection[str]) -> list[Find
         config: The configuration.
         given: The dotted keys that somebody set (a default never contradicts).
     """
-    return [*_check_identity(config), *_check_model(config), *_check_services(config, given)]
+    objectives = [Finding(keys, message) for keys, message in check_objectives(config)]
+    return [*_check_identity(config), *_check_model(config), *_check_services(config, given), *objectives]
 
 
 def warn_combinations(config: StackConfig, given: Collection[str]) -> list[Finding]:
     """Give the keys that were set and will have no effect, or less than was meant."""
-    warnings = []
+    warnings = [Finding(keys, message) for keys, message in warn_objectives(config)]
     if config.services.grafana.enabled and not config.services.prometheus.enabled:
         keys = ("services.prometheus.enabled", "services.grafana.enabled")
         warnings.append(Finding(keys, "without Prometheus every panel of Grafana stays empty"))

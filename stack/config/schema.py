@@ -21,6 +21,7 @@ from stack.config.schema_services import (
     Section,
     ServicesConfig,
 )
+from stack.config.schema_slo import SloConfig
 from stack.config.values import (
     Commit,
     Devices,
@@ -48,6 +49,7 @@ __all__ = [
     "NodeExporterConfig",
     "PrometheusConfig",
     "ServicesConfig",
+    "SloConfig",
     "SmokeConfig",
     "StackConfig",
 ]
@@ -249,3 +251,4 @@ class StackConfig(Section):
     images: ImagesConfig = Field(default_factory=ImagesConfig)
     services: ServicesConfig = ServicesConfig()
     smoke: SmokeConfig = SmokeConfig()
+    slo: SloConfig = SloConfig()

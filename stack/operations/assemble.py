@@ -18,6 +18,7 @@ from stack.operations.access import (
     demands_key,
     read_secret,
 )
+from stack.operations.objectives import build_objectives
 from stack.operations.project import ProjectPaths, ensure_secret, write_whole
 from stack.operations.service_layouts import (
     GRAFANA_UID,
@@ -33,6 +34,7 @@ from stack.operations.service_layouts import (
     engine_uid,
 )
 from stack.telemetry.scrape import render_prometheus_config, render_targets
+from stack.telemetry.slo_rules import render_slo_rules
 
 
 def build_layout(
@@ -95,6 +97,9 @@ def render_files(config: StackConfig, services: Sequence[str]) -> dict[str, str]
         for path in sorted(root.rglob("*")):
             if path.is_file() and path.suffix in {".yaml", ".json"}:
                 files[f"{folder}/{path.relative_to(root)}"] = path.read_text()
+    files.pop("prometheus/rules/slo.yaml")
+    if config.slo.enabled:
+        files["prometheus/rules/slo.yaml"] = render_slo_rules(build_objectives(config))
     files["engine/serve.sh"] = asset_path("compose", "engine", "serve.sh").read_text()
     if "dcgm-exporter" in services:
         counters = asset_path("compose", "dcgm-exporter", "counters.csv")

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
 from typing import Any
 
 import pytest
 
 from stack.assets import asset_path
 from stack.cli import cli
+from stack.config.schema import StackConfig
+from stack.operations.objectives import build_objectives
 from stack.telemetry.exposition import parse_exposition
 from stack.telemetry.run_metrics import (
     BootRun,
@@ -19,24 +23,29 @@ from stack.telemetry.run_metrics import (
     render_gpu_metrics,
     render_run_metrics,
 )
+from stack.telemetry.slo_rules import render_slo_rules
 from tests.assets.rule_files import (
     INVENTORIES,
     PROMETHEUS,
     find_names,
+    find_promtool,
     find_scraped,
     find_selectors,
     load_cases,
     load_rules,
 )
 
-ALERTS = load_rules("alerts.yaml")
-NAMES = [rule["alert"] for rule in ALERTS]
-RECORDING = load_rules("recording.yaml") + load_rules("gpu.yaml")
+SLO = load_rules("slo.yaml")
+ALERTS = load_rules("alerts.yaml") + [rule for rule in SLO if "alert" in rule]
+IDS = [f"{rule['alert']}-{rule['labels']['severity']}" for rule in ALERTS]
+# An objective has a page and a ticket of one name.
+NAMES = list(dict.fromkeys(rule["alert"] for rule in ALERTS))
+RECORDING = load_rules("recording.yaml") + load_rules("gpu.yaml") + [rule for rule in SLO if "record" in rule]
 RECORDED: dict[str, list[str]] = {}
 for _rule in RECORDING:
     RECORDED.setdefault(_rule["record"], []).append(_rule["expr"])
 QUIET = load_cases("quiet.yaml")
-OWN = load_cases("alerts.yaml", "alerts-long.yaml")
+OWN = load_cases("alerts.yaml", "alerts-long.yaml", "slo.yaml")
 # Only from 0.32 on.
 YOUNG = {"vllm:admission_rejections_total"}
 # Those of services that are not here, by who says so.
@@ -64,7 +73,7 @@ def of_case(case: dict[str, Any]) -> str:
 
 
 def find_checks(case: dict[str, Any], alert: str) -> list[list[Any]]:
-    return [check["exp_alerts"] for check in case["alert_rule_test"] if check["alertname"] == alert]
+    return [check["exp_alerts"] for check in case.get("alert_rule_test", []) if check["alertname"] == alert]
 
 
 @pytest.mark.parametrize("alert", NAMES)
@@ -84,7 +93,7 @@ class TestCases:
         assert not any(checks)
 
 
-@pytest.mark.parametrize("rule", ALERTS, ids=NAMES)
+@pytest.mark.parametrize("rule", ALERTS, ids=IDS)
 class TestAlert:
     @pytest.mark.parametrize("name", ["healthy", "idle", "counter reset", "NaN"])
     def test_a_quiet_page_has_every_series_that_it_reads(self, rule, name):
@@ -142,11 +151,37 @@ def test_the_dcgm_exporter_exports_what_alerts_and_rules_read():
     assert {name for name in read if name.startswith("DCGM_")} <= exported
 
 
+def test_the_file_of_the_objectives_is_that_of_the_defaults():
+    written = (PROMETHEUS / "rules" / "slo.yaml").read_text(encoding="utf-8")
+    rendered = render_slo_rules(build_objectives(StackConfig()))
+    if os.environ.get("STACK_TEST_WRITE_GOLDEN") == "1":
+        (PROMETHEUS / "rules" / "slo.yaml").write_text(rendered, encoding="utf-8")
+    assert written == rendered, "STACK_TEST_WRITE_GOLDEN=1 writes it"
+
+
+@pytest.mark.parametrize("record", sorted({rule["record"] for rule in SLO if "record" in rule}))
+def test_every_rule_of_the_objectives_has_a_test_of_its_value(record):
+    cases = load_cases("slo.yaml")
+    (busy,) = [case for case in cases if case["name"] == "busy"]
+    assert [check for check in busy["promql_expr_test"] if record in check["expr"] and check["exp_samples"]]
+    assert {"idle", "counter reset", "absent", "NaN"} <= {case["name"] for case in cases}
+
+
+def test_objectives_of_any_kind_make_rules_that_prometheus_takes(tmp_path):
+    promtool = find_promtool()
+    slo = {"availability": 0.9999, "window": "30d", "minimum-requests": 1, "ttft": {"seconds": 0.001, "target": 0.5}}
+    config = StackConfig.model_validate({"slo": slo})
+    (tmp_path / "slo.yaml").write_text(render_slo_rules(build_objectives(config)), encoding="utf-8")
+    argv = [promtool, "check", "rules", "--lint-fatal", str(tmp_path / "slo.yaml")]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 class TestRunbook:
     def test_every_alert_has_a_heading_and_every_heading_an_alert(self):
         assert list(SECTIONS) == NAMES
 
-    @pytest.mark.parametrize("rule", ALERTS, ids=NAMES)
+    @pytest.mark.parametrize("rule", ALERTS, ids=IDS)
     def test_the_link_of_an_alert_leads_to_its_heading(self, rule):
         assert rule["annotations"]["runbook_url"] == f"prometheus/runbook.md#{rule['alert'].lower()}"
 

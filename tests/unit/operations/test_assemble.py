@@ -259,6 +259,8 @@ def test_a_new_key_starts_anew_what_reads_it_and_nothing_else(assemble):
     [
         ("[services.prometheus]\nscrape-interval-seconds = 7\n", {"prometheus"}),
         ("[services.gateway]\nexpose = true\nburst = 7\n", {"gateway"}),
+        ("[services.gateway]\nexpose = true\n[slo.ttft]\nseconds = 1\n", {"prometheus"}),
+        ("[services.gateway]\nexpose = true\n[slo]\nenabled = false\n", {"prometheus"}),
         ("[services.gateway]\nexpose = true\n[smoke]\nconcurrency = 4\n", set()),
         ("[services.gateway]\nexpose = true\n[engine.args]\nmax-num-seqs = 4\n", set()),
     ],
@@ -312,3 +314,11 @@ def test_the_shipped_rules_and_dashboards_are_among_the_files(make_session):
     assert {
         ("prometheus", "rules"), ("grafana", "dashboards"), ("grafana", "provisioning"), ("prometheus", "targets"),
     } <= folders  # fmt: skip
+
+
+def test_objectives_become_rules_beside_the_shipped_ones_unless_they_are_switched_off(make_session):
+    name = "prometheus/rules/slo.yaml"
+    default = render_files(make_session().config, ["engine", "prometheus"])[name]
+    asked = render_files(make_session("slo.availability = 0.9\nslo.ttft.seconds = 1").config, ["engine", "prometheus"])
+    assert 'le=\\"2.5\\"' in default and 'le=\\"1.0\\"' in asked[name] and "vector(0.9)" in asked[name]
+    assert name not in render_files(make_session("slo.enabled = false").config, ["engine", "prometheus"])
