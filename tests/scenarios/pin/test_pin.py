@@ -180,6 +180,12 @@ def test_an_image_for_another_platform_is_refused_before_any_pull(
     assert not (stack.folder / "stack.lock").exists()
     stack.run("pin", COMMIT, "--accept", "claimed", "--anyway").demand()
     assert read_lock(stack)["engine"]["commit"] == COMMIT
+    # `up` judges for itself, before it fetches anything.
+    stopped = stack.run("up", "--no-smoke").demand(3)
+    assert "platform: the image is for linux/s390x" in stopped.err and "`stack up --anyway`" in stopped.err
+    assert stack.containers() == {} and "model" not in read_lock(stack)
+    planned = stack.run("up", "--dry-run", "--anyway").demand()
+    assert "platform: the image is for linux/s390x" in planned.err and "image engine: pull" in planned.out
 
 
 def test_an_abbreviated_commit_needs_a_clone(
@@ -221,6 +227,46 @@ def test_two_pins_at_once_leave_one_whole_lock(registry: LocalRegistry, project:
     assert {json.loads(out)["commit"] for out, _ in outs} == set(digests)
     lock = read_lock(stack)
     assert lock["images"]["engine/cpu"]["digest"] == digests[lock["engine"]["commit"]]
+
+
+@pytest.mark.fault(
+    "Two `stack pin` run at once for two devices of one project",
+    "One writes after the other has: the lock holds both, whole",
+)
+def test_two_pins_at_once_for_two_devices_lose_nothing_of_each_other(
+    registry: LocalRegistry, project: Callable[..., Stack]
+) -> None:
+    digests = {device: registry.push_image("j/vllm", f"{device}-{COMMIT}", labels={LABEL: COMMIT})[0]
+               for device in ("cpu", "cuda")}  # fmt: skip
+    stack = project(own=f"{registry.host}/j/vllm:{{device}}-{{commit}}")
+    # One may be first by chance; in three rounds a lost update would show.
+    for _ in range(3):
+        (stack.folder / "stack.lock").unlink(missing_ok=True)
+        words = ["-m", "stack", "pin", COMMIT, "--accept", "claimed", "--anyway", "--device"]
+        runs = [
+            subprocess.Popen(
+                [sys.executable, *words, device],
+                cwd=stack.folder, env=stack.environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            )
+            for device in digests
+        ]  # fmt: skip
+        outs = [run.communicate(timeout=60)[0] for run in runs]
+        assert [run.returncode for run in runs] == [0, 0], outs
+        images = read_lock(stack)["images"]
+        assert {device: images[f"engine/{device}"]["digest"] for device in digests} == digests
+
+
+def test_a_tag_that_was_deleted_and_not_archived_is_told_by_up_with_what_to_do(
+    registry: LocalRegistry, project: Callable[..., Stack]
+) -> None:
+    digest, _ = registry.push_image("k/vllm", COMMIT, labels={LABEL: COMMIT})
+    stack = project(own=f"{registry.host}/k/vllm:{{commit}}")
+    stack.run("pin", COMMIT, "--accept", "claimed").demand()
+    written = (stack.folder / "stack.lock").read_text()
+    registry.delete("k/vllm", digest)
+    gone = stack.run("up", "--no-smoke").demand(9)
+    assert f"{registry.host} has no" in gone.err and digest in gone.err and "hint:" in gone.err
+    assert stack.containers() == {} and (stack.folder / "stack.lock").read_text() == written
 
 
 @pytest.fixture(scope="module")
