@@ -93,7 +93,7 @@ class Bench:
     def _write_config(self, image: str) -> None:
         (self.folder / "stack.toml").write_text(
             f'project = "{self.project}"\n[model]\nid = "./model"\n[engine]\nimage = "{image}"\ndevice = "cpu"\n'
-            '[services.grafana]\nenabled = false\n[images]\nsource = "packages"\n'
+            "[services.grafana]\nenabled = false\n"
         )
 
     def run_stack(self, *arguments: str) -> float:

@@ -1,8 +1,7 @@
 """Images from a bundle into the Docker engine: only those that are missing, under names that this tool gives.
 
-What the bundle says of an image's name counts only where the name lies under `localhost/`, which no registry answers
-for, and no other image has it here. Anything else is loaded under `localhost/stack/bundle`, and the state remembers
-which ID stands for which digest, where the registry's own manifest proves that.
+Whatever the bundle calls an image, here it is `localhost/stack/bundle:<its ID>`. The state of this one project
+remembers which ID stands for which digest, where the registry's own manifest proves that.
 """
 
 from __future__ import annotations
@@ -29,13 +28,10 @@ from stack.images.archive_layout import (
 )
 from stack.images.archive_load import find_loaded, find_store, send_image
 from stack.images.manifests import parse_layers
-from stack.images.recipe import REPOSITORY
 from stack.images.reference import ImageReference, parse_reference
-from stack.operations.bundle_images import CARRIED, describe_diff_ids
+from stack.operations.bundle_images import describe_diff_ids, name_carried
 from stack.operations.bundle_open import OpenBundle
 from stack.progress import ProgressEvent, Report
-
-_LOCAL = "localhost"
 
 
 @dataclass(frozen=True)
@@ -61,16 +57,16 @@ class ReceivedImage:
     image_id: str | None
 
 
-def receive_images(opened: OpenBundle, client: docker.DockerClient, *, force: bool = False) -> list[ReceivedImage]:
+def receive_images(opened: OpenBundle, client: docker.DockerClient) -> list[ReceivedImage]:
     """Hold every image against its manifests, and decide what it is called here; loads nothing.
 
     Raises:
-        ImageError: The bundle contradicts itself, or a name is another image's here.
+        ImageError: The bundle contradicts itself.
     """
-    return [_receive(opened, client, said, force=force) for said in opened.bundle.images]
+    return [_receive(opened, client, said) for said in opened.bundle.images]
 
 
-def _receive(opened: OpenBundle, client: docker.DockerClient, said: BundleImage, *, force: bool) -> ReceivedImage:
+def _receive(opened: OpenBundle, client: docker.DockerClient, said: BundleImage) -> ReceivedImage:
     manifest = parse_kept_manifest(opened.read(said.manifest))
     config, layers = list_blobs(manifest)
     if config.digest != said.image_id:
@@ -97,9 +93,9 @@ def _receive(opened: OpenBundle, client: docker.DockerClient, said: BundleImage,
         image_id=said.image_id,
         blobs=(*(_blob(opened, item) for item in dict.fromkeys(roots)), config, *layers),
     )
-    tag, image_id = _choose_tag(client, name, image, is_proved=digest is not None, force=force)
+    tag = parse_reference(name_carried(said.image_id))
     exact = f"{name.name}@{digest}" if digest else None
-    return ReceivedImage(said.service, image, in_order, tuple(diff_ids), tag, exact, image_id)
+    return ReceivedImage(said.service, image, in_order, tuple(diff_ids), tag, exact, find_loaded(client, image))
 
 
 def _blob(opened: OpenBundle, digest: str) -> Blob:
@@ -128,28 +124,6 @@ def _prove(opened: OpenBundle, said: BundleImage) -> str | None:
     if parse_layers(manifest)[0] != said.image_id:
         raise wrong
     return said.digest
-
-
-def _choose_tag(
-    client: docker.DockerClient, name: ImageReference, image: ArchivedImage, *, is_proved: bool, force: bool
-) -> tuple[ImageReference, str | None]:
-    """Give the name to load an image under, and its ID where it need not be loaded."""
-    own = parse_reference(f"{CARRIED}:{image.image_id.removeprefix('sha256:')[:12]}")
-    here = find_loaded(client, image)
-    if is_proved or name.registry != _LOCAL or name.tag is None:
-        return own, here
-    taken = (read_image(client, str(name)) or {}).get("Id")
-    if taken is None or taken == here:
-        return name, here
-    if name.name.startswith(f"{REPOSITORY}/") and name.name != CARRIED:
-        # Built here by the same recipe: what `up` would make anyway, and by whom we know.
-        return name, taken
-    if not force:
-        raise BundleError(
-            f"another image has the name `{name}` here, which the bundle's image goes by",
-            hint=f"give it another (`docker tag {name} NAME; docker rmi {name}`), or take it away with `--force`",
-        )
-    return name, here
 
 
 class ImageLoader:

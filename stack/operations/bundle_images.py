@@ -2,8 +2,8 @@
 
 Out of the engine a layer comes as a plain tar, whose hash is the `diff_id` that the image's config names. A
 digest is carried only with its proof: the registry's manifest, which names the config that is the image's ID. An
-image whose digest cannot be proved, or that was made here under somebody else's name, goes by a name of its own
-there: nobody may be taken for whoever he says he is.
+image without one, and so every one that was made here, goes by its ID under a name of the bundle's own: under the name
+of a recipe or of a registry it would pass, on the machine that loads it, for what other projects build or pull.
 """
 
 from __future__ import annotations
@@ -193,7 +193,8 @@ class ImageSaver:
         for body in proof:
             self._writer.add_body(body)
         digests = [compute_digest(body) for body in proof]
-        name, is_renamed = _choose_name(wanted, exported.config_digest, is_proved=bool(proof))
+        is_proved = bool(proof) and wanted.reference is not None
+        name = str(wanted.reference.with_digest(None)) if is_proved else name_carried(exported.config_digest)
         said = BundleImage(
             service=wanted.need.service,
             name=name,
@@ -203,7 +204,7 @@ class ImageSaver:
             proof=tuple(digests),
         )
         blobs = [manifest_digest, exported.config_digest, *(layer.digest for layer in exported.layers), *digests]
-        return SavedImage(said, self._list_files(wanted, blobs), is_renamed)
+        return SavedImage(said, self._list_files(wanted, blobs), not is_proved)
 
     def _take(self, wanted: WantedImage, counted: _Counter) -> Exported:
         image_id, diff_ids = str(wanted.attributes["Id"]), list(wanted.attributes["RootFS"].get("Layers") or [])
@@ -318,15 +319,9 @@ class _Counter:
         return "" if self.done_bytes else "unchanged"
 
 
-def _choose_name(wanted: WantedImage, image_id: str, *, is_proved: bool) -> tuple[str, bool]:
-    """Give what an image is called in the bundle, and whether that is another name than it has here."""
-    need = wanted.need
-    if need.recipe is not None:
-        return need.name, False
-    reference = need.wanted.reference if need.wanted is not None else None
-    if reference is not None and (is_proved or (reference.digest is None and reference.registry == "localhost")):
-        return str(reference.with_digest(None)), False
-    return f"{CARRIED}:{image_id.removeprefix('sha256:')[:12]}", True
+def name_carried(image_id: str) -> str:
+    """Give the name of an image that nothing but its own ID vouches for: all of it, so that none can be made to fit."""
+    return f"{CARRIED}:{image_id.removeprefix('sha256:')}"
 
 
 def describe_diff_ids(config: bytes) -> list[str]:

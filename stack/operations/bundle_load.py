@@ -66,7 +66,7 @@ def run_load(where: Path, wishes: LoadWishes, report: Report, say: Callable[[str
     session = build_session(target.loaded, wishes.environ, report, say)
     client = session.connect()
     with hold_project(session, "bundle load"):
-        images = receive_images(opened, client, force=wishes.force)
+        images = receive_images(opened, client)
         history = parse_history(opened.read_part("history") or b"")
         with receive_model(opened.bundle, session.config.model.volume, report) as model:
             _check_space(client, opened, images, model)

@@ -34,8 +34,9 @@ def build_received_lock(lock: Lock, own: Lock, published: Mapping[str, Published
 
 
 def _judge(name: str, entry: LockedImage, own: Lock, published: Mapping[str, PublishedImage]) -> str | None:
-    if entry.source == "packages":
-        return None
+    if entry.digest is None:
+        # Nobody has it but whoever built it; `up` writes the same.
+        return "registry" if entry.source == "registry" else None
     mine = own.images.get(name)
     if mine is not None and (mine.reference, mine.digest) == (entry.reference, entry.digest):
         return mine.recorded_from

@@ -19,7 +19,8 @@ from stack.bundles.oci import LAYOUT, MANIFEST_TYPE, render_index
 from stack.bundles.problem import BundleError
 from stack.checks.host.filesystems import find_existing
 from stack.config.engine_env import is_secret_name
-from stack.config.lock import render_lock
+from stack.config.lock import Lock, LockedImage, render_lock
+from stack.images.reference import parse_reference
 from stack.models.meter import Meter
 from stack.models.snapshot import Snapshot
 from stack.operations.bundle_config import Settings, build_carried_settings, find_secrets, render_settings
@@ -27,6 +28,7 @@ from stack.operations.bundle_history import build_history_text
 from stack.operations.bundle_images import ImageSaver, SavedImage, WantedImage, find_wanted
 from stack.operations.bundle_tool import build_fingerprint, build_tool_files
 from stack.operations.resolve import Resolved, machine_platform, resolve
+from stack.operations.resolve_images import build_lock_key
 from stack.operations.session import Session, load_project_lock
 from stack.progress import ProgressEvent
 
@@ -73,13 +75,14 @@ def run_save(session: Session, where: Path, *, with_caches: bool = False, with_t
     settings, left_out = build_carried_settings(session.loaded)
     # The model itself is carried, whatever it is called here.
     left_out = [key for key in left_out if key != "model.id"]
-    texts = {"lock": render_lock(resolved.lock), "history": build_history_text(session.paths.history)}
+    texts = {"history": build_history_text(session.paths.history)}
     caches = list(_list_caches(session.paths.cache)) if with_caches else []
     with _open_writer(where, wanted, snapshot) as writer:
         _check_space(session, writer, where, wanted, snapshot)
         saver = ImageSaver(session, client, writer)
         images = [saver.save(image) for image in wanted]
-        texts["config"] = render_settings(_name_images(settings, images))
+        settings, lock = _settle(settings, resolved.lock, images, resolved)
+        texts |= {"config": render_settings(settings), "lock": render_lock(lock)}
         _demand_no_secrets(session, texts)
         files = [file for image in images for file in image.files]
         files += _save_model(session, writer, snapshot)
@@ -158,15 +161,30 @@ def _is_kept(writer: AnyWriter, image: WantedImage) -> bool:
     return bool(digests) and all(writer.has(digest.removeprefix("sha256:")) is not None for digest in digests)
 
 
-def _name_images(settings: Settings, images: Iterable[SavedImage]) -> Settings:
-    """Give the settings with the names that images go by in the bundle where those are others than here."""
-    named = dict(settings)
+def _settle(settings: Settings, lock: Lock, images: Iterable[SavedImage], resolved: Resolved) -> tuple[Settings, Lock]:
+    """Have configuration and lock say what runs: images that go by names of the bundle's own, and what is left out."""
+    named, entries = dict(settings), dict(lock.images)
+    for service in resolved.left_out:
+        named[("services", service, "enabled")] = False
     for saved in images:
-        if saved.is_renamed:
-            service = saved.image.service
-            path = ("engine", "image") if service == "engine" else ("services", service, "image")
-            named[path] = saved.image.name
-    return named
+        if not saved.is_renamed:
+            continue
+        service, device = saved.image.service, resolved.device.device
+        named[("engine", "image") if service == "engine" else ("services", service, "image")] = saved.image.name
+        entries[build_lock_key(service, device)] = LockedImage(
+            reference=saved.image.name,
+            tag=parse_reference(saved.image.name).tag,
+            device=device if service == "engine" else None,
+            source="registry",
+            recorded_from="registry",
+        )
+        if service == "engine":
+            # Each says in its own way which engine runs, and the image says it now.
+            named.pop(("images", "source"), None)
+            named.pop(("engine", "version"), None)
+            if lock.engine is not None and lock.engine.pinned is not None and lock.engine.commit is not None:
+                named[("engine", "commit")] = lock.engine.commit
+    return named, lock.model_copy(update={"images": entries})
 
 
 def _add_commit(session: Session, image: BundleImage) -> BundleImage:

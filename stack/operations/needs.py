@@ -80,8 +80,9 @@ def resolve_registry_need(
         exact, cause = f"{reference.name}@{reference.digest}", "it is not here by its digest"
         return ImageNeed(service, "pull", exact, cause, "registry", wanted, is_locked=is_locked)
     here = find_image(str(reference))
-    if here is not None and not here.get("RepoDigests"):
-        # Never pushed and never pulled: it was built or loaded on this machine under that name.
+    if here is not None and (not here.get("RepoDigests") or reference.registry == "localhost"):
+        # Never pushed and never pulled: it was built or loaded on this machine under that name. (Containerd's store
+        # gives a digest to those too; no registry answers for `localhost`.)
         cause = "it was made on this machine under that name"
         return ImageNeed(service, "none", here["Id"], cause, "registry", wanted, image_id=here["Id"])
     return ImageNeed(service, "pull", str(reference), "its digest is not known yet", "registry", wanted)
