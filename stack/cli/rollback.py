@@ -50,7 +50,7 @@ def _list(console: Console, session: Any, as_json: bool) -> None:
 
 def _build_row(item: Any, place: str) -> tuple[object, ...]:
     passed = item.passed
-    commit, revision = (passed.commit or "unknown")[:12], (passed.revision or "none")[:12]
+    commit, revision = (passed.commit or "unknown")[:12], (passed.revision or "none").removeprefix("sha256:")[:12]
     return (item.number, passed.version or "unknown", commit, revision, f"{passed.passed_at:%Y-%m-%d %H:%M}", place)
 
 

@@ -115,6 +115,12 @@ def test_a_metric_that_nobody_asks_for_may_go():
     assert judge(found) == [] and [(item.name, item.change) for item in found.metrics] == [("vllm:b", "gone")]
 
 
+def test_of_many_who_need_a_metric_the_first_few_are_named():
+    queries = [Query(f"rule {number}", "vllm:a") for number in range(5)]
+    (said,) = judge(compare_engines(OLD, replace(OLD, metrics={"vllm:b": METRICS["vllm:b"]}), RECORDS, queries))
+    assert said == "`vllm:a` is gone, and rule 0, rule 1, rule 2 and 2 more need it"
+
+
 def test_a_check_that_failed_before_is_no_fault_of_the_new_engine():
     old = replace(OLD, smoke=smoke("grafana"))
     found = compare_engines(old, replace(OLD, smoke=smoke("grafana", "greedy")), RECORDS, QUERIES)
