@@ -225,6 +225,7 @@ WAYS_OUT = {
     "stack/images/pull.py": "given a registry's client by its caller",
     "stack/operations/access.py": "services of the project, on loopback",
     "stack/operations/events.py": "services of the project, on loopback",
+    "stack/operations/dashboards_check.py": "services of the project, and URLs that the caller names",
     "stack/operations/smoke.py": "services of the project, on loopback",
     "stack/traffic/engine_http.py": "the engine, on loopback",
     "stack/traffic/replay_client.py": "the engine, on loopback",
