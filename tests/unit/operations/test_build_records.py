@@ -1,0 +1,61 @@
+"""Records in the state: taken from the build or out of the image, and only where the image's label vouches for them."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from stack.errors import ImageError
+from stack.images.build_record import RECORD_LABEL, hash_record
+from stack.operations import build_records
+from stack.operations.build_records import build_record_path, keep_record, load_record
+
+CONTENT = json.dumps({"schema_version": 1, "service": "engine"}).encode()
+OTHER = json.dumps({"schema_version": 1, "service": "other"}).encode()
+
+
+@pytest.fixture
+def keep(make_session, monkeypatch):
+    """A function: what an image says and has gives the record, the state's file and whether the image was opened."""
+    session = make_session()
+    session.paths.state.mkdir(parents=True)
+
+    def call(label, inside=None, *, built=None):
+        opened = []
+        document = {"Config": {"Labels": {RECORD_LABEL: label} if label else None}}
+        monkeypatch.setattr(build_records, "read_image", lambda client, image: document)
+        monkeypatch.setattr(build_records, "extract_record", lambda client, image: opened.append(image) or inside)
+        return keep_record(session.paths, None, "engine", "sha256:1", built), opened
+
+    call.paths = session.paths
+    return call
+
+
+def test_the_record_of_a_build_is_kept(keep):
+    record, opened = keep(None, built=CONTENT)
+    assert record == json.loads(CONTENT) and opened == []
+    assert build_record_path(keep.paths, "engine").read_bytes() == CONTENT
+    assert load_record(keep.paths, "engine") == record and load_record(keep.paths, "prometheus") is None
+
+
+def test_of_an_image_that_was_built_elsewhere_it_is_read_once(keep):
+    assert keep(hash_record(CONTENT), CONTENT) == (json.loads(CONTENT), ["sha256:1"])
+    assert keep(hash_record(CONTENT), CONTENT) == (json.loads(CONTENT), [])
+    # Another image under the same service replaces it.
+    assert keep(hash_record(OTHER), OTHER)[0]["service"] == "other"
+    assert load_record(keep.paths, "engine")["service"] == "other"
+
+
+def test_a_record_that_the_label_does_not_vouch_for_is_none(keep):
+    assert keep(hash_record(CONTENT), OTHER)[0] is None
+    assert keep(None, CONTENT) == (None, [])
+    assert load_record(keep.paths, "engine") is None
+
+
+def test_a_damaged_record_is_told(keep):
+    path = build_record_path(keep.paths, "engine")
+    path.parent.mkdir()
+    path.write_text("{")
+    with pytest.raises(ImageError, match="build record of"):
+        load_record(keep.paths, "engine")
