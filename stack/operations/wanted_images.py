@@ -122,7 +122,9 @@ def build_wanted(
         reference = parse_reference(f"{engine.published.repository}:v{version}")
         wanted["engine"] = WantedImage("engine", reference, None)
     if commit is not None and commit != engine.published.commit:
-        places = list_commit_places(config.images, commit, device)
+        # `images.sources` may take every place out: then nobody is asked, and upstream's name stands for it.
+        nameless = engine.reference.with_tag(None).with_digest(None)
+        places = list_commit_places(config.images, commit, device) or [nameless]
         locked = locked_engine.reference if locked_engine is not None else places[0]
         reference = locked if locked.with_digest(None) in places else places[0]
         wanted["engine"] = WantedImage("engine", reference, None)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from stack.config.lock import Lock, LockedImage
+from stack.config.lock import Lock, LockedEngine, LockedImage
 from stack.config.schema import StackConfig
 from stack.errors import ImageError
 from stack.images.recipe import build_base_recipe, build_engine_recipe
@@ -62,6 +62,21 @@ def test_a_pinned_release_is_the_shipped_one_and_nobody_is_asked():
     need = world.resolve(configure(commit=RELEASE.commit, source="registry")).needs["engine"]
     assert (need.action, need.wanted.reference, need.wanted.published) == ("pull", RELEASE.reference, RELEASE)
     assert world.asked == []
+
+
+def test_where_every_place_is_taken_out_a_pinned_wheel_is_built_and_an_open_commit_is_refused():
+    sources = dict.fromkeys(("nightly", "release-repository", "release", "ci"), "")
+    config = configure(commit=COMMIT, accept="claimed")
+    config = config.model_copy(update={"images": config.images.model_copy(update={"sources": sources})})
+    tag = f"localhost/stack/engine:cpu-{COMMIT[:12]}-x"
+    entry = LockedImage(reference=tag, device="cpu", source="packages")
+    pin = LockedEngine(commit=COMMIT, commit_level="claimed", pinned=COMMIT)
+    world = World()
+    need = world.resolve(config, Lock(engine=pin, images={"engine/cpu": entry})).needs["engine"]
+    assert (need.action, dict(need.recipe.arguments)["WHEEL"]) == ("build", WHEEL.url)
+    registry = config.model_copy(update={"images": config.images.model_copy(update={"source": "registry"})})
+    with pytest.raises(NoCommitImageError):
+        world.resolve(registry)
 
 
 def test_the_image_of_a_pinned_commit_is_pulled_by_the_digest_that_was_found():
