@@ -111,12 +111,12 @@ class Bench:
         return seconds
 
     def list_images(self) -> list[str]:
-        """Give the images of the bundle that was saved last, by the names that `docker save` takes."""
+        """Give the images of the bundle that was saved last, by their IDs."""
         listed = subprocess.run(
             [sys.executable, "-m", "stack", "bundle", "list", "dir", "--json"],
             cwd=self.folder, env=self.environ, capture_output=True, text=True, check=True,
         )  # fmt: skip
-        return [item["name"] for item in json.loads(listed.stdout)["images"]]
+        return [item["image_id"] for item in json.loads(listed.stdout)["images"]]
 
     def measure_save(self, taken: dict[str, list[float]], *, ours_first: bool) -> None:
         """Save to a file, ours and Docker's, in turns."""

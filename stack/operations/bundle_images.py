@@ -9,88 +9,32 @@ of a recipe or of a registry it would pass, on the machine that loads it, for wh
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
 
 import docker
 
 from stack.bundles.export import Exported, read_export
 from stack.bundles.files import ChangedFileError, read_file_pieces
-from stack.bundles.manifest import Bundle, BundleFile, BundleImage
+from stack.bundles.manifest import BundleFile, BundleImage
 from stack.bundles.names import build_blob_path
 from stack.bundles.oci import Layer, build_image_manifest
 from stack.bundles.problem import BundleError
-from stack.containers.daemon import read_image, translated
+from stack.containers.daemon import translated
 from stack.errors import ImageError
-from stack.images.archive_layout import ArchivedImage
 from stack.images.archive_load import find_store
 from stack.images.archive_store import Archive
 from stack.images.layer_store import LayerStore, find_layer_store
-from stack.images.manifests import compute_digest, parse_layers, select_platform
+from stack.images.manifests import compute_digest
 from stack.images.recipe import REPOSITORY
-from stack.images.reference import ImageReference, apply_mirror, parse_reference
-from stack.images.registry import Registry
-from stack.images.registry_auth import read_docker_login
-from stack.operations.needs import ImageNeed
-from stack.operations.offline import demand_online
-from stack.operations.pinned_engine import open_http
-from stack.operations.resolve import Resolved, machine_platform
+from stack.images.reference import parse_reference
+from stack.operations.bundle_proof import Writer, find_proof
+from stack.operations.bundle_wanted import WantedImage
 from stack.operations.session import Session
 from stack.progress import ProgressEvent
 
 CARRIED = f"{REPOSITORY}/bundle"
 _EXPORT_BYTES = 1024**2
-
-
-class Writer(Protocol):
-    """What a bundle is written with: `DirectoryWriter` or `FileWriter`."""
-
-    before: Bundle | None
-
-    def read_blob(self, sha256: str) -> bytes | None:
-        """Give the bytes of a small blob that is there, or None."""
-        ...
-
-    def has(self, sha256: str) -> int | None:
-        """Give the size of a blob that is there, or None."""
-        ...
-
-    def add_blob(self, pieces: Iterable[bytes], size_bytes: int | None = None, sha256: str | None = None) -> str:
-        """Write a blob and give its hash."""
-        ...
-
-    def add_body(self, body: bytes) -> str:
-        """Write a small blob and give its hash."""
-        ...
-
-
-@dataclass(frozen=True)
-class WantedImage:
-    """One image to be saved.
-
-    Attributes:
-        need: What the service needs, and has.
-        attributes: The engine's inspect document; empty where only the archive has the image.
-        archived: The image in the archive, with every blob, or None.
-    """
-
-    need: ImageNeed
-    attributes: Mapping[str, Any]
-    archived: ArchivedImage | None
-
-    @property
-    def reference(self) -> ImageReference | None:
-        """What a registry calls it, with its digest; None where none has it."""
-        reference = self.need.wanted.reference if self.need.wanted is not None else None
-        return reference if reference is not None and reference.digest is not None else None
-
-    @property
-    def size_bytes(self) -> int:
-        """About what it takes."""
-        if self.archived is not None:
-            return self.archived.total_bytes
-        return int(self.attributes.get("Size") or 0)
 
 
 @dataclass(frozen=True)
@@ -106,29 +50,6 @@ class SavedImage:
     image: BundleImage
     files: tuple[BundleFile, ...]
     is_renamed: bool
-
-
-def find_wanted(session: Session, client: docker.DockerClient, resolved: Resolved) -> list[WantedImage]:
-    """Give the images of all services that run on this configuration.
-
-    Raises:
-        BundleError: One of them is not here.
-    """
-    archive = Archive(session.config.images.archive_dir)
-    found, missing = [], []
-    for service, need in resolved.needs.items():
-        digest = need.wanted.reference.digest if need.wanted is not None else None
-        archived = archive.find(digest) if digest in resolved.archived else None
-        attributes = (read_image(client, need.name) if need.action == "none" else None) or {}
-        if not attributes and archived is None:
-            missing.append(service)
-        found.append(WantedImage(need, attributes, archived))
-    if missing:
-        raise BundleError(
-            f"the images of {', '.join(missing)} are not here, so they cannot be saved",
-            hint="`stack up` brings them here",
-        )
-    return found
 
 
 class ImageSaver:
@@ -189,7 +110,9 @@ class ImageSaver:
         manifest = build_image_manifest(exported.config_digest, len(exported.config), exported.layers)
         manifest_digest = f"sha256:{self._writer.add_body(manifest)}"
         self._writer.add_body(exported.config)
-        proof = self._fetch_proof(wanted, exported.config_digest)
+        proof = ()
+        if wanted.reference is not None:
+            proof = find_proof(self._session, self._writer, wanted.reference, exported.config_digest)
         for body in proof:
             self._writer.add_body(body)
         digests = [compute_digest(body) for body in proof]
@@ -213,7 +136,7 @@ class ImageSaver:
             if self._store is not None and config is not None:
                 self._read_layers(self._store, diff_ids, counted)
             if config is None:
-                config = self._read_carried(image_id)
+                config = self._writer.read_blob(image_id.removeprefix("sha256:"))
             sizes = [self._writer.has(diff_id.removeprefix("sha256:")) for diff_id in diff_ids]
             if config is not None and None not in sizes:
                 layers = [Layer(diff_id, size or 0) for diff_id, size in zip(diff_ids, sizes, strict=True)]
@@ -236,49 +159,6 @@ class ImageSaver:
                 self._writer.add_blob(counted(pieces), None, sha256)
             except ChangedFileError:
                 return
-
-    def _read_carried(self, digest: str) -> bytes | None:
-        return self._writer.read_blob(digest.removeprefix("sha256:"))
-
-    def _fetch_proof(self, wanted: WantedImage, image_id: str) -> list[bytes]:
-        """Give the registry's index and manifest that lead from the digest to the image, or nothing."""
-        reference = wanted.reference
-        if reference is None or reference.digest is None:
-            return []
-        kept = self._find_proof(reference.digest, image_id)
-        if kept:
-            return kept
-        config = self._session.config
-        try:
-            demand_online(config, f"the manifest of {reference}")
-            with open_http(config.images) as http:
-                registry = Registry(
-                    http, timeout_seconds=config.images.timeout_seconds, retries=1, credentials=read_docker_login
-                )
-                asked = apply_mirror(reference, config.images.mirror).with_tag(None)
-                found = manifest = registry.fetch_manifest(asked)
-                bodies = [found.body]
-                if found.is_index:
-                    digest = select_platform(found, machine_platform())
-                    manifest = registry.fetch_manifest(asked.with_digest(digest))
-                    bodies.append(manifest.body)
-                if parse_layers(manifest)[0] != image_id:
-                    raise ImageError(f"{reference} is another image there than the one that is here")
-        except ImageError as err:
-            self._session.say(
-                f"warning: the digest of {wanted.need.service}'s image cannot be proved in the bundle, so it goes by "
-                f"its ID there ({err.message}); `stack pin --archive` keeps what proves the engine's"
-            )
-            return []
-        return bodies
-
-    def _find_proof(self, digest: str, image_id: str) -> list[bytes]:
-        before = self._writer.before
-        for image in before.images if before is not None else ():
-            if (image.digest, image.image_id) == (digest, image_id):
-                bodies = [self._read_carried(item) for item in image.proof]
-                return [body for body in bodies if body is not None] if None not in bodies else []
-        return []
 
     def _list_files(self, wanted: WantedImage, digests: Iterable[str]) -> tuple[BundleFile, ...]:
         files = []

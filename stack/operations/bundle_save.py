@@ -12,25 +12,29 @@ from pathlib import Path
 from stack import __version__
 from stack.bundles.directory_writer import DirectoryWriter
 from stack.bundles.file_writer import FileWriter
-from stack.bundles.files import read_file_pieces
-from stack.bundles.manifest import Bundle, BundleFile, BundleImage, BundleModel, Part
-from stack.bundles.names import build_blob_path, find_name_fault
-from stack.bundles.oci import LAYOUT, MANIFEST_TYPE, render_index
+from stack.bundles.manifest import Bundle, BundleFile, BundleImage
 from stack.bundles.problem import BundleError
 from stack.checks.host.filesystems import find_existing
 from stack.config.engine_env import is_secret_name
 from stack.config.lock import Lock, LockedImage, render_lock
 from stack.images.reference import parse_reference
-from stack.models.meter import Meter
 from stack.models.snapshot import Snapshot
 from stack.operations.bundle_config import Settings, build_carried_settings, find_secrets, render_settings
+from stack.operations.bundle_contents import (
+    add_layout,
+    add_text,
+    add_tool,
+    describe_model,
+    list_caches,
+    save_caches,
+    save_model,
+)
 from stack.operations.bundle_history import build_history_text
-from stack.operations.bundle_images import ImageSaver, SavedImage, WantedImage, find_wanted
-from stack.operations.bundle_tool import build_fingerprint, build_tool_files
+from stack.operations.bundle_images import ImageSaver, SavedImage
+from stack.operations.bundle_wanted import WantedImage, find_wanted
 from stack.operations.resolve import Resolved, machine_platform, resolve
 from stack.operations.resolve_images import build_lock_key
 from stack.operations.session import Session, load_project_lock
-from stack.progress import ProgressEvent
 
 FILE_SUFFIXES = (".tar", ".tar.zst")
 _SPARE_BYTES = 64 * 1024**2
@@ -76,7 +80,7 @@ def run_save(session: Session, where: Path, *, with_caches: bool = False, with_t
     # The model itself is carried, whatever it is called here.
     left_out = [key for key in left_out if key != "model.id"]
     texts = {"history": build_history_text(session.paths.history)}
-    caches = list(_list_caches(session.paths.cache)) if with_caches else []
+    caches = list(list_caches(session.paths.cache)) if with_caches else []
     with _open_writer(where, wanted, snapshot) as writer:
         _check_space(session, writer, where, wanted, snapshot)
         saver = ImageSaver(session, client, writer)
@@ -85,25 +89,38 @@ def run_save(session: Session, where: Path, *, with_caches: bool = False, with_t
         texts |= {"config": render_settings(settings), "lock": render_lock(lock)}
         _demand_no_secrets(session, texts)
         files = [file for image in images for file in image.files]
-        files += _save_model(session, writer, snapshot)
-        files += _save_caches(session, writer, caches)
-        files += [_add_text(writer, part, text) for part, text in sorted(texts.items())]
-        files += _add_layout(writer, images)
-        tool = _add_tool(session, writer, files) if with_tool else None
-        bundle = Bundle(
-            tool_version=__version__,
-            created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            project=session.project,
-            platform=machine_platform(),
-            device=resolved.device.device,
-            images=tuple(_add_commit(session, image.image) for image in images),
-            model=_describe_model(snapshot),
-            tool=tool,
-            left_out=tuple(left_out),
-            files=tuple(files),
-        )
+        files += save_model(session, writer, snapshot)
+        files += save_caches(session, writer, caches)
+        files += [add_text(writer, part, text) for part, text in sorted(texts.items())]
+        files += add_layout(writer, images)
+        tool = add_tool(session, writer, files) if with_tool else None
+        said = [_add_commit(session, image.image) for image in images]
+        bundle = _build_manifest(session, resolved, snapshot, said, tool, left_out, files)
         size = writer.finish(bundle)
     return Saved(where, bundle, size, writer.written_bytes)
+
+
+def _build_manifest(
+    session: Session,
+    resolved: Resolved,
+    snapshot: Snapshot,
+    images: Iterable[BundleImage],
+    tool: str | None,
+    left_out: Iterable[str],
+    files: Iterable[BundleFile],
+) -> Bundle:
+    return Bundle(
+        tool_version=__version__,
+        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        project=session.project,
+        platform=machine_platform(),
+        device=resolved.device.device,
+        images=tuple(images),
+        model=describe_model(snapshot),
+        tool=tool,
+        left_out=tuple(left_out),
+        files=tuple(files),
+    )
 
 
 def _demand_ready(session: Session, resolved: Resolved) -> Snapshot:
@@ -192,102 +209,6 @@ def _add_commit(session: Session, image: BundleImage) -> BundleImage:
     if image.service != "engine" or engine is None:
         return image
     return image.model_copy(update={"commit": engine.commit, "level": engine.commit_level})
-
-
-def _describe_model(snapshot: Snapshot) -> BundleModel:
-    # A directory's path is true on this machine only, its name decides what clients call the model.
-    name = Path(snapshot.id).name if snapshot.kind == "directory" else snapshot.id
-    return BundleModel(kind=snapshot.kind, id=name, revision=snapshot.revision, served_name=snapshot.served_name)
-
-
-def _save_model(session: Session, writer: AnyWriter, snapshot: Snapshot) -> list[BundleFile]:
-    task = f"save {_describe_model(snapshot).id}"
-    meter = Meter(session.report, task, snapshot.size_bytes)
-    files = []
-    for record in snapshot.files:
-        pieces = _count(read_file_pieces(snapshot.path / record.name), meter)
-        writer.add_blob(pieces, record.size_bytes, record.sha256)
-        files.append(_build_file("model", record.name, record.size_bytes, record.sha256))
-    session.report(ProgressEvent(task, "", snapshot.size_bytes, snapshot.size_bytes, "done"))
-    return files
-
-
-def _list_caches(folder: Path) -> Iterator[tuple[str, Path]]:
-    try:
-        paths = sorted(path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
-    except OSError as err:
-        raise BundleError(
-            f"the compile caches in {folder} cannot be read: {err.strerror}", hint="leave out `--with-caches`"
-        ) from err
-    for path in paths:
-        name = path.relative_to(folder).as_posix()
-        if find_name_fault(name) is None:
-            yield name, path
-
-
-def _save_caches(session: Session, writer: AnyWriter, caches: list[tuple[str, Path]]) -> list[BundleFile]:
-    if not caches:
-        return []
-    total = sum(path.stat().st_size for _, path in caches)
-    meter = Meter(session.report, "save compile caches", total)
-    files = []
-    for name, path in caches:
-        sha256 = writer.add_blob(_count(read_file_pieces(path), meter))
-        files.append(_build_file("cache", name, writer.has(sha256) or 0, sha256))
-    session.report(ProgressEvent("save compile caches", "", total, total, "done"))
-    return files
-
-
-def _count(pieces: Iterable[bytes], meter: Meter) -> Iterator[bytes]:
-    for piece in pieces:
-        yield piece
-        meter.add(len(piece))
-
-
-def _add_text(writer: AnyWriter, part: str, text: str) -> BundleFile:
-    names: dict[str, tuple[Part, str]] = {
-        "config": ("config", "stack.toml"),
-        "lock": ("lock", "stack.lock"),
-        "history": ("history", "history.json"),
-    }
-    kind, name = names[part]
-    body = text.encode()
-    return _build_file(kind, name, len(body), writer.add_body(body))
-
-
-def _build_file(part: Part, name: str, size_bytes: int, sha256: str) -> BundleFile:
-    return BundleFile(path=build_blob_path(sha256), part=part, name=name, size_bytes=size_bytes, sha256=sha256)
-
-
-def _add_layout(writer: AnyWriter, images: Iterable[SavedImage]) -> list[BundleFile]:
-    """Make the bundle an OCI image layout, for whoever reads those."""
-    rows = []
-    for saved in images:
-        image = saved.image
-        sha256 = image.manifest.removeprefix("sha256:")
-        rows.append((image.name, image.manifest, writer.has(sha256) or 0, MANIFEST_TYPE))
-    files = {"oci-layout": LAYOUT.encode(), "index.json": render_index(rows).encode()}
-    return [_add_file(writer, path, body, "image") for path, body in files.items()]
-
-
-def _add_tool(session: Session, writer: AnyWriter, files: list[BundleFile]) -> str:
-    fingerprint = build_fingerprint()
-    before = writer.before
-    if before is not None and before.tool == fingerprint:
-        kept = before.list_part("tool")
-        if all(writer.has_file(file) for file in kept):
-            files += kept
-            return fingerprint
-    session.report(ProgressEvent("save the tool", "its wheels are put together"))
-    for path, body in build_tool_files().items():
-        files.append(_add_file(writer, path, body, "tool"))
-    session.report(ProgressEvent("save the tool", state="done"))
-    return fingerprint
-
-
-def _add_file(writer: AnyWriter, path: str, body: bytes, part: Part) -> BundleFile:
-    sha256 = writer.add_file(path, body)
-    return BundleFile(path=path, part=part, name=path, size_bytes=len(body), sha256=sha256)
 
 
 def _demand_no_secrets(session: Session, texts: dict[str, str]) -> None:

@@ -74,6 +74,8 @@ def build_target(opened: OpenBundle, wishes: LoadWishes) -> Target:
     settings, left_out = take_settings(
         parse_settings(text, opened.source.where / CONFIG_NAME), trust=wishes.trust, accept=is_accepted
     )
+    if opened.bundle.model.kind == "directory":
+        settings.pop(("model", "id"), None)
     own = parse_settings(config_path.read_text(), config_path) if config_path.is_file() else None
     is_same = own is not None and _is_same(own, settings)
     lock, own_lock = _read_lock(opened), load_lock(lock_path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,13 +15,18 @@ from stack.bundles.file_writer import FileWriter
 from stack.bundles.manifest import Bundle, BundleFile, BundleImage, BundleModel
 from stack.bundles.names import build_blob_path
 from stack.bundles.oci import Layer, build_image_manifest
+from stack.operations.resolve import machine_platform
 
 FORMS = ("dir", "bundle.tar", "bundle.tar.zst")
 LAYERS = [bytes(range(256)) * 5000, b"layer two" * 70_000]
-CONFIG = b'{"rootfs": {"diff_ids": []}}'
+DIFF_IDS = [f"sha256:{hashlib.sha256(body).hexdigest()}" for body in LAYERS]
+CONFIG = json.dumps({"rootfs": {"diff_ids": DIFF_IDS}}).encode()
 MODEL = {"config.json": b"{}", "sub/weights.safetensors": b"weights" * 100_000, "empty.txt": b""}
-TEXTS = {"config": ("stack.toml", b"[model]\n"), "lock": ("stack.lock", b"schema_version = 1\n"),
-         "history": ("history.json", b"{}")}  # fmt: skip
+TEXTS = {
+    "config": ("stack.toml", b'project = "mine"\n[model]\nid = "acme/tiny"\n'),
+    "lock": ("stack.lock", b"schema_version = 1\n"),
+    "history": ("history.json", b'{"schema_version": 1, "boots": []}'),
+}
 CACHES = {"vllm/graph.bin": b"compiled" * 1000}
 TOOL = {"tool/install": b"#!/bin/sh\n", "tool/wheels/stack-1-py3-none-any.whl": b"wheel" * 1000}
 
@@ -55,7 +61,7 @@ def build_bundle(**changes) -> Bundle:
         manifest=f"sha256:{sha256(build_manifest_body())}",
     )
     values = {
-        "tool_version": "1", "created": "2026-11-22T00:00:00+00:00", "project": "mine", "platform": "linux/amd64",
+        "tool_version": "1", "created": "2026-11-22T00:00:00+00:00", "project": "mine", "platform": machine_platform(),
         "device": "cpu", "images": (image,), "tool": "fingerprint", "files": tuple(files),
         "model": BundleModel(kind="hub", id="acme/tiny", revision="0" * 40, served_name="tiny"),
     }  # fmt: skip
