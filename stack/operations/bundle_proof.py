@@ -15,7 +15,6 @@ from stack.images.manifests import parse_layers, select_platform
 from stack.images.reference import ImageReference, apply_mirror
 from stack.images.registry import Registry
 from stack.images.registry_auth import read_docker_login
-from stack.operations.offline import demand_online
 from stack.operations.pinned_engine import open_http
 from stack.operations.resolve import machine_platform
 from stack.operations.session import Session
@@ -88,8 +87,7 @@ def _find_kept(writer: Writer, digest: str | None, image_id: str) -> list[bytes]
 
 def _fetch(session: Session, reference: ImageReference, image_id: str) -> list[bytes]:
     config = session.config
-    demand_online(config, f"the manifest of {reference}")
-    with open_http(config.images) as http:
+    with open_http(config) as http:
         registry = Registry(
             http, timeout_seconds=config.images.timeout_seconds, retries=1, credentials=read_docker_login
         )
