@@ -114,9 +114,8 @@ def judge(differences: Differences) -> list[str]:
     for change in differences.metrics:
         if change.users:
             what = "is gone" if change.change == "gone" else f"changed ({change.said})"
-            against.append(
-                f"`{change.name}` {what}, and {join_few(change.users)} {'needs' if len(change.users) == 1 else 'need'} it"
-            )
+            verb = "needs" if len(change.users) == 1 else "need"
+            against.append(f"`{change.name}` {what}, and {join_few(change.users)} {verb} it")
     return against
 
 
