@@ -16,7 +16,9 @@ with warnings.catch_warnings():
     from source import overview
 
 FOLDER = Path(__file__).resolve().parent / "dashboards"
-DASHBOARDS = {"overview": overview.build_dashboard}
+DASHBOARDS = {
+    "overview": overview.build_dashboard,
+}
 
 
 def render_dashboard(board: Dashboard) -> str:

@@ -5,16 +5,29 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from grafana_foundation_sdk.builders import barchart, common, dashboard, prometheus, stat, table, timeseries
+from grafana_foundation_sdk.builders import (
+    barchart,
+    common,
+    dashboard,
+    heatmap,
+    prometheus,
+    stat,
+    statetimeline,
+    table,
+    text,
+    timeseries,
+)
 from grafana_foundation_sdk.models import common as common_models
 from grafana_foundation_sdk.models import dashboard as models
+from grafana_foundation_sdk.models import heatmap as heatmap_models
 from grafana_foundation_sdk.models import prometheus as prometheus_models
+from grafana_foundation_sdk.models import text as text_models
 
 DATASOURCE = common_models.DataSourceRef(type_val="prometheus", uid="prometheus")
 
 GREEN, YELLOW, RED, GREY = "green", "yellow", "red", "text"
 
-Panel = stat.Panel | timeseries.Panel | barchart.Panel | table.Panel
+Panel = stat.Panel | timeseries.Panel | barchart.Panel | table.Panel | heatmap.Panel | statetimeline.Panel | text.Panel
 
 
 @dataclass(frozen=True)
@@ -108,9 +121,48 @@ def build_bars(look: Look, query: Query, transformations: Sequence[models.DataTr
     return _dress(panel, look, [_as_table(query)])
 
 
-def build_table(look: Look, query: Query, transformations: Sequence[models.DataTransformerConfig]) -> table.Panel:
+def build_heatmap(look: Look, query: Query) -> heatmap.Panel:
+    """Give a histogram over time; the query gives buckets by `le`, and the unit is that of their bounds."""
+    scheme = heatmap.HeatmapColorOptions().mode(heatmap_models.HeatmapColorMode.SCHEME).scheme("Blues").steps(64)
+    panel = (
+        heatmap.Panel()
+        .calculate(False)
+        .color(scheme)
+        .y_axis(heatmap.YAxisConfig().unit(look.unit))
+        .filter_values(heatmap.FilterValueRange().le(1e-9))
+        .show_legend()
+        .tooltip(heatmap.HeatmapTooltip().mode(common_models.TooltipDisplayMode.SINGLE).y_histogram(True))
+    )
+    return _dress(panel, look, [_query(query).range().format(prometheus_models.PromQueryFormat.HEATMAP)])
+
+
+def build_states(look: Look, query: Query) -> statetimeline.Panel:
+    """Give one line for each series that shows, as words, what it was and when."""
+    panel = (
+        statetimeline.Panel()
+        .merge_values(True)
+        .show_value(common_models.VisibilityMode.AUTO)
+        .row_height(0.8)
+        .legend(_legend())
+        .tooltip(common.VizTooltipOptions().mode(common_models.TooltipDisplayMode.SINGLE))
+    )
+    return _dress(panel, look, [_query(query).range()])
+
+
+def build_text(title: str, markdown: str) -> text.Panel:
+    """Give words: the question that a dashboard answers, and how to read it."""
+    return text.Panel().title(title).mode(text_models.TextMode.MARKDOWN).content(markdown).transparent(True)
+
+
+def build_table(
+    look: Look,
+    query: Query,
+    transformations: Sequence[models.DataTransformerConfig],
+    *,
+    show_header: bool = False,
+) -> table.Panel:
     """Give a table made by the transformations."""
-    panel = table.Panel().show_header(False).transformations(list(transformations))
+    panel = table.Panel().show_header(show_header).transformations(list(transformations))
     return _dress(panel, look, [_query(query).instant()])
 
 

@@ -65,8 +65,19 @@ _UPTIME = Look(
 )
 
 
-def build_section() -> Section:
-    """Give the section."""
+_ALERTS = Look(
+    title="Alerts that fire",
+    good="No alert.",
+    otherwise="`prometheus/runbook.md` has a heading for each: what it means, how to find its cause, what to do.",
+    unit="none",
+    no_value="No alert",
+    steps=((RED, None),),
+    words={1: ("Firing", RED)},
+)
+
+
+def build_sections() -> list[Section]:
+    """Give the sections."""
     uptime = 'time() - min(process_start_time_seconds{job="vllm"})'
     panels = [
         (4, build_stat(_ENGINE, Query(_ENGINE_STATE, "engine"), fill=True)),
@@ -75,4 +86,8 @@ def build_section() -> Section:
         (4, build_stat(_SMOKE, Query("min(stack_smoke_success)", "smoke"), fill=True)),
         (4, build_stat(_SMOKE_AGE, Query("time() - max(stack_smoke_timestamp_seconds)", "smoke"))),
     ]
-    return Section("Is it up", [Band(4, panels)])
+    alerts = Query('max by (alertname, severity) (ALERTS{alertstate="firing"})', "{{alertname}} ({{severity}})")
+    return [
+        Section("Is it up", [Band(4, panels)]),
+        Section("What is wrong", [Band(3, [(24, build_stat(_ALERTS, alerts, show_names=True))])]),
+    ]

@@ -22,6 +22,19 @@ WAITS_FOR = MappingProxyType(
         "No smoke run yet": "smoke",
         "Not exported": "process-metrics",
         "No compile cache": "compile-cache",
+        "No alert": "alert",
+        "No request yet": "request",
+        "No tool call parser": "tool-calls",
+        "No LoRA": "lora",
+        "No speculative decoding": "spec-decode",
+        "No KV block metrics": "kv-block-metrics",
+        "No KV connector": "kv-connector",
+        "No GPU": "gpu",
+        "Not on this GPU": "gpu-fields",
+        "Not judged yet": "slo",
+        "No baseline": "baseline",
+        "No replay yet": "replay",
+        "No Grafana": "grafana",
     }
 )
 

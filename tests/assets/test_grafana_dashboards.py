@@ -14,12 +14,19 @@ from pathlib import Path
 
 import promql_parser
 import pytest
-import yaml
 
 from stack.assets import asset_path
 from stack.telemetry.dashboards import WAITS_FOR, load_dashboards, substitute_variables
 from stack.telemetry.exposition import parse_exposition
-from stack.telemetry.run_metrics import BootRun, RunIdentity, SmokeRun, render_run_metrics
+from stack.telemetry.run_metrics import (
+    BootRun,
+    ReadyGpu,
+    RunIdentity,
+    SmokeRun,
+    render_gpu_metrics,
+    render_run_metrics,
+)
+from tests.assets.rule_files import load_rules
 
 GRAFANA = asset_path("grafana")
 FOLDER = GRAFANA / "dashboards"
@@ -27,16 +34,59 @@ PATHS = sorted(FOLDER.glob("*.json"))
 INVENTORIES = sorted((Path(__file__).resolve().parents[1] / "fixtures" / "metrics").glob("vllm-*.txt"))
 GRID_COLUMNS = 24
 NARROWEST = 4
-UNITS = {"none", "short", "s", "percentunit", "reqps", "string", "suffix: tok/s"}
+UNITS = {
+    "none", "short", "s", "percentunit", "reqps", "string", "suffix: tok/s", "suffix: tokens", "suffix: nats/token",
+    "suffix: ×", "bytes", "Bps", "celsius", "watt", "hertz", "cps",
+}  # fmt: skip
 TARGET_LABELS = {"job", "instance"}
+# Scraped pages of the services beside the engine, cut down to what is asked of them.
+PAGES = sorted((Path(__file__).resolve().parents[1] / "fixtures" / "metrics").glob("service-*.txt"))
+GPU_LABELS = ("gpu", "UUID", "modelName", "clock_event", "xid")
+# What an engine has only under a condition, with its labels; a row that is shut asks for it and names the condition.
+# Source: vLLM 0.32.0, vllm/v1/metrics/loggers.py, vllm/v1/spec_decode/metrics.py, vllm/tool_parsers/.
+CONDITIONAL = {
+    "vllm:lora_requests_info": ("max_lora", "running_lora_adapters", "waiting_lora_adapters"),
+    "vllm:spec_decode_num_drafts_total": ("model_name", "engine"),
+    "vllm:spec_decode_num_draft_tokens_total": ("model_name", "engine"),
+    "vllm:spec_decode_num_accepted_tokens_total": ("model_name", "engine"),
+    "vllm:spec_decode_num_accepted_tokens_per_pos_total": ("model_name", "engine", "position"),
+    "vllm:kv_block_lifetime_seconds_bucket": ("model_name", "engine", "le"),
+    "vllm:kv_block_idle_before_evict_seconds_bucket": ("model_name", "engine", "le"),
+    "vllm:tool_call_parser_invocations_total": ("model_name", "engine", "mode", "outcome", "request_type"),
+}
+# A text for "no data" that says of what the row's condition is about.
+OF_A_ROW = {"No LoRA", "No speculative decoding", "No KV block metrics", "No tool call parser", "Not on this GPU"}
 
 
 def load(path):
     return json.loads(path.read_text(encoding="utf-8"))
 
 
+def rows_of(board) -> list[dict]:
+    return [panel for panel in board["panels"] if panel["type"] == "row"]
+
+
+def everything_in(board) -> list[dict]:
+    """Every panel and row, with what is in rows that are shut."""
+    return [inner for panel in board["panels"] for inner in (panel, *panel.get("panels", ()))]
+
+
 def panels_of(board) -> list[dict]:
-    return [panel for panel in board["panels"] if panel["type"] != "row"]
+    """Every panel that shows data."""
+    return [panel for panel in everything_in(board) if panel["type"] not in ("row", "text")]
+
+
+def assert_filled(panels: list[dict], top: int) -> None:
+    """Every cell from a line down belongs to one panel."""
+    cells = Counter(
+        (x, y)
+        for place in (panel["gridPos"] for panel in panels)
+        for x in range(place["x"], place["x"] + place["w"])
+        for y in range(place["y"], place["y"] + place["h"])
+    )
+    bottom = max(place["y"] + place["h"] for place in (panel["gridPos"] for panel in panels))
+    assert set(cells.values()) == {1}
+    assert set(cells) == set(itertools.product(range(GRID_COLUMNS), range(top, bottom)))
 
 
 PANELS = [pytest.param(panel, id=f"{path.stem}: {panel['title']}") for path in PATHS for panel in panels_of(load(path))]
@@ -51,20 +101,36 @@ QUERIES = [
 def known() -> dict[str, list[dict[str, str]]]:
     """Every series that every known vLLM has, and our own: name -> the label sets it comes with."""
     boot = BootRun(1, 1, {"load": 1}, is_cache_warm=True)
-    run = render_run_metrics(RunIdentity(*"abcdefg"), [boot], SmokeRun(1, 1, {"services": 1}))
+    run = render_run_metrics(RunIdentity(*"abcdefg"), [boot], SmokeRun(1, 1, {"services": 1}, {"default-1": 0.1}))
+    run += render_gpu_metrics([ReadyGpu(0, "GPU-a", "RTX", 1)])
     pages = [parse_exposition(path.read_text(encoding="utf-8")) for path in INVENTORIES]
     everywhere = frozenset.intersection(*(page.names for page in pages))
-    series = {"up": [{}]}
-    for page in (*pages, parse_exposition(run)):
+    series = {name: [{}] for name in ("up", "scrape_duration_seconds", "scrape_samples_scraped")}
+    series["ALERTS"] = [{"alertname": "", "severity": "", "alertstate": state} for state in ("pending", "firing")]
+    for page in (*pages, parse_exposition(run), *(parse_exposition(path.read_text()) for path in PAGES)):
         for sample in page.samples:
-            if sample.name in everywhere or sample.name.startswith("stack_"):
+            if sample.name in everywhere or not sample.name.startswith(("vllm:", "http_")):
                 series.setdefault(sample.name, []).append(dict(sample.labels))
-    rules = yaml.safe_load(asset_path("prometheus", "rules", "recording.yaml").read_text(encoding="utf-8"))
-    for rule in itertools.chain.from_iterable(group["rules"] for group in rules["groups"]):
-        level = rule["record"].split(":")[0]
-        labels = re.findall(r"model_name|finished_reason|le", level.replace("model", "model_name", 1))
-        series[rule["record"]] = [dict.fromkeys(labels, "")]
+    for name, labels in (*CONDITIONAL.items(), *((name, GPU_LABELS) for name in dcgm_names())):
+        series[name] = [dict.fromkeys(labels, "")]
+    for rule in itertools.chain.from_iterable(map(load_rules, ("recording.yaml", "gpu.yaml", "slo.yaml"))):
+        if "record" in rule:
+            series.setdefault(rule["record"], []).append(dict.fromkeys(labels_of(rule), "") | rule.get("labels", {}))
     return series
+
+
+def dcgm_names() -> list[str]:
+    """What our dcgm-exporter is told to export."""
+    path = asset_path("compose", "dcgm-exporter") / "counters.csv"
+    return re.findall(r"^(DCGM_\w+),", path.read_text(encoding="utf-8"), re.MULTILINE)
+
+
+def labels_of(rule: dict) -> list[str]:
+    level = rule["record"].split(":")[0]
+    if level == "gpu":
+        return ["instance", "gpu", "UUID", "modelName"]
+    level = level.replace("model", "model_name", 1)
+    return re.findall(r"model_name|finished_reason|reason|slo|instance|(?<=_)le", level)
 
 
 def selectors_in(expr: str) -> list[promql_parser.VectorSelector]:
@@ -137,31 +203,53 @@ class TestDashboard:
         assert not {"apiVersion", "spec", "elements", "__inputs"} & set(board)
         assert board.get("id") is None
 
+    def test_it_begins_with_the_question_that_it_answers(self, path):
+        board = load(path)
+        head = board["panels"][0]
+        assert (head["type"], head["title"]) == ("text", board["description"])
+        assert head["title"].endswith("?")
+        assert head["options"]["content"]
+
+    def test_it_leads_to_the_others_with_the_time_and_the_model(self, path):
+        (link,) = load(path)["links"]
+        assert (link["type"], link["tags"], link["keepTime"], link["includeVars"]) == (
+            "dashboards",
+            ["stack"],
+            True,
+            True,
+        )
+        assert "stack" in load(path)["tags"]
+
     def test_panels_have_numbers_and_titles_of_their_own(self, path):
-        panels = load(path)["panels"]
+        panels = everything_in(load(path))
         assert sorted(panel["id"] for panel in panels) == list(range(1, len(panels) + 1))
         repeated = [title for title, count in Counter(panel["title"] for panel in panels).items() if count > 1]
         assert repeated == []
 
     def test_panels_fill_the_grid_without_overlap(self, path):
         panels = load(path)["panels"]
-        cells = Counter(
-            (x, y)
-            for place in (panel["gridPos"] for panel in panels)
-            for x in range(place["x"], place["x"] + place["w"])
-            for y in range(place["y"], place["y"] + place["h"])
-        )
-        height = max(place["y"] + place["h"] for place in (panel["gridPos"] for panel in panels))
-        assert set(cells.values()) == {1}
-        assert set(cells) == set(itertools.product(range(GRID_COLUMNS), range(height)))
+        assert_filled(panels, 0)
+        for row in rows_of(load(path)):
+            if row["panels"]:
+                assert_filled(row["panels"], row["gridPos"]["y"] + 1)
+
+    def test_a_row_is_shut_if_and_only_if_it_names_a_condition(self, path):
+        for row in rows_of(load(path)):
+            assert row["collapsed"] is row["title"].startswith("Only with ") is bool(row["panels"])
+            for panel in row["panels"]:
+                assert panel["fieldConfig"]["defaults"]["noValue"] in OF_A_ROW
+
+    def test_what_is_there_under_a_condition_is_asked_for_in_a_row_that_is_shut(self, path):
+        asked = [
+            (panel["title"], node.name)
+            for panel in load(path)["panels"]
+            for target in panel.get("targets", ())
+            for node in selectors_in(substitute_variables(target["expr"], {"model_name": ".*"}))
+        ]
+        assert [item for item in asked if item[1] in CONDITIONAL] == []
 
     def test_no_panel_is_too_narrow_for_1280_pixels(self, path):
-        assert min(panel["gridPos"]["w"] for panel in load(path)["panels"]) >= NARROWEST
-
-    def test_what_is_asked_twice_is_a_recording_rule(self, path):
-        asked = Counter(target["expr"] for panel in panels_of(load(path)) for target in panel["targets"])
-        twice = [expr for expr, count in asked.items() if count > 1]
-        assert [expr for expr in twice if not expr.startswith("model")] == []
+        assert min(panel["gridPos"]["w"] for panel in everything_in(load(path))) >= NARROWEST
 
     def test_its_variables_show_everything_at_first_and_exist(self, path, known):
         for variable in load(path)["templating"]["list"]:
@@ -169,6 +257,12 @@ class TestDashboard:
             assert variable["allValue"] == ".*"
             metric, label = re.fullmatch(r"label_values\((\S+), (\w+)\)", variable["query"]).groups()
             assert all(label in labels for labels in known[metric])
+
+
+def test_what_is_computed_twice_is_a_recording_rule():
+    asked = Counter(target["expr"] for path in PATHS for panel in panels_of(load(path)) for target in panel["targets"])
+    twice = [substitute_variables(expr, {"model_name": ".*"}) for expr, count in asked.items() if count > 1]
+    assert [expr for expr in twice if not isinstance(promql_parser.parse(expr), promql_parser.VectorSelector)] == []
 
 
 @pytest.mark.parametrize("panel", PANELS)
@@ -201,7 +295,7 @@ class TestPanel:
         assert asked == [{"type": "prometheus", "uid": "prometheus"}] * len(asked)
 
     def test_it_asks_over_time_only_where_it_draws_time(self, panel):
-        over_time = panel["type"] == "timeseries"
+        over_time = panel["type"] in ("timeseries", "heatmap", "state-timeline")
         for target in panel["targets"]:
             assert (target["range"], target["instant"]) == (over_time, not over_time)
 
