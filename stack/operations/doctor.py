@@ -105,7 +105,9 @@ def build_headline(report: Report, resolved: Resolved | None) -> str:
     fails = [finding for finding in report.findings if finding.status == "fail"]
     if fails:
         more = f" (and {len(fails) - 1} more)" if len(fails) > 1 else ""
-        return f"`stack up` would not work: {fails[0].message}{more}"
+        # What is named line by line stands in the finding.
+        reason = fails[0].message.partition("\n")[0].removesuffix(":")
+        return f"`stack up` would not work: {reason}{more}"
     if resolved is None:
         return "whether `stack up` would work cannot be told: its decisions were not taken in time"
     return f"`stack up` would work: {describe_plan(resolved)}"

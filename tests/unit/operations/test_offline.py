@@ -186,6 +186,7 @@ def test_doctor_asks_nobody_and_says_what_keeps_up_from_working(make_session, as
     found = doctor.run_doctor(make_session(DEMO), connect=Daemon)
     findings = {finding.check: finding for finding in found.report.findings}
     assert asked == []
+    assert found.headline == "`stack up` would not work: offline: as asked, and this is not on this machine"
     assert findings["decisions"].status == "fail" and "- the image of engine (" in findings["decisions"].message
     assert (findings["network"].status, findings["network"].message) == ("skip", "offline: as asked")
 
