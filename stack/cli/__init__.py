@@ -26,6 +26,7 @@ _COMMANDS = {
     "status": "Show what runs: services, URLs, model, commit",
     "logs": "Show a service's log",
     "explain": "Explain a failure from a log, and what to do next",
+    "diagnose": "Say what limits the engine now, from two looks at its metrics",
     "events": "Follow starts, ends, restarts, health and alerts",
     "warm": "Bring the model to the shared volume and into memory",
     "pin": "Pin the engine to a commit's digest, verified before any pull",
