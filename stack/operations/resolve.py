@@ -58,6 +58,7 @@ class Resolved:
         pin: What `stack pin` has to do with the engine; None where nothing is pinned.
         archived: What the archive has, by digest.
         cuda_image: What the image of a CUDA engine was built for, and what that rests on.
+        is_offline: Whether nobody outside of this machine was asked, nor may be.
     """
 
     device: DeviceChoice
@@ -77,13 +78,15 @@ class Resolved:
     pin: Choice | None = None
     archived: Mapping[str, ArchivedImage] = field(default_factory=dict)
     cuda_image: CudaImage = CudaImage()
+    is_offline: bool = False
 
     @property
     def choices(self) -> list[Choice]:
         """Give every decision with its reason."""
         source = Choice("images.source", self.source.source, self.source.reason)
         pin = [self.pin] if self.pin is not None else []
-        return [self.device.choice, *pin, source, self.model]
+        offline = [Choice("offline", "true", "as asked", is_automatic=False)] if self.is_offline else []
+        return [*offline, self.device.choice, *pin, source, self.model]
 
 
 def resolve(
@@ -124,7 +127,7 @@ def resolve(
     return Resolved(
         device, images.source, model, reference, locked_revision, snapshot, model_facts, needs,
         images.left_out, ports, published, lock, facts, running, _choose_pin(config, lock, device.device), archived,
-        cuda_image,
+        cuda_image, config.offline,
     )  # fmt: skip
 
 

@@ -148,6 +148,7 @@ def test_without_a_lock_the_images_are_from_where_they_are_here(make_session, as
 def test_without_a_model_it_is_the_demo_and_the_reason_is_told(make_session, asked):
     found = resolve.resolve(make_session("offline = true\n"), Daemon())
     assert str(found.model) == "model.id = demo: offline: as asked, and the demo model needs no hub"
+    assert str(found.choices[0]) == "offline = true: as asked"
 
 
 def test_a_missing_model_alone_is_an_error_of_the_model(make_session, tmp_path):
