@@ -22,6 +22,7 @@ WAITS_FOR = MappingProxyType(
         "No smoke run yet": "smoke",
         "Not exported": "process-metrics",
         "No compile cache": "compile-cache",
+        "Not of this version": "newer-engine",
         "No alert": "alert",
         "No request yet": "request",
         "No tool call parser": "tool-calls",

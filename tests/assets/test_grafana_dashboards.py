@@ -16,6 +16,7 @@ import promql_parser
 import pytest
 
 from stack.assets import asset_path
+from stack.telemetry.contract.names import load_names
 from stack.telemetry.dashboards import WAITS_FOR, load_dashboards, substitute_variables
 from stack.telemetry.exposition import parse_exposition
 from stack.telemetry.run_metrics import (
@@ -107,15 +108,16 @@ def known() -> dict[str, list[dict[str, str]]]:
     everywhere = frozenset.intersection(*(page.names for page in pages))
     series = {name: [{}] for name in ("up", "scrape_duration_seconds", "scrape_samples_scraped")}
     series["ALERTS"] = [{"alertname": "", "severity": "", "alertstate": state} for state in ("pending", "firing")]
+    newest = pages[-1].names - everywhere
     for page in (*pages, parse_exposition(run), *(parse_exposition(path.read_text()) for path in PAGES)):
         for sample in page.samples:
-            if sample.name in everywhere or not sample.name.startswith(("vllm:", "http_")):
+            if sample.name in everywhere | newest or not sample.name.startswith(("vllm:", "http_")):
                 series.setdefault(sample.name, []).append(dict(sample.labels))
     for name, labels in (*CONDITIONAL.items(), *((name, GPU_LABELS) for name in dcgm_names())):
         series[name] = [dict.fromkeys(labels, "")]
     for rule in itertools.chain.from_iterable(map(load_rules, ("recording.yaml", "gpu.yaml", "slo.yaml"))):
         if "record" in rule:
-            series.setdefault(rule["record"], []).append(dict.fromkeys(labels_of(rule), "") | rule.get("labels", {}))
+            series.setdefault(rule["record"], []).extend(label_sets_of(rule))
     return series
 
 
@@ -123,6 +125,14 @@ def dcgm_names() -> list[str]:
     """What our dcgm-exporter is told to export."""
     path = asset_path("compose", "dcgm-exporter") / "counters.csv"
     return re.findall(r"^(DCGM_\w+),", path.read_text(encoding="utf-8"), re.MULTILINE)
+
+
+def label_sets_of(rule: dict) -> list[dict[str, str]]:
+    """The label sets of what a rule records, with every value that the engine gives a label."""
+    labels = dict.fromkeys(labels_of(rule), "") | rule.get("labels", {})
+    fixed = {label: values for (name, label), values in load_names().values.items() if name in rule["expr"]}
+    choices = [[(label, value) for value in fixed.get(label, [labels[label]])] for label in labels]
+    return [dict(pairs) for pairs in itertools.product(*choices)]
 
 
 def labels_of(rule: dict) -> list[str]:
@@ -247,6 +257,15 @@ class TestDashboard:
             for node in selectors_in(substitute_variables(target["expr"], {"model_name": ".*"}))
         ]
         assert [item for item in asked if item[1] in CONDITIONAL] == []
+
+    def test_what_only_newer_engines_have_says_so(self, path):
+        pages = [parse_exposition(inventory.read_text(encoding="utf-8")).names for inventory in INVENTORIES]
+        lacking = pages[-1] - frozenset.intersection(*pages)
+        for panel in panels_of(load(path)):
+            for target in panel["targets"]:
+                nodes = selectors_in(substitute_variables(target["expr"], {"model_name": ".*"}))
+                if {node.name for node in nodes} & lacking:
+                    assert panel["fieldConfig"]["defaults"]["noValue"] == "Not of this version"
 
     def test_no_panel_is_too_narrow_for_1280_pixels(self, path):
         assert min(panel["gridPos"]["w"] for panel in everything_in(load(path))) >= NARROWEST

@@ -31,7 +31,7 @@ RUN_METRICS = render_run_metrics(
     [BootRun(1763750000 + day * 86400, 40, PHASES, is_cache_warm=True) for day in range(3)],
     SmokeRun(1763750050, 6, {"services": 1, "answers": 1, "grafana": -1}),
 )
-EVERYTHING_BUT_TRAFFIC = {"boot", "smoke", "process-metrics", "compile-cache"}
+EVERYTHING_BUT_TRAFFIC = {"boot", "smoke", "process-metrics", "compile-cache", "request"}
 PATIENCE_SECONDS = 60
 # No board is here to be measured.
 WITHOUT_GPU = ("gpu:", "instance:gpu_")
