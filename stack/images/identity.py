@@ -51,6 +51,7 @@ class Origin:
         upstream_digest: The digest that upstream's registry is known to serve for the reference, from
             `images.toml` or from a lock written when upstream itself answered. It lets a mirror's copy count.
         upstream_tag: The tag that upstream's registry served `upstream_digest` for, from such a lock.
+        claimed_tag: The tag that whoever passed the image on says to have had it by.
     """
 
     kind: Literal["registry", "built", "loaded", "proved"]
@@ -58,6 +59,7 @@ class Origin:
     digest: str | None = None
     upstream_digest: str | None = None
     upstream_tag: str | None = None
+    claimed_tag: str | None = None
 
 
 @dataclass(frozen=True)
@@ -188,9 +190,9 @@ def _identify_tag(origin: Origin, trust: str | None, unknown: Identity) -> Ident
     """Fall back on the tag: upstream's CPU images carry no label, but upstream alone gives tags in its registries."""
     served = origin.served_by
     is_locked = trust is not None and origin.upstream_tag is not None and origin.upstream_digest == origin.digest
-    if not is_locked and (origin.kind != "registry" or served is None):
+    if not is_locked and origin.claimed_tag is None and (origin.kind != "registry" or served is None):
         return unknown
-    tag = origin.upstream_tag if is_locked or served is None else served.tag
+    tag = origin.upstream_tag if is_locked else origin.claimed_tag or (served.tag if served is not None else None)
     match = _COMMIT_TAG.fullmatch(tag or "")
     if match is None:
         return unknown

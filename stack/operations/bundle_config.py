@@ -122,6 +122,18 @@ def take_settings(settings: Settings, *, trust: bool, accept: bool) -> tuple[Set
     ]
 
 
+def says_same(own: Settings, received: Settings) -> bool:
+    """Tell whether two configurations say the same, as far as a bundle may say anything."""
+    mine, theirs = (_comparable(settings) for settings in (own, received))
+    return mine == theirs
+
+
+def _comparable(settings: Settings) -> Settings:
+    kept, _ = filter_settings(settings)
+    # A stack.toml that names no project has the default's name.
+    return {("project",): "stack"} | {path: value for path, value in kept.items() if path not in _TRUSTED_ONLY}
+
+
 def render_settings(settings: Mapping[tuple[str, ...], Any]) -> str:
     """Give settings as the text of a stack.toml."""
     tables: dict[tuple[str, ...], list[str]] = {(): []}

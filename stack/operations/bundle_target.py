@@ -15,9 +15,9 @@ from stack.config.lock import LOCK_NAME, Lock, load_lock, parse_lock, render_loc
 from stack.images.references import load_published_images
 from stack.operations.bundle_config import (
     Settings,
-    filter_settings,
     parse_settings,
     render_settings,
+    says_same,
     take_settings,
 )
 from stack.operations.bundle_lock import build_received_lock, check_locked_model, demand_acceptance, names_same
@@ -77,9 +77,11 @@ def build_target(opened: OpenBundle, wishes: LoadWishes) -> Target:
     if opened.bundle.model.kind == "directory":
         settings.pop(("model", "id"), None)
     own = parse_settings(config_path.read_text(), config_path) if config_path.is_file() else None
-    is_same = own is not None and _is_same(own, settings)
+    is_same = own is not None and says_same(own, settings)
     lock, own_lock = _read_lock(opened), load_lock(lock_path)
     received = build_received_lock(lock, own_lock, load_published_images(), opened.bundle)
+    if is_accepted and received.engine is not None and received.engine.commit_level == "claimed":
+        settings[("engine", "accept")] = "claimed"
     has_lock = lock_path.is_file()
     conflicts = [config_path] if own is not None and not is_same else []
     conflicts += [lock_path] if has_lock and not names_same(own_lock, received) else []
@@ -100,14 +102,6 @@ def build_target(opened: OpenBundle, wishes: LoadWishes) -> Target:
 def _read_lock(opened: OpenBundle) -> Lock:
     text = (opened.read_part("lock") or b"").decode("utf-8", "replace")
     return parse_lock(text, opened.source.where / LOCK_NAME)
-
-
-def _is_same(own: Settings, received: Settings) -> bool:
-    """Tell whether two configurations say the same, as far as a bundle may say anything."""
-    mine, _ = filter_settings(own)
-    theirs, _ = filter_settings(received)
-    # A project's name without a stack.toml of its own is the default's.
-    return {("project",): "stack"} | mine == {("project",): "stack"} | theirs
 
 
 def _load(bundle: Bundle, settings: Settings, wishes: LoadWishes) -> tuple[LoadedConfig, str]:

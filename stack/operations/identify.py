@@ -12,6 +12,7 @@ from stack.errors import ImageError
 from stack.images.identity import Identity, Origin, build_identity, check_identity
 from stack.images.manifests import parse_image_config
 from stack.images.reference import apply_mirror, parse_reference
+from stack.operations.bundle_lock import FROM_BUNDLE
 from stack.operations.pin_lock import use_pin
 from stack.operations.resolve import Resolved
 from stack.operations.resolve_images import build_lock_key
@@ -103,7 +104,8 @@ def _build_origin(session: Session, resolved: Resolved, image: str, digest: str 
     if digest is None:
         return Origin("loaded", upstream_digest=upstream)
     if "@" not in image:
-        return Origin("proved", digest=digest, upstream_digest=upstream, upstream_tag=tag)
+        said = entry.tag if entry is not None and entry.recorded_from == FROM_BUNDLE else None
+        return Origin("proved", digest=digest, upstream_digest=upstream, upstream_tag=tag, claimed_tag=said)
     served_by, wanted = parse_reference(image), need.wanted
     if session.config.engine.image is None and wanted is not None and wanted.reference.digest == digest:
         # We asked for this tag ourselves; one that the configuration names may stand beside any digest.

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import os
+import signal
+import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from tests.fixtures.private_daemon import PrivateDaemon, find_reason
 from tests.scenarios.faults.projects import build_small_stack, render_config
-from tests.scenarios.harness import Stack, run_docker
+from tests.scenarios.harness import Stack, run_docker, start
 from tests.scenarios.reboot.conftest import PrivateStack
 from tests.scenarios.reboot.test_reboot import answers
 
@@ -93,12 +95,58 @@ def test_a_bundle_is_whole_and_holds_no_secret_and_no_path(sender: Stack, packed
     listed = sender.run("bundle", "list", "out", "--json").demand().json()
     assert {item["service"] for item in listed["images"]} == {"engine"}
     assert set(listed["parts"]) == {"image", "model", "config", "lock", "history"}
-    texts = [
-        (sender.folder / "out" / item["path"]).read_bytes()
-        for item in listed["files"]
-        if item["part"] in ("config", "lock", "history")
-    ]
-    assert not any(os.fsencode(sender.folder) in text for text in texts)
+    gone = [b"hf_tokenoftheenvironment", b"keyofthestate", b"tokenofthefile", str(sender.folder).encode()]
+    (sender.folder / "token").write_bytes(gone[2])
+    (sender.state / "secrets" / "api_key").write_bytes(gone[1])
+    config = (sender.folder / "stack.toml").read_text()
+    with sender_with(sender, config.replace("[model]\n", '[model]\ntoken-file = "./token"\n', 1)):
+        sender.environ["HF_TOKEN"] = gone[0].decode()
+        done = sender.run("bundle", "save", "checked", "--no-tool", "--with-caches").demand()
+        del sender.environ["HF_TOKEN"]
+    assert "left out: model.token-file" in done.err
+    for path in (path for path in (sender.folder / "checked").rglob("*") if path.is_file()):
+        body = path.read_bytes()
+        assert not any(secret in body for secret in gone), path
+
+
+@contextmanager
+def sender_with(sender: Stack, config: str) -> Iterator[None]:
+    """Give the sender another configuration while the block lasts."""
+    before = (sender.folder / "stack.toml").read_text()
+    sender.write_config(config)
+    yield
+    sender.write_config(before)
+
+
+@pytest.mark.fault(
+    "`stack bundle save` is killed",
+    "What is whole stays, nothing half counts as a bundle, and the same command goes on from there",
+)
+@pytest.mark.parametrize("name", ["killed", "killed.tar.zst"])
+def test_a_save_that_is_killed_goes_on(sender: Stack, name: str) -> None:
+    with start(sender, "bundle", "save", name, "--no-tool") as save:
+        save.wait_said("save engine")
+        save.end(signal.SIGKILL)
+    sender.run("bundle", "verify", name).demand(9)
+    sender.run("bundle", "save", name, "--no-tool").demand()
+    sender.run("bundle", "verify", name).demand()
+    assert not list(sender.folder.glob("killed*.part*"))
+
+
+@pytest.mark.root
+@pytest.mark.fault(
+    "A disk has no room for a bundle",
+    "Exit 9 before anything is written: what is free, what is needed, and where",
+)
+def test_a_bundle_that_has_no_room_is_not_begun(sender: Stack, tmp_path: Path) -> None:
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=20m", "tmpfs", tmp_path], check=True)
+    try:
+        for name in ("dir", "file.tar.zst"):
+            done = sender.run("bundle", "save", str(tmp_path / name)).demand(9)
+            assert "GB free, and about 0." in done.err and str(tmp_path) in done.err
+            assert not list(tmp_path.rglob("*.zst")) and not list(tmp_path.rglob("blobs"))
+    finally:
+        subprocess.run(["umount", "--lazy", tmp_path], check=True)
 
 
 @pytest.mark.fault(
@@ -128,7 +176,22 @@ def test_a_stack_comes_up_from_a_bundle_where_nothing_was(
     receiver.run("up", "--offline", "--no-smoke").demand()
     assert answers(receiver)
     assert receiver.containers()["engine"]["Image"] == loaded["images"]["engine"]
+    assert "localhost/stack-test" not in run_docker("images")
     # Once more it changes nothing, also while the stack runs.
     again = receiver.run("bundle", "load", where).demand()
     assert "it is here already" in again.err and "wrote" not in again.out
     assert "nothing to do" in receiver.run("up", "--offline", "--no-smoke").demand().err
+
+
+@pytest.mark.fault(
+    "`stack bundle load` is killed",
+    "No configuration is written before all is in its place; the same command goes on from there",
+)
+def test_a_load_that_is_killed_goes_on(sender: Stack, receiver: Stack, tmp_path: Path) -> None:
+    where = str(sender.folder / "out")
+    with start(receiver, "bundle", "load", where) as load:
+        load.wait_said("load engine")
+        load.end(signal.SIGKILL)
+    assert not (tmp_path / "stack.toml").exists()
+    receiver.run("bundle", "load", where).demand()
+    assert (tmp_path / "stack.toml").exists()

@@ -120,6 +120,14 @@ def test_an_image_whose_id_was_proved_to_be_of_a_digest_is_worth_what_the_digest
     assert build_identity(ImageConfig(), Origin("proved", None, DIGEST)).level == "unknown"
 
 
+def test_a_tag_that_a_bundle_tells_is_a_claim_whatever_the_digest_is_worth():
+    for upstream in (None, DIGEST):
+        told = Origin("proved", None, DIGEST, upstream, claimed_tag=f"nightly-{COMMIT}")
+        found = build_identity(ImageConfig(), told)
+        assert (found.commit, found.level) == (COMMIT, "claimed")
+    assert build_identity(ImageConfig(), Origin("proved", None, DIGEST, claimed_tag="v1")).level == "unknown"
+
+
 @pytest.mark.parametrize(
     "config",
     [

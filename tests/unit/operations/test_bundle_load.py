@@ -320,6 +320,8 @@ def test_a_pinned_claim_must_be_accepted(tmp_path, load, daemon, monkeypatch):
     assert daemon.sent == []
     assert load(where, accept="claimed").level == "claimed"
     assert load_lock(tmp_path / "to/stack.lock").engine.accepted == "claimed"
+    assert 'accept = "claimed"' in (tmp_path / "to/stack.toml").read_text()
+    assert load(where).written == ()
 
 
 def test_what_a_stranger_may_not_say_is_left_out_and_named(tmp_path, load, monkeypatch):
