@@ -119,6 +119,10 @@ class PrometheusApi:
         """Give `version`, `revision` and the rest of Prometheus' build."""
         return self._ask("status/buildinfo", lambda data: {key: str(value) for key, value in data.items()})
 
+    def fetch_runtime_info(self) -> dict[str, str]:
+        """Give `storageRetention` and what else it tells of how it runs."""
+        return self._ask("status/runtimeinfo", lambda data: {key: str(value) for key, value in data.items()})
+
     def fetch_targets(self) -> tuple[Target, ...]:
         """Give every active target, by job and instance."""
         found = self._ask("targets", _parse_targets, params={"state": "active"})

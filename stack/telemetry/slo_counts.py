@@ -1,0 +1,173 @@
+"""What Prometheus counted over a window that the objectives speak of: requests, answers in time, tokens, minutes.
+
+Every count is an `increase()`, so a restart of the engine costs nothing; it is extrapolated, so it need not be whole.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from stack.telemetry.prometheus_api import PrometheusApi, Series
+from stack.telemetry.slo_coverage import Window
+from stack.telemetry.slo_rules import HISTOGRAMS, LatencyObjective
+
+Engine = tuple[str, str]
+"""Job and instance."""
+_BY = "job, instance, model_name"
+_SEEN = "vllm:num_requests_running"
+
+
+@dataclass(frozen=True, order=True)
+class Source:
+    """An engine with a model that it served in the window.
+
+    Attributes:
+        job: The scrape job.
+        instance: The target.
+        model: The served name.
+    """
+
+    job: str
+    instance: str
+    model: str
+
+    @property
+    def engine(self) -> Engine:
+        """Give what scraped it, whichever model it serves."""
+        return self.job, self.instance
+
+
+@dataclass(frozen=True)
+class Tally:
+    """A latency of one source.
+
+    Attributes:
+        events: How many were timed.
+        within: How many were as fast as the bound; None where the histogram has no such bound.
+        requests: The requests behind them.
+    """
+
+    events: float
+    within: float | None
+    requests: float
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What was counted.
+
+    Attributes:
+        sources: Every engine with every model that it served.
+        finished: Finished requests by source and reason.
+        refused: Answers with status 5xx, by engine.
+        tallies: The latencies by objective.
+        bounds: The bounds that a histogram has, by objective, where the one that is asked for is missing.
+        prompt_tokens: By source.
+        generation_tokens: By source.
+        busy_seconds: How long tokens moved, by model; None is all of them.
+    """
+
+    sources: tuple[Source, ...]
+    finished: Mapping[Source, Mapping[str, float]] = field(default_factory=dict)
+    refused: Mapping[Engine, float] = field(default_factory=dict)
+    tallies: Mapping[str, Mapping[Source, Tally]] = field(default_factory=dict)
+    bounds: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    prompt_tokens: Mapping[Source, float] = field(default_factory=dict)
+    generation_tokens: Mapping[Source, float] = field(default_factory=dict)
+    busy_seconds: Mapping[str | None, float] = field(default_factory=dict)
+
+
+def fetch_counts(
+    api: PrometheusApi, window: Window, latencies: Sequence[LatencyObjective], *, step_seconds: int, slack_seconds: int
+) -> Counts:
+    """Ask for everything that is counted in a window.
+
+    Args:
+        api: Prometheus.
+        window: The window.
+        latencies: The latency objectives.
+        step_seconds: How finely time with traffic is told.
+        slack_seconds: The time between two scrapes, over which what happens between two steps is seen, too.
+
+    Raises:
+        ServiceApiError: Prometheus does not answer, or refuses a query.
+    """
+    seen = api.query(f"group by ({_BY}) (last_over_time({_SEEN}[{window.text}]))", at_seconds=window.end)
+    tallies = {one.name: _fetch_tallies(api, window, one) for one in latencies}
+    unbounded = [one for one in latencies if any(tally.within is None for tally in tallies[one.name].values())]
+    return Counts(
+        sources=tuple(sorted(_read_source(series) for series in seen)),
+        finished=_fetch_finished(api, window),
+        refused=_fetch_refused(api, window),
+        tallies=tallies,
+        bounds={one.name: _fetch_bounds(api, window, one) for one in unbounded},
+        prompt_tokens=_fetch(api, window, "vllm:prompt_tokens_total"),
+        generation_tokens=_fetch(api, window, "vllm:generation_tokens_total"),
+        busy_seconds=_fetch_busy(api, window, step_seconds, slack_seconds),
+    )
+
+
+def _fetch_finished(api: PrometheusApi, window: Window) -> dict[Source, dict[str, float]]:
+    expr = f"sum by ({_BY}, finished_reason) (increase(vllm:request_success_total[{window.text}]))"
+    found: dict[Source, dict[str, float]] = {}
+    for series in api.query(expr, at_seconds=window.end):
+        reasons = found.setdefault(_read_source(series), {})
+        reasons[series.labels.get("finished_reason", "")] = series.value
+    return found
+
+
+def _fetch_refused(api: PrometheusApi, window: Window) -> dict[Engine, float]:
+    # Any service may have a metric of this name: only what also exports vLLM's own is an engine.
+    expr = (
+        f'sum by (job, instance) (increase(http_requests_total{{status=~"5.."}}[{window.text}]))'
+        f" and on (job, instance) last_over_time({_SEEN}[{window.text}])"
+    )
+    return {_read_engine(series): series.value for series in api.query(expr, at_seconds=window.end)}
+
+
+def _fetch_tallies(api: PrometheusApi, window: Window, objective: LatencyObjective) -> dict[Source, Tally]:
+    histogram = HISTOGRAMS[objective.name]
+    events = _fetch(api, window, f"{histogram.metric}_count")
+    bucket = f'{histogram.metric}_bucket{{le=~"{build_bound_pattern(objective.seconds)}"}}'
+    within, requests = _fetch(api, window, bucket), _fetch(api, window, histogram.counted)
+    return {source: Tally(count, within.get(source), requests.get(source, 0.0)) for source, count in events.items()}
+
+
+def build_bound_pattern(seconds: float) -> str:
+    """Give a pattern of a bound's label: `60.0` as Python and Prometheus 3 write it, `60` as others do."""
+    return "|".join(dict.fromkeys((f"{float(seconds)}", f"{seconds:g}"))).replace(".", "[.]")
+
+
+def _fetch_bounds(api: PrometheusApi, window: Window, objective: LatencyObjective) -> tuple[float, ...]:
+    bucket = f"{HISTOGRAMS[objective.name].metric}_bucket"
+    found = api.query(f"group by (le) (last_over_time({bucket}[{window.text}]))", at_seconds=window.end)
+    bounds = {float(series.labels["le"]) for series in found if "le" in series.labels}
+    return tuple(sorted(bound for bound in bounds if math.isfinite(bound)))
+
+
+def _fetch_busy(api: PrometheusApi, window: Window, step_seconds: int, slack_seconds: int) -> dict[str | None, float]:
+    def ask(by: str) -> tuple[Series, ...]:
+        over = f"[{step_seconds + slack_seconds}s]"
+        moved = " or ".join(f"{by}(increase(vllm:{name}_tokens_total{over})) > 0" for name in ("generation", "prompt"))
+        expr = f"count_over_time(({moved})[{window.seconds - 1}s:{step_seconds}s])"
+        return api.query(expr, at_seconds=window.align_end(step_seconds))
+
+    found: dict[str | None, float] = {
+        series.labels.get("model_name", ""): series.value * step_seconds for series in ask("sum by (model_name) ")
+    }
+    return found | {None: sum(series.value * step_seconds for series in ask("sum"))}
+
+
+def _fetch(api: PrometheusApi, window: Window, selector: str) -> dict[Source, float]:
+    found = api.query(f"sum by ({_BY}) (increase({selector}[{window.text}]))", at_seconds=window.end)
+    return {_read_source(series): series.value for series in found}
+
+
+def _read_source(series: Series) -> Source:
+    return Source(*_read_engine(series), series.labels.get("model_name", ""))
+
+
+def _read_engine(series: Series) -> Engine:
+    return series.labels.get("job", ""), series.labels.get("instance", "")
