@@ -13,13 +13,14 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)
     from grafana_foundation_sdk.builders.dashboard import Dashboard
     from grafana_foundation_sdk.cog.encoder import JSONEncoder
-    from source import batching, overview, requests
+    from source import batching, gpu, overview, requests
 
 FOLDER = Path(__file__).resolve().parent / "dashboards"
 DASHBOARDS = {
     "overview": overview.build_dashboard,
     "requests": requests.build_dashboard,
     "kv-cache": batching.build_dashboard,
+    "gpu": gpu.build_dashboard,
 }
 
 

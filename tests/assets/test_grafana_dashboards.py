@@ -55,6 +55,8 @@ CONDITIONAL = {
     "vllm:kv_block_idle_before_evict_seconds_bucket": ("model_name", "engine", "le"),
     "vllm:tool_call_parser_invocations_total": ("model_name", "engine", "mode", "outcome", "request_type"),
 }
+# Source: ROCm/device-metrics-exporter, "List of Available Metrics"; its config may put `amd_` before its names.
+AMD_NAMES = ("gpu_ecc_uncorrect_total", "pcie_replay_count")
 # A text for "no data" that says of what the row's condition is about.
 OF_A_ROW = {"No LoRA", "No speculative decoding", "No KV block metrics", "No tool call parser", "Not on this GPU"}
 
@@ -115,6 +117,8 @@ def known() -> dict[str, list[dict[str, str]]]:
                 series.setdefault(sample.name, []).append(dict(sample.labels))
     for name, labels in (*CONDITIONAL.items(), *((name, GPU_LABELS) for name in dcgm_names())):
         series[name] = [dict.fromkeys(labels, "")]
+    for name in AMD_NAMES:
+        series[name] = series[f"amd_{name}"] = [dict.fromkeys(("gpu_id", "card_model"), "")]
     for rule in itertools.chain.from_iterable(map(load_rules, ("recording.yaml", "gpu.yaml", "slo.yaml"))):
         if "record" in rule:
             series.setdefault(rule["record"], []).extend(label_sets_of(rule))
