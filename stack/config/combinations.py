@@ -46,6 +46,13 @@ def warn_combinations(config: StackConfig, given: Collection[str]) -> list[Findi
     if config.services.grafana.enabled and not config.services.prometheus.enabled:
         keys = ("services.prometheus.enabled", "services.grafana.enabled")
         warnings.append(Finding(keys, "without Prometheus every panel of Grafana stays empty"))
+    alertmanager = config.services.alertmanager
+    if alertmanager.enabled and not config.services.prometheus.enabled:
+        keys = ("services.alertmanager.enabled", "services.prometheus.enabled")
+        warnings.append(Finding(keys, "has no effect: without Prometheus there are no alerts"))
+    if alertmanager.webhook_url_file is not None and not alertmanager.enabled:
+        keys = ("services.alertmanager.webhook-url-file", "services.alertmanager.enabled")
+        warnings.append(Finding(keys, "has no effect without `services.alertmanager.enabled = true`"))
     asked_for_dcgm = "services.dcgm-exporter.enabled" in given and config.services.dcgm_exporter.enabled
     if asked_for_dcgm and config.engine.device == "cpu":
         keys = ("services.dcgm-exporter.enabled", "engine.device")
@@ -112,6 +119,7 @@ def _check_services(config: StackConfig, given: Collection[str]) -> Iterator[Fin
     for name, port, used in (
         ("engine", services.engine.port, True),
         ("prometheus", services.prometheus.port, services.prometheus.enabled),
+        ("alertmanager", services.alertmanager.port, services.alertmanager.enabled),
         ("grafana", services.grafana.port, services.grafana.enabled),
         ("gateway", services.gateway.port, services.gateway.expose),
     ):

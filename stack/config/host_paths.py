@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import ssl
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from stack.config.keys import build_key_index, takes_path
 from stack.config.layers import Setting
@@ -47,7 +49,7 @@ def check_host_paths(config: StackConfig) -> list[Problem]:
 
     For `up` and what else needs them: a missing adapter must not keep anybody from `down`.
     """
-    return _check_paths(_list_needed(config)) or _check_certificate(config)
+    return _check_paths(_list_needed(config)) or [*_check_certificate(config), *_check_webhook(config)]
 
 
 def check_model_paths(config: StackConfig) -> list[Problem]:
@@ -70,6 +72,9 @@ def _list_needed(config: StackConfig) -> Iterator[tuple[str, Path, str]]:
     if gateway.expose and gateway.certificate_file and gateway.certificate_key_file:
         yield "services.gateway.certificate-file", gateway.certificate_file, "file"
         yield "services.gateway.certificate-key-file", gateway.certificate_key_file, "file"
+    alertmanager = config.services.alertmanager
+    if alertmanager.enabled and alertmanager.webhook_url_file is not None:
+        yield "services.alertmanager.webhook-url-file", alertmanager.webhook_url_file, "file"
     links = config.images.pip_find_links
     if links is not None and "://" not in links:
         yield "images.pip-find-links", Path(links), "directory"
@@ -80,6 +85,22 @@ def _list_needed_by_model(config: StackConfig) -> Iterator[tuple[str, Path, str]
         yield "model.id", Path(config.model.id), "directory"
     if config.model.token_file is not None:
         yield "model.token-file", config.model.token_file, "file"
+
+
+def _check_webhook(config: StackConfig) -> list[Problem]:
+    """Find a file that holds no address to send to; what it holds may be a secret, and is not told."""
+    alertmanager = config.services.alertmanager
+    if not alertmanager.enabled or alertmanager.webhook_url_file is None:
+        return []
+    try:
+        url = urlsplit(alertmanager.webhook_url_file.read_text(encoding="utf-8").strip())
+        is_address = url.scheme in ("http", "https") and bool(url.hostname) and not re.search(r"\s", url.geturl())
+    except ValueError:
+        is_address = False
+    if is_address:
+        return []
+    message = f"`{alertmanager.webhook_url_file}` must hold one http or https URL and nothing else"
+    return [Problem("services.alertmanager.webhook-url-file", message)]
 
 
 def _check_certificate(config: StackConfig) -> list[Problem]:

@@ -93,6 +93,25 @@ class PrometheusConfig(Section):
     )
 
 
+class AlertmanagerConfig(Section):
+    """Alertmanager, which tells somebody of alerts."""
+
+    enabled: bool = Field(
+        default=False, description="Run Alertmanager: alerts are grouped and sent; Grafana shows them without it"
+    )
+    image: Image = None
+    port: Annotated[Port, Shown('"auto" (9093, or the next free one)')] = Field(
+        default="auto", description="Loopback port of Alertmanager"
+    )
+    cpus: Cpus = None
+    memory: Memory = None
+    webhook_url_file: HostPath | None = Field(
+        default=None,
+        description="File that holds the URL to which alerts are sent as JSON; without it they are only grouped",
+        examples=["~/.config/stack/webhook-url"],
+    )
+
+
 class GrafanaConfig(Section):
     """Grafana."""
 
@@ -163,6 +182,7 @@ class ServicesConfig(Section):
 
     engine: EngineServiceConfig = EngineServiceConfig()
     prometheus: PrometheusConfig = PrometheusConfig()
+    alertmanager: AlertmanagerConfig = AlertmanagerConfig()
     grafana: GrafanaConfig = GrafanaConfig()
     node_exporter: NodeExporterConfig = NodeExporterConfig()
     dcgm_exporter: DcgmExporterConfig = DcgmExporterConfig()

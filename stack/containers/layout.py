@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-SERVICES = ("engine", "prometheus", "grafana", "node-exporter", "dcgm-exporter", "gateway")
-CONTAINER_PORTS = {"engine": 8000, "prometheus": 9090, "grafana": 3000, "gateway": 8080}
+SERVICES = ("engine", "prometheus", "alertmanager", "grafana", "node-exporter", "dcgm-exporter", "gateway")
+CONTAINER_PORTS = {"engine": 8000, "prometheus": 9090, "alertmanager": 9093, "grafana": 3000, "gateway": 8080}
 
 
 @dataclass(frozen=True)
@@ -97,6 +97,8 @@ class Layout:
         files = ["compose.yaml"]
         if self.device == "cuda":
             files.append("compose.cuda.yaml")
+        if "alertmanager" in self.services:
+            files.append("compose.alertmanager.yaml")
         if "gateway" in self.services:
             files.append("compose.gateway.yaml")
         return tuple(files)

@@ -121,7 +121,7 @@ def build_engine_recipe(
 
 
 def build_service_recipe(service: str, base: BaseRecipe) -> ImageRecipe:
-    """Give the recipe of a service that Debian packages (`prometheus`, `node-exporter`, `gateway`).
+    """Give the recipe of a service that Debian packages (`prometheus`, `alertmanager`, `node-exporter`, `gateway`).
 
     Raises:
         ImageError: No package is known for the service.

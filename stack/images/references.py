@@ -18,7 +18,9 @@ Device = Literal["cuda", "cpu"]
 _SCHEMA_VERSION = 1
 _RECORDS_NEEDED = 3
 _COMMIT = re.compile(r"[0-9a-f]{40}")
-_NAMES = frozenset({"engine.cuda", "engine.cpu", "prometheus", "grafana", "node-exporter", "dcgm-exporter", "nginx"})
+_NAMES = frozenset(
+    {"engine.cuda", "engine.cpu", "prometheus", "alertmanager", "grafana", "node-exporter", "dcgm-exporter", "nginx"}
+)
 # Compose's service names, where they differ from the name of what they run.
 _SERVICE_IMAGES = {"gateway": "nginx"}
 
@@ -110,7 +112,7 @@ def build_reference(
     """Say what a service runs.
 
     Args:
-        service: `engine`, `prometheus`, `grafana`, `node-exporter`, `dcgm-exporter` or `gateway`.
+        service: the Compose service, `engine` or `prometheus`.
         device: What the engine computes on; never `auto` any more.
         overrides: References named in the config, by service; they are never replaced.
         published: The table.

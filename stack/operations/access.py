@@ -18,6 +18,7 @@ from stack.progress import ProgressEvent
 if TYPE_CHECKING:
     from stack.telemetry.grafana_api import GrafanaApi
 
+ALERTMANAGER_CONFIG = "alertmanager_config"
 API_KEY = "api_key"
 GATEWAY_KEY = "gateway_key"
 GATEWAY_CERTIFICATE = "gateway_certificate"
@@ -39,6 +40,12 @@ def read_api_key(config: StackConfig, paths: ProjectPaths) -> str | None:
     """Give the API key, or None where none is demanded."""
     path = paths.secrets / API_KEY
     return read_secret(path) if demands_key(config) and path.is_file() else None
+
+
+def read_webhook_url(config: StackConfig) -> str | None:
+    """Give where alerts are sent, or None where the configuration names no file or it cannot be read."""
+    path = config.services.alertmanager.webhook_url_file
+    return read_secret(path) or None if path is not None and path.is_file() else None
 
 
 def read_secret(path: Path) -> str:

@@ -10,6 +10,7 @@ from stack.config.schema import StackConfig
 from stack.containers.layout import Layout
 from stack.models.snapshot import Snapshot
 from stack.operations.access import (
+    ALERTMANAGER_CONFIG,
     API_KEY,
     GATEWAY_CERTIFICATE,
     GATEWAY_CERTIFICATE_KEY,
@@ -17,7 +18,9 @@ from stack.operations.access import (
     GRAFANA_PASSWORD,
     demands_key,
     read_secret,
+    read_webhook_url,
 )
+from stack.operations.alerting_layout import build_alertmanager
 from stack.operations.objectives import build_objectives
 from stack.operations.project import ProjectPaths, ensure_secret, write_whole
 from stack.operations.service_layouts import (
@@ -65,6 +68,7 @@ def build_layout(
     builders = {
         "engine": lambda: build_engine(decided, choice, snapshot, memory_bytes),
         "prometheus": lambda: build_prometheus(decided),
+        "alertmanager": lambda: build_alertmanager(decided),
         "grafana": lambda: build_grafana(decided),
         "node-exporter": lambda: build_node_exporter(decided),
         "dcgm-exporter": lambda: build_dcgm_exporter(decided),
@@ -89,7 +93,10 @@ def render_files(config: StackConfig, services: Sequence[str]) -> dict[str, str]
     """Give every file that is mounted into a container: path below the rendered folder -> text."""
     template = asset_path("prometheus", "prometheus.yaml").read_text()
     interval = config.services.prometheus.scrape_interval_seconds
-    files = {"prometheus/prometheus.yaml": render_prometheus_config(template, scrape_interval_seconds=interval)}
+    text = render_prometheus_config(
+        template, scrape_interval_seconds=interval, has_alertmanager="alertmanager" in services
+    )
+    files = {"prometheus/prometheus.yaml": text}
     for name, text in render_targets(services).items():
         files[f"prometheus/targets/{name}"] = text
     for folder in ("prometheus/rules", "grafana/provisioning", "grafana/dashboards"):
@@ -147,6 +154,11 @@ def write_secrets(config: StackConfig, services: Collection[str], paths: Project
         ensure_secret(paths, API_KEY, owner=engine_uid() if root else None)
     if "grafana" in services:
         ensure_secret(paths, GRAFANA_PASSWORD, owner=GRAFANA_UID if root else None)
+    if "alertmanager" in services:
+        from stack.telemetry.alertmanager import render_alertmanager_config
+
+        text = render_alertmanager_config(read_webhook_url(config))
+        write_whole(paths.secrets / ALERTMANAGER_CONFIG, text, mode=0o600, owner=NOBODY if root else None)
     if "gateway" in services:
         from stack.containers.gateway import render_gateway_key
 

@@ -12,7 +12,7 @@ from stack.config.schema import StackConfig
 from stack.containers.daemon import ServiceState, read_published_ports
 from stack.errors import HostError
 
-PREFERRED_PORTS = {"engine": 8000, "prometheus": 9090, "grafana": 3000, "gateway": 8080}
+PREFERRED_PORTS = {"engine": 8000, "prometheus": 9090, "alertmanager": 9093, "grafana": 3000, "gateway": 8080}
 _CANDIDATES = 100
 
 
@@ -138,6 +138,7 @@ def _read_settings(config: StackConfig) -> dict[str, int | str]:
     return {
         "engine": services.engine.port,
         "prometheus": services.prometheus.port,
+        "alertmanager": services.alertmanager.port,
         "grafana": services.grafana.port,
         "gateway": services.gateway.port,
     }

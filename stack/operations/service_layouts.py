@@ -128,7 +128,7 @@ def build_engine(decided: Decided, choice: EngineChoice, snapshot: Snapshot, mem
         user=f"{engine_uid()}:0",
         # A tenth of the memory stays with the host: an engine that grows must not take the desktop down.
         limits=Limits(limits.cpus, limits.memory or f"{memory_bytes * 9 // 10 // 1024**2}m"),
-        stamp=_hash(asset_path("compose", "engine", "serve.sh").read_text(), read_api_key(config, paths) or ""),
+        stamp=build_stamp(asset_path("compose", "engine", "serve.sh").read_text(), read_api_key(config, paths) or ""),
     )
 
 
@@ -220,7 +220,7 @@ def build_gateway(decided: Decided) -> Service:
         port=decided.ports["gateway"],
         user=f"{NOBODY}:{NOBODY}" if os.geteuid() == 0 else f"{os.geteuid()}:0",
         limits=Limits(None, "256m"),
-        stamp=_hash(
+        stamp=build_stamp(
             decided.files["gateway/nginx.conf"], read_api_key(decided.config, paths) or "", *filter(None, certificate)
         ),
     )
@@ -231,10 +231,11 @@ def _read_text(path: Path | None) -> str:
 
 
 def _hash_below(files: Mapping[str, str], prefix: str, *, skip: str = "\0") -> str:
-    return _hash(
+    return build_stamp(
         *(f"{name}\0{files[name]}" for name in sorted(files) if name.startswith(prefix) and not name.startswith(skip))
     )
 
 
-def _hash(*parts: str) -> str:
+def build_stamp(*parts: str) -> str:
+    """Give the stamp of what a service reads when it starts."""
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]

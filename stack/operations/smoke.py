@@ -39,7 +39,7 @@ from stack.progress import ProgressEvent
 from stack.telemetry.grafana_api import GrafanaApi
 from stack.telemetry.prometheus_api import PrometheusApi
 
-_OPTIONAL = ("grafana", "node-exporter", "dcgm-exporter")
+_OPTIONAL = ("alertmanager", "grafana", "node-exporter", "dcgm-exporter")
 
 
 def run(session: Session) -> Report:

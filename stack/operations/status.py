@@ -23,7 +23,7 @@ from stack.operations.project import ProjectFacts, load_facts
 from stack.operations.session import Session, load_project_lock
 from stack.operations.status_engine import EngineStatus, read_engine
 
-_PUBLISHED = ("engine", "prometheus", "grafana", "gateway")
+_PUBLISHED = ("engine", "prometheus", "alertmanager", "grafana", "gateway")
 
 
 @dataclass(frozen=True)

@@ -185,6 +185,7 @@ def _read_ports(config: StackConfig, status: Status) -> dict[str, int]:
     asked = {
         "engine": services.engine.port,
         "prometheus": services.prometheus.port,
+        "alertmanager": services.alertmanager.port,
         "grafana": services.grafana.port,
         "gateway": services.gateway.port,
     }

@@ -44,6 +44,7 @@ def list_services(config: StackConfig, device: str) -> list[str]:
     wanted = {
         "engine": True,
         "prometheus": services.prometheus.enabled,
+        "alertmanager": services.alertmanager.enabled and services.prometheus.enabled,
         "grafana": services.grafana.enabled,
         "node-exporter": services.node_exporter.enabled,
         "dcgm-exporter": services.dcgm_exporter.enabled and device == "cuda",
@@ -58,6 +59,7 @@ def read_overrides(config: StackConfig) -> dict[str, str | None]:
     return {
         "engine": config.engine.image,
         "prometheus": services.prometheus.image,
+        "alertmanager": services.alertmanager.image,
         "grafana": services.grafana.image,
         "node-exporter": services.node_exporter.image,
         "dcgm-exporter": services.dcgm_exporter.image,

@@ -14,11 +14,18 @@ from types import MappingProxyType
 OPTIONAL_TARGETS = MappingProxyType(
     {
         "node-exporter": ("node.json", "node-exporter.metrics:9100"),
+        "alertmanager": ("alertmanager.json", "alertmanager.metrics:9093"),
         "grafana": ("grafana.json", "grafana.dashboards:3000"),
         "dcgm-exporter": ("dcgm.json", "dcgm-exporter.metrics:9400"),
     }
 )
 
+_ALERTING = """
+alerting:
+  alertmanagers:
+    - static_configs:
+        - targets: ["{address}"]
+"""
 _INTERVAL = re.compile(r"^(  (?:scrape|evaluation)_interval: )\S+$", re.MULTILINE)
 
 
@@ -41,13 +48,14 @@ def render_targets(services: Collection[str]) -> dict[str, str]:
     }
 
 
-def render_prometheus_config(template: str, *, scrape_interval_seconds: int) -> str:
-    """Give prometheus.yaml with another scrape and evaluation interval.
+def render_prometheus_config(template: str, *, scrape_interval_seconds: int, has_alertmanager: bool = False) -> str:
+    """Give prometheus.yaml with another scrape and evaluation interval, and with the Alertmanager where there is one.
 
     Args:
         template: The shipped prometheus.yaml.
         scrape_interval_seconds: At most 20: the recording rules look back over one minute, and a rate needs
             at least two samples there, three where one is lost.
+        has_alertmanager: Whether alerts are sent to one.
 
     Raises:
         ValueError: The template has not exactly one line for each of the two intervals.
@@ -55,4 +63,4 @@ def render_prometheus_config(template: str, *, scrape_interval_seconds: int) -> 
     text, replaced = _INTERVAL.subn(rf"\g<1>{scrape_interval_seconds}s", template)
     if replaced != 2:
         raise ValueError(f"prometheus.yaml has {replaced} global interval lines instead of 2")
-    return text
+    return text + (_ALERTING.format(address=OPTIONAL_TARGETS["alertmanager"][1]) if has_alertmanager else "")

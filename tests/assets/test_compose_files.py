@@ -19,17 +19,21 @@ from stack.models.snapshot import Snapshot
 from stack.operations.assemble import EngineChoice, build_layout, render_files
 from stack.operations.project import ProjectPaths
 
-PORTS = {"engine": 8001, "prometheus": 9091, "grafana": 3001, "gateway": 8081}
+PORTS = {"engine": 8001, "prometheus": 9091, "alertmanager": 9094, "grafana": 3001, "gateway": 8081}
 COMBINATIONS = [
-    pytest.param(SimpleNamespace(device=device, exposed=exposed, grafana=grafana),
-                 id=f"{device}{'-exposed' if exposed else ''}{'' if grafana else '-without-grafana'}")
+    pytest.param(SimpleNamespace(device=device, exposed=exposed, grafana=grafana, alerting=alerting),
+                 id=f"{device}{'-exposed' if exposed else ''}{'' if grafana else '-without-grafana'}"
+                    f"{'-alerting' if alerting else ''}")
     for device, exposed, grafana in itertools.product(("cpu", "cuda"), (False, True), (False, True))
+    # Alertmanager changes nothing of the others: with everything and with the least is enough.
+    for alerting in ((False, True) if exposed == grafana else (False,))
 ]  # fmt: skip
 
 
 def list_services(combination) -> list[str]:
     names = ["engine", "prometheus", "node-exporter"]
     names += ["grafana"] if combination.grafana else []
+    names += ["alertmanager"] if combination.alerting else []
     names += ["dcgm-exporter"] if combination.device == "cuda" else []
     return names + (["gateway"] if combination.exposed else [])
 
@@ -161,9 +165,10 @@ def test_only_what_must_talk_shares_a_network(merge, combination):
             members.setdefault(network, set()).add(name)
     exporters = {"node-exporter"} | ({"dcgm-exporter"} if combination.device == "cuda" else set())
     grafana = {"grafana"} if combination.grafana else set()
+    alerting = {"alertmanager"} if combination.alerting else set()
     expected = {
-        "edge": {"engine", "prometheus"} | grafana,
-        "metrics": {"engine", "prometheus"} | exporters,
+        "edge": {"engine", "prometheus"} | grafana | alerting,
+        "metrics": {"engine", "prometheus"} | exporters | alerting,
         "dashboards": {"prometheus"} | grafana,
     }
     if combination.exposed:
@@ -235,7 +240,7 @@ def test_telemetry_is_off(merge, combination):
         assert environment["GF_AUTH_ANONYMOUS_ENABLED"] == "false"
 
 
-CUDA = SimpleNamespace(device="cuda", exposed=False, grafana=False)
+CUDA = SimpleNamespace(device="cuda", exposed=False, grafana=False, alerting=False)
 
 
 @pytest.mark.parametrize(
@@ -253,7 +258,7 @@ def test_the_reservation_of_gpus_survives_the_merge(merge, devices, reserved):
 
 
 def test_a_cpu_engine_reserves_nothing(merge):
-    engine = merge(SimpleNamespace(device="cpu", exposed=False, grafana=True))["services"]["engine"]
+    engine = merge(SimpleNamespace(device="cpu", exposed=False, grafana=True, alerting=False))["services"]["engine"]
     assert "deploy" not in engine
     assert engine["shm_size"] == str(1024**3)
 

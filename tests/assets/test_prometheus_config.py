@@ -50,6 +50,14 @@ def test_promtool_accepts_the_config_with_the_targets_of_a_full_stack(promtool, 
     assert f"{len(list((PROMETHEUS / 'rules').glob('*.yaml')))} rule files found" in done.stdout
 
 
+def test_promtool_accepts_the_config_of_a_stack_with_an_alertmanager(promtool, mounted):
+    path = mounted / "prometheus.yaml"
+    text = render_prometheus_config(path.read_text(), scrape_interval_seconds=5, has_alertmanager=True)
+    path.write_text(text)
+    done = run(promtool, "check", "config", path)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 @pytest.mark.parametrize("seconds", [1, 20])
 def test_promtool_accepts_other_scrape_intervals(promtool, mounted, seconds):
     path = mounted / "prometheus.yaml"
@@ -128,6 +136,7 @@ def test_the_jobs_are_those_that_dashboards_and_smoke_know():
         "vllm",
         "prometheus",
         "node",
+        "alertmanager",
         "grafana",
         "dcgm",
     ]

@@ -107,3 +107,15 @@ def test_keys_that_go_together_are_taken(load, toml):
 )
 def test_a_key_without_effect_is_a_warning(load, toml, message):
     assert [str(warning) for warning in load(toml).warnings] == [message]
+
+
+@pytest.mark.parametrize(
+    ("toml", "path"),
+    [
+        ("services.prometheus.enabled = false\nservices.grafana.enabled = false\nservices.alertmanager.enabled = true",
+         "services.alertmanager.enabled"),
+        ('services.alertmanager.webhook-url-file = "x"', "services.alertmanager.webhook-url-file"),
+    ],
+)  # fmt: skip
+def test_an_alertmanager_that_hears_or_is_told_nothing_is_warned_of(load, toml, path):
+    assert [str(warning.path) for warning in load(toml).warnings] == [path]

@@ -106,3 +106,20 @@ def test_for_the_model_alone_nothing_else_is_looked_for(load, tmp_path):
     toml = 'model.id = "./nothing"\nmodel.token-file = "nothing"\nimages.ca-bundle = "nothing"\n'
     assert [problem.path for problem in check_model_paths(load(toml).config)] == ["model.id", "model.token-file"]
     assert check_model_paths(load('model.id = "."\nimages.ca-bundle = "nothing"').config) == []
+
+
+@pytest.mark.parametrize(
+    "text", ["", "hooks.example/token", "ftp://hooks.example/x", "https://a/b https://c/d", "https://"]
+)
+def test_a_file_without_an_address_to_send_alerts_to_is_found_and_its_text_not_told(load, tmp_path, text):
+    (tmp_path / "url").write_text(text)
+    toml = "[services.alertmanager]\nenabled = true\nwebhook-url-file = 'url'\n"
+    (problem,) = check_host_paths(load(toml).config)
+    assert problem.path == "services.alertmanager.webhook-url-file"
+    assert problem.message == f"`{tmp_path}/url` must hold one http or https URL and nothing else"
+    assert check_host_paths(load(toml.replace("true", "false")).config) == []
+
+
+def test_an_address_to_send_alerts_to_is_no_problem(load, tmp_path):
+    (tmp_path / "url").write_text("https://hooks.example/token?x=1\n")
+    assert check_host_paths(load("[services.alertmanager]\nenabled = true\nwebhook-url-file = 'url'\n").config) == []

@@ -41,6 +41,7 @@ def test_keys_that_name_places_are_known():
         "images.ca-bundle",
         "model.token-file",
         "model.volume",
+        "services.alertmanager.webhook-url-file",
         "services.gateway.certificate-file",
         "services.gateway.certificate-key-file",
     }

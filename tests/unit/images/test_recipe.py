@@ -42,7 +42,7 @@ def folders(tmp_path, monkeypatch):
 def test_a_name_of_ours_is_one_that_docker_takes_and_no_registry_answers_for(base):
     recipes = [build_engine_recipe(device, base) for device in ("cpu", "cuda")]
     recipes += [build_engine_recipe("cpu", base, commit=COMMIT)]
-    recipes += [build_service_recipe(name, base) for name in ("prometheus", "node-exporter", "gateway")]
+    recipes += [build_service_recipe(name, base) for name in ("prometheus", "alertmanager", "node-exporter", "gateway")]
     for tag in [base.tag, *(recipe.tag for recipe in recipes)]:
         assert NAME.fullmatch(tag), tag
 
@@ -123,7 +123,7 @@ def test_every_argument_of_the_engine_is_one_that_its_dockerfile_takes(base):
 
 
 @pytest.mark.parametrize(
-    ("service", "folder"), [("prometheus", "prometheus"), ("node-exporter", "node-exporter"), ("gateway", "nginx")]
+    ("service", "folder"), [("prometheus", "prometheus"), ("alertmanager", "alertmanager"), ("node-exporter", "node-exporter"), ("gateway", "nginx")]
 )
 def test_a_service_of_debian_is_built_from_its_folder(base, service, folder):
     recipe = build_service_recipe(service, base)

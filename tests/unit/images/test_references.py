@@ -16,7 +16,7 @@ RECORDS = ["a/x:f", "b/x:f", "text-index:1 (notes)"]
 
 def build_document(**more):
     entry = {"repository": "docker.io/a/b", "tag": "v1", "version": "1"}
-    names = ("prometheus", "grafana", "node-exporter", "dcgm-exporter", "nginx")
+    names = ("prometheus", "alertmanager", "grafana", "node-exporter", "dcgm-exporter", "nginx")
     document = {"schema_version": 1, "engine": {"cuda": dict(entry), "cpu": dict(entry)}}
     document |= {name: dict(entry) for name in names}
     document["prometheus"] |= more
@@ -26,6 +26,7 @@ def build_document(**more):
 def test_the_shipped_table_is_valid_and_complete():
     table = load_published_images()
     assert sorted(table) == [
+        "alertmanager",
         "dcgm-exporter",
         "engine.cpu",
         "engine.cuda",

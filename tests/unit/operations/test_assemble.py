@@ -12,7 +12,7 @@ import pytest
 
 from stack.assets import asset_path
 from stack.containers.render import render_json, render_override
-from stack.operations.access import API_KEY, GATEWAY_KEY, GRAFANA_PASSWORD
+from stack.operations.access import ALERTMANAGER_CONFIG, API_KEY, GATEWAY_KEY, GRAFANA_PASSWORD
 from stack.operations.assemble import (
     EngineChoice,
     build_layout,
@@ -24,7 +24,7 @@ from stack.operations.service_layouts import build_model_path
 
 SERVICES = ("engine", "prometheus", "grafana", "node-exporter", "gateway")
 IMAGES = {name: f"docker.io/acme/{name}@sha256:" + "d" * 64 for name in SERVICES}
-PORTS = {"engine": 8001, "prometheus": 9091, "grafana": 3001, "gateway": 8081}
+PORTS = {"engine": 8001, "prometheus": 9091, "alertmanager": 9094, "grafana": 3001, "gateway": 8081}
 GIB = 1024**3
 EXPOSED = "[services.gateway]\nexpose = true\n[engine]\napi-key = true\n"
 
@@ -322,3 +322,46 @@ def test_objectives_become_rules_beside_the_shipped_ones_unless_they_are_switche
     asked = render_files(make_session("slo.availability = 0.9\nslo.ttft.seconds = 1").config, ["engine", "prometheus"])
     assert 'le=\\"2.5\\"' in default and 'le=\\"1.0\\"' in asked[name] and "vector(0.9)" in asked[name]
     assert name not in render_files(make_session("slo.enabled = false").config, ["engine", "prometheus"])
+
+
+ALERTING = "[services.alertmanager]\nenabled = true\nwebhook-url-file = 'url'\n"
+
+
+@pytest.fixture
+def alerting(assemble, tmp_path):
+    """A function: an address gives the session, the layout and the files of a stack that sends alerts to it."""
+
+    def call(url="https://hooks.example/token"):
+        (tmp_path / "url").write_text(url + "\n")
+        images = {name: f"localhost/acme/{name}:1" for name in ("engine", "prometheus", "alertmanager")}
+        session, layout, files = assemble(ALERTING, images=images)
+        write_secrets(session.config, list(layout.services), session.paths)
+        return session, layout, files
+
+    return call
+
+
+def test_prometheus_sends_alerts_only_where_there_is_an_alertmanager(assemble, alerting):
+    name = "prometheus/prometheus.yaml"
+    assert "alerting:" in alerting()[2][name]
+    assert "alerting:" not in assemble()[2][name]
+
+
+def test_where_alerts_are_sent_is_a_secret_of_alertmanager_alone(alerting):
+    session, layout, files = alerting()
+    path = session.paths.secrets / ALERTMANAGER_CONFIG
+    assert "https://hooks.example/token" in path.read_text()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert [name for name, service in layout.services.items() if path in service.secrets.values()] == ["alertmanager"]
+    assert "hooks.example" not in "".join(files.values()) + render_json(render_override(layout))
+
+
+def test_another_address_starts_alertmanager_anew_and_nothing_else(alerting):
+    before, after = alerting()[1].services, alerting("https://hooks.example/other")[1].services
+    assert [name for name in before if before[name].stamp != after[name].stamp] == ["alertmanager"]
+
+
+def test_alertmanager_is_published_on_loopback_and_nobody_s(alerting):
+    service = alerting()[1].services["alertmanager"]
+    assert (service.address, service.port) == ("127.0.0.1", PORTS["alertmanager"])
+    assert service.user and not service.user.startswith("0:")
