@@ -17,7 +17,7 @@ from stack.telemetry.diagnosis.room_rules import (
 )
 from stack.telemetry.diagnosis.surroundings import Surroundings
 from stack.telemetry.diagnosis.window import Window
-from stack.telemetry.diagnosis.work_rules import check_client, check_decode, check_idle, check_prefill
+from stack.telemetry.diagnosis.work_rules import COMPUTING_CORES, check_client, check_decode, check_idle, check_prefill
 from stack.telemetry.exposition import Exposition
 
 NOT_ENOUGH = "not enough evidence"
@@ -89,7 +89,13 @@ def judge(window: Window) -> Diagnosis:
 
 def _list_missing(window: Window, limits: tuple[Limit, ...]) -> tuple[str, ...]:
     missing: list[str] = []
-    if not limits:
+    cores = window.around.engine_cores
+    if not limits and not window.has_moved and cores is not None and cores >= COMPUTING_CORES:
+        missing.append(
+            f"a step that ended: the engine computes ({cores:.1f} cores busy), and tells of it only when a step ends; "
+            "look longer (`--seconds 60`)"
+        )
+    elif not limits:
         missing.append(
             f"no rule holds: {window.finished:.0f} requests ended and {window.generated:.0f} tokens were made "
             f"in {window.seconds:.0f} s; look longer (`--seconds 60`), or while the load is on"
@@ -97,7 +103,7 @@ def _list_missing(window: Window, limits: tuple[Limit, ...]) -> tuple[str, ...]:
     names = {limit.name for limit in limits}
     if window.around.max_num_seqs is None and "queue" in names:
         missing.append("the engine's `max-num-seqs`, which /metrics does not tell")
-    if window.has_moved and window.around.engine_cores is None:
+    if window.has_moved and cores is None:
         missing.append("the host's CPU, which only the daemon of the engine's machine tells")
     if window.has_moved and window.around.device != "cpu" and not window.around.gpus:
         missing.append("the GPUs' clocks, which only the driver of the engine's machine tells")

@@ -12,6 +12,8 @@ _FEW_PREEMPTIONS = 0.01
 # Of the time to the first token: from here on, waiting is worth naming though nobody waits at one of the looks.
 _LONG_WAIT_SHARE = 0.5
 _SOME_REQUESTS = 3
+# An engine's processes that do nothing at all, not even wait for a GPU in a loop.
+_RESTING_CORES = 0.1
 
 _MORE_KV = (
     'more room: `gpu-memory-utilization` or `kv-cache-memory-bytes` up, or `kv-cache-dtype = "fp8"`',
@@ -25,7 +27,7 @@ def check_stuck(window: Window) -> Limit | None:
     held = window.running.least > 0 or window.waiting.least > 0
     if not held or window.has_moved or window.kv_usage.before != window.kv_usage.after or window.deferred.least > 0:
         return None
-    evidence = (
+    evidence: tuple[str, ...] = (
         f"{window.running} requests running, {window.waiting} waiting",
         f"no token made or read and none ended in {window.seconds:.0f} s",
         f"KV cache stands at {window.kv_usage.after:.1%}",
@@ -34,7 +36,13 @@ def check_stuck(window: Window) -> Limit | None:
         "`stack logs engine` tells what it does; a kernel that compiles, or a very long step, ends by itself",
         "`stack diagnose --seconds 60` looks longer; if nothing moves then, `stack down` and `stack up`",
     )
-    return Limit("stuck", "the engine has requests and makes no tokens", "medium", evidence, change)
+    cores = window.around.engine_cores
+    confidence: Confidence = "medium"
+    if cores is not None:
+        evidence = (*evidence, f"its container kept {cores:.2f} cores busy")
+        # A GPU that hangs is waited for in a loop; a CPU that computes is in a long step.
+        confidence = "high" if cores < _RESTING_CORES else "low" if window.around.device == "cpu" else "medium"
+    return Limit("stuck", "the engine has requests and makes no tokens", confidence, evidence, change)
 
 
 def check_preemption(window: Window) -> Limit | None:

@@ -12,8 +12,11 @@ _ONE_AT_A_TIME = 1.5
 # Requests that must have ended before their number is worth a strong word.
 _SOME_REQUESTS = 3
 _CLEAR_SHARE = 0.7
-# Within this time a quiet moment between two requests is no idleness.
-_IDLE_SECONDS = 10
+# vLLM tells of requests and tokens when a step ends: a page that stands still for less than this may be one long step
+# of an engine whose gauges are still those of before it (seen on a CPU: 4 s with 2 prompts of 900 tokens, all at 0).
+_LONG_STEP_SECONDS = 10
+# An engine that waits uses a few hundredths of a core; one that computes, on a CPU or before a GPU, most of one.
+COMPUTING_CORES = 0.5
 # Above this many prompt tokens computed per token made, prefill also holds up the decoding of others.
 _MANY_PROMPT_TOKENS = 4
 
@@ -113,11 +116,15 @@ def check_idle(window: Window) -> Limit | None:
     """Nobody asks for anything."""
     if window.has_moved or window.running.most + window.waiting.most + window.deferred.most > 0 or window.rejections:
         return None
+    cores = window.around.engine_cores
+    if cores is not None and cores >= COMPUTING_CORES:
+        return None
     evidence = [f"no request and no token in {window.seconds:.0f} s", "none running or waiting at either look"]
+    if cores is not None:
+        evidence.append(f"its container kept {cores:.2f} cores busy")
     change = ["nothing: there is no load"]
     if window.http_errors:
         evidence.append(f"{window.http_errors:.0f} HTTP answers with a status of 400 or more")
         change = ["the server refuses what clients send (key, model name, path): `stack logs engine`"]
-    return Limit(
-        "idle", "no work", "high" if window.seconds >= _IDLE_SECONDS else "medium", tuple(evidence), tuple(change)
-    )
+    is_clear = cores is not None or window.seconds >= _LONG_STEP_SECONDS
+    return Limit("idle", "no work", "high" if is_clear else "medium", tuple(evidence), tuple(change))
