@@ -38,6 +38,7 @@ _COMMANDS = {
     "history": "Show what ran on which commit, and with which result",
     "report": "Write a run as an HTML page, and as JUnit XML",
     "dashboards": "Check dashboards, rules and alerts against an engine",
+    "slo": "Tell how well the objectives are kept",
     "config": "Show, describe or start a configuration",
     "chat": "Ask the model from the terminal",
     "eject": "Write a plain Compose directory that works without this tool",

@@ -68,13 +68,68 @@ class Page:
     written: str
 
 
+@dataclass(frozen=True)
+class Cell:
+    """One cell of a table.
+
+    Attributes:
+        text: What it says.
+        role: A class of the style: `number`, or `status` with `pass`, `fail`, `warn` or `skip` behind it.
+        ratio: A share from 0 to 1 to draw below the text, or None.
+    """
+
+    text: str
+    role: str = ""
+    ratio: float | None = None
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table with its heading, and a sentence above it or an empty one."""
+
+    heading: str
+    header: Sequence[str]
+    rows: Sequence[Sequence[Cell]]
+    text: str = ""
+
+
+@dataclass(frozen=True)
+class TablesPage:
+    """A page of tables, in the skeleton of a run's.
+
+    Attributes:
+        project: The project.
+        name: What it is a report of.
+        verdict: `passed`, `failed` or `unfinished`.
+        summary: The verdict in words.
+        facts: What else names it.
+        notes: What must be known to read the tables right.
+        tables: The tables.
+        written: When and by what the page was written.
+    """
+
+    project: str
+    name: str
+    verdict: str
+    summary: str
+    facts: Sequence[tuple[str, str]]
+    notes: Sequence[str]
+    tables: Sequence[Table]
+    written: str
+
+
 def render_page(page: Page) -> str:
     """Give the page as HTML; every text in it is escaped."""
-    return str(_load_template().render(page=page))
+    return str(_load_template("report.html").render(page=page))
+
+
+def render_tables_page(page: TablesPage) -> str:
+    """Give the page as HTML; every text in it is escaped."""
+    return str(_load_template("tables.html").render(page=page))
 
 
 @functools.cache
-def _load_template() -> Any:
+def _load_template(name: str) -> Any:
     import jinja2
 
     environment = jinja2.Environment(
@@ -86,7 +141,7 @@ def _load_template() -> Any:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    return environment.get_template("report.html")
+    return environment.get_template(name)
 
 
 def _clean(value: Any) -> Any:

@@ -13,7 +13,12 @@ import pytest
 from stack.cli import _COMMANDS, cli
 
 GOLDEN = Path(__file__).parent / "golden" / "help.txt"
-COMMANDS = [(), *((name,) for name in _COMMANDS), *(("config", name) for name in ("show", "schema", "table", "init"))]
+COMMANDS = [
+    (),
+    *((name,) for name in _COMMANDS),
+    *(("config", name) for name in ("show", "schema", "table", "init")),
+    ("slo", "report"),
+]
 HEAVY = ("docker", "httpx2", "huggingface_hub", "jinja2", "numpy", "pydantic", "python_on_whales", "rich", "requests")
 
 
@@ -110,7 +115,7 @@ def test_the_completion_script_asks_the_tool_itself(run_stack, shell):
 @pytest.mark.parametrize(
     ("words", "number", "offered"),
     [
-        ("stack s", 1, ["status", "smoke"]),
+        ("stack s", 1, ["status", "smoke", "slo"]),
         ("stack logs ", 2, ["engine", "prometheus", "grafana", "node-exporter", "dcgm-exporter", "gateway"]),
         ("stack config ", 2, ["init", "schema", "show", "table"]),
         ("stack up --dev", 2, ["--device"]),
