@@ -71,7 +71,7 @@ _PER_REQUEST = Look(
     good="much less than one over the number of requests that you want at once.",
     otherwise="large: contexts are long; fewer fit at once than you may expect.",
     unit="percentunit",
-    no_value=_NO_TRAFFIC,
+    no_value="Nothing running",
     decimals=1,
 )
 _USUAL = Look(

@@ -84,11 +84,16 @@ def build_stat(look: Look, *queries: Query, show_names: bool = False, fill: bool
     return _dress(panel, look, [_query(query).instant() for query in queries])
 
 
-def build_chart(look: Look, *queries: Query, stacked: bool = False, highest: float | None = None) -> timeseries.Panel:
-    """Give a line chart over the dashboard's time range."""
+def build_chart(
+    look: Look,
+    *queries: Query,
+    stacked: bool = False,
+    lowest: float | None = 0,
+    highest: float | None = None,
+) -> timeseries.Panel:
+    """Give a line chart over the dashboard's time range; an end of its axis that is None follows the values."""
     panel = (
         timeseries.Panel()
-        .min(0)
         .line_width(1)
         .fill_opacity(25 if stacked else 8)
         .show_points(common_models.VisibilityMode.AUTO)
@@ -97,6 +102,8 @@ def build_chart(look: Look, *queries: Query, stacked: bool = False, highest: flo
         .tooltip(common.VizTooltipOptions().mode(common_models.TooltipDisplayMode.MULTI))
         .thresholds_style(common.GraphThresholdsStyleConfig().mode(_line_style(look)))
     )
+    if lowest is not None:
+        panel.min(lowest)
     if highest is not None:
         panel.max(highest)
     if stacked:

@@ -23,6 +23,7 @@ WAITS_FOR = MappingProxyType(
         "Not exported": "process-metrics",
         "No compile cache": "compile-cache",
         "Not of this version": "newer-engine",
+        "Nothing running": "running",
         "No alert": "alert",
         "No request yet": "request",
         "No tool call parser": "tool-calls",

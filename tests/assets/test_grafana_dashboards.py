@@ -121,7 +121,13 @@ def known() -> dict[str, list[dict[str, str]]]:
         series[name] = series[f"amd_{name}"] = [dict.fromkeys(("gpu_id", "card_model"), "")]
     for rule in itertools.chain.from_iterable(map(load_rules, ("recording.yaml", "gpu.yaml", "slo.yaml"))):
         if "record" in rule:
-            series.setdefault(rule["record"], []).extend(label_sets_of(rule))
+            bounds = {
+                labels["le"]
+                for node in selectors_in(rule["expr"])
+                for labels in series.get(node.name, ())
+                if "le" in labels
+            }
+            series.setdefault(rule["record"], []).extend(label_sets_of(rule, bounds))
     return series
 
 
@@ -131,10 +137,11 @@ def dcgm_names() -> list[str]:
     return re.findall(r"^(DCGM_\w+),", path.read_text(encoding="utf-8"), re.MULTILINE)
 
 
-def label_sets_of(rule: dict) -> list[dict[str, str]]:
+def label_sets_of(rule: dict, bounds: set[str]) -> list[dict[str, str]]:
     """The label sets of what a rule records, with every value that the engine gives a label."""
     labels = dict.fromkeys(labels_of(rule), "") | rule.get("labels", {})
     fixed = {label: values for (name, label), values in load_names().values.items() if name in rule["expr"]}
+    fixed["le"] = bounds
     choices = [[(label, value) for value in fixed.get(label, [labels[label]])] for label in labels]
     return [dict(pairs) for pairs in itertools.product(*choices)]
 
@@ -355,6 +362,8 @@ class TestQuery:
                 assert None not in values, f"{node.name} has no label {matcher.name}"
                 if matcher.op == promql_parser.MatchOp.Equal:
                     assert matcher.value in values
+                elif matcher.op == promql_parser.MatchOp.Re and re.fullmatch(r"[\w.]+(\|[\w.]+)+", matcher.value):
+                    assert set(matcher.value.split("|")) <= values
 
     def test_it_selects_the_model_where_it_can(self, expr, known):
         # The engine's own state is shown for every model: it is about the process.

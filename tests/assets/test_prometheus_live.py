@@ -25,6 +25,7 @@ from stack.telemetry.run_metrics import BootRun, RunIdentity, SmokeRun, render_r
 from stack.telemetry.scrape import render_prometheus_config, render_targets
 
 CAPTURE = Path(__file__).resolve().parents[1] / "fixtures" / "metrics" / "vllm-0.31.0.txt"
+NODE = CAPTURE.with_name("service-node-exporter-1.5.0.txt")
 PHASES = {"load": 30.0, "server": 8.0, "first-token": 2.0}
 RUN_METRICS = render_run_metrics(
     RunIdentity("a" * 40, "claimed", "0.32.0", "smollm2", "demo", "sha256:" + "b" * 64, "cpu"),
@@ -44,14 +45,15 @@ def grow(page: str, scrapes: int) -> str:
 
 
 class Engine(BaseHTTPRequestHandler):
-    """Serves the capture at /metrics, with more traffic each time if busy, and run metrics at /run."""
+    """Serves the capture at /metrics, with more traffic each time if busy, and the host's and run metrics at /run."""
 
     page = CAPTURE.read_text(encoding="utf-8")
+    host = NODE.read_text(encoding="utf-8") + RUN_METRICS
     is_busy = True
     scrapes = 0
 
     def do_GET(self) -> None:
-        kind, text = type(self), RUN_METRICS
+        kind, text = type(self), self.host
         if self.path == "/metrics":
             kind.scrapes += 1
             text = grow(self.page, kind.scrapes if self.is_busy else 1)
