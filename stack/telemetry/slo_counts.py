@@ -47,11 +47,13 @@ class Tally:
         events: How many were timed.
         within: How many were as fast as the bound; None where the histogram has no such bound.
         requests: The requests behind them.
+        bounds: The bounds that the histogram has, where the one that is asked for is missing.
     """
 
     events: float
     within: float | None
     requests: float
+    bounds: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,6 @@ class Counts:
         finished: Finished requests by source and reason.
         refused: Answers with status 5xx, by engine.
         tallies: The latencies by objective.
-        bounds: The bounds that a histogram has, by objective, where the one that is asked for is missing.
         prompt_tokens: By source.
         generation_tokens: By source.
         busy_seconds: How long tokens moved, by model; None is all of them.
@@ -73,7 +74,6 @@ class Counts:
     finished: Mapping[Source, Mapping[str, float]] = field(default_factory=dict)
     refused: Mapping[Engine, float] = field(default_factory=dict)
     tallies: Mapping[str, Mapping[Source, Tally]] = field(default_factory=dict)
-    bounds: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     prompt_tokens: Mapping[Source, float] = field(default_factory=dict)
     generation_tokens: Mapping[Source, float] = field(default_factory=dict)
     busy_seconds: Mapping[str | None, float] = field(default_factory=dict)
@@ -95,14 +95,11 @@ def fetch_counts(
         ServiceApiError: Prometheus does not answer, or refuses a query.
     """
     seen = api.query(f"group by ({_BY}) (last_over_time({_SEEN}[{window.text}]))", at_seconds=window.end)
-    tallies = {one.name: _fetch_tallies(api, window, one) for one in latencies}
-    unbounded = [one for one in latencies if any(tally.within is None for tally in tallies[one.name].values())]
     return Counts(
         sources=tuple(sorted(_read_source(series) for series in seen)),
         finished=_fetch_finished(api, window),
         refused=_fetch_refused(api, window),
-        tallies=tallies,
-        bounds={one.name: _fetch_bounds(api, window, one) for one in unbounded},
+        tallies={one.name: _fetch_tallies(api, window, one) for one in latencies},
         prompt_tokens=_fetch(api, window, "vllm:prompt_tokens_total"),
         generation_tokens=_fetch(api, window, "vllm:generation_tokens_total"),
         busy_seconds=_fetch_busy(api, window, step_seconds, slack_seconds),
@@ -132,7 +129,16 @@ def _fetch_tallies(api: PrometheusApi, window: Window, objective: LatencyObjecti
     events = _fetch(api, window, f"{histogram.metric}_count")
     bucket = f'{histogram.metric}_bucket{{le=~"{build_bound_pattern(objective.seconds)}"}}'
     within, requests = _fetch(api, window, bucket), _fetch(api, window, histogram.counted)
-    return {source: Tally(count, within.get(source), requests.get(source, 0.0)) for source, count in events.items()}
+    bounds = _fetch_bounds(api, window, f"{histogram.metric}_bucket") if events.keys() - within.keys() else {}
+    return {
+        source: Tally(
+            events=count,
+            within=within.get(source),
+            requests=requests.get(source, 0.0),
+            bounds=bounds.get(source, ()) if source not in within else (),
+        )
+        for source, count in events.items()
+    }
 
 
 def build_bound_pattern(seconds: float) -> str:
@@ -140,11 +146,12 @@ def build_bound_pattern(seconds: float) -> str:
     return "|".join(dict.fromkeys((f"{float(seconds)}", f"{seconds:g}"))).replace(".", "[.]")
 
 
-def _fetch_bounds(api: PrometheusApi, window: Window, objective: LatencyObjective) -> tuple[float, ...]:
-    bucket = f"{HISTOGRAMS[objective.name].metric}_bucket"
-    found = api.query(f"group by (le) (last_over_time({bucket}[{window.text}]))", at_seconds=window.end)
-    bounds = {float(series.labels["le"]) for series in found if "le" in series.labels}
-    return tuple(sorted(bound for bound in bounds if math.isfinite(bound)))
+def _fetch_bounds(api: PrometheusApi, window: Window, bucket: str) -> dict[Source, tuple[float, ...]]:
+    expr = f"group by ({_BY}, le) (last_over_time({bucket}[{window.text}]))"
+    found: dict[Source, set[float]] = {}
+    for series in api.query(expr, at_seconds=window.end):
+        found.setdefault(_read_source(series), set()).add(float(series.labels.get("le", "inf")))
+    return {source: tuple(sorted(filter(math.isfinite, bounds))) for source, bounds in found.items()}
 
 
 def _fetch_busy(api: PrometheusApi, window: Window, step_seconds: int, slack_seconds: int) -> dict[str | None, float]:

@@ -170,7 +170,7 @@ def _judge_latency(one: LatencyObjective, counts: Counts, sources: Collection[So
         note = f"Prometheus has no {metric} here"
         return Outcome(one.name, one.seconds, one.target, things, 0.0, None, "unknown", note)
     told = {source: tally for source, tally in found.items() if tally.within is not None}
-    note = _describe_missing(one, counts, found)
+    note = _describe_missing(one, found)
     if not told:
         events = sum(tally.events for tally in found.values())
         return Outcome(one.name, one.seconds, one.target, things, events, None, "unknown", note)
@@ -189,12 +189,12 @@ def _decide(events: float, bad: float, target: float, requests: float, minimum: 
     return "kept" if bad <= (1 - target + _ROUNDING) * events else "missed"
 
 
-def _describe_missing(one: LatencyObjective, counts: Counts, found: Mapping[Source, Tally]) -> str | None:
-    without = sorted({source.instance for source, tally in found.items() if tally.within is None})
+def _describe_missing(one: LatencyObjective, found: Mapping[Source, Tally]) -> str | None:
+    without = {source.instance: tally.bounds for source, tally in sorted(found.items()) if tally.within is None}
     if not without:
         return None
-    known = ", ".join(f"{bound:g}" for bound in counts.bounds.get(one.name, ()))
-    return f"{', '.join(without)}: the histogram has no bound at {one.seconds:g} s, only at {known or 'none'}"
+    known = ", ".join(f"{bound:g}" for bound in sorted(set().union(*without.values())))
+    return f"the histogram of {', '.join(without)} has no bound at {one.seconds:g} s, only at {known or 'infinity'}"
 
 
 def _models_of(counts: Counts, engine: tuple[str, str]) -> set[str]:
