@@ -20,7 +20,7 @@ from stack.telemetry.contract.names import load_names
 from stack.telemetry.contract.query import Fault, Place, Query, QueryFile, find_spot
 from stack.telemetry.contract.resolve import resolve_names
 from stack.telemetry.contract.rule_file import read_rules
-from stack.telemetry.contract.syntax import name_of, parse, selectors_in
+from stack.telemetry.contract.syntax import parse
 from stack.telemetry.contract.variables import find_unknown
 from stack.telemetry.prometheus_api import Series
 
@@ -158,11 +158,3 @@ def _check_query(
         return
     yield from resolve_names(query, tree, inventory, load_names(), records)
     yield from lint(Linted(query, tree, inventory, scrape_interval_seconds))
-
-
-def names_in(query: Query) -> frozenset[str]:
-    """Give the metric names that a query asks for; none where it does not parse."""
-    try:
-        return frozenset(name for selector, _ in selectors_in(parse(query.expr)) if (name := name_of(selector)))
-    except ValueError:
-        return frozenset()
