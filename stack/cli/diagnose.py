@@ -20,7 +20,7 @@ _LEAST_SECONDS = 5
 @click.option("--engine", metavar="URL", help="Any vLLM's address; this project's engine if not given")
 @click.option(
     "--seconds",
-    type=click.FloatRange(_LEAST_SECONDS, 3600),
+    type=click.IntRange(_LEAST_SECONDS, 3600),
     default=_SECONDS,
     show_default=True,
     help="Time between the two looks",
@@ -29,7 +29,7 @@ _LEAST_SECONDS = 5
 @project_options
 @click.pass_obj
 def command(
-    console: Console, config_path: Path | None, project: str | None, as_json: bool, engine: str | None, seconds: float
+    console: Console, config_path: Path | None, project: str | None, as_json: bool, engine: str | None, seconds: int
 ) -> None:
     """Say what limits the engine now, from two looks at its metrics.
 

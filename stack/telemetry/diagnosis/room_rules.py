@@ -148,8 +148,8 @@ def _check_deferred(window: Window) -> Limit:
 
 
 def _describe_wait(window: Window) -> str:
-    if window.finished == 0:
-        return f"no request ended in {window.seconds:.0f} s, so how long they waited is not known"
+    if window.finished < _SOME_REQUESTS:
+        return f"{window.finished:.0f} requests ended in {window.seconds:.0f} s, too few to tell how long they wait"
     return (
         f"the {window.finished:.0f} requests that ended had waited {window.mean_queue_seconds:.2f} s on average, "
         f"{window.queue_share:.0%} of the time to their first token"

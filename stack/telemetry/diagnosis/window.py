@@ -148,9 +148,17 @@ class Window:
         return self._delta("vllm:time_to_first_token_seconds_sum") / self.seconds
 
     @property
-    def prefilling(self) -> float:
-        """How many requests were in prefill at once, on average."""
-        return self.starting * (1 - self.queue_share)
+    def prefilling(self) -> float | None:
+        """How many requests were in prefill at once, on average; None where nothing tells.
+
+        While requests wait, the time to the first token is mostly theirs: then only those that ended tell, whose
+        queue and prefill are counted apart.
+        """
+        if self.waiting.most == 0:
+            return self.starting * (1 - self.queue_share)
+        if self.finished == 0:
+            return None
+        return self._delta("vllm:request_prefill_time_seconds_sum") / self.seconds
 
     @property
     def present(self) -> float:
@@ -162,8 +170,10 @@ class Window:
     @property
     def prefill_share(self) -> float | None:
         """Of the time that requests were computed, the share in prefill; None where nothing was computed."""
-        whole = self.prefilling + self.decoding
-        return self.prefilling / whole if whole > 0 else None
+        prefilling = self.prefilling
+        if prefilling is None or prefilling + self.decoding <= 0:
+            return None
+        return prefilling / (prefilling + self.decoding)
 
     @property
     def mean_prompt_tokens(self) -> float:
