@@ -20,7 +20,6 @@ KEPT_LOCKS = 5
 """So many can be gone back to: their images are not pruned. Every commit that ever passed would fill any disk."""
 
 _PREFIX = re.compile(r"[0-9a-f]{4,40}")
-_SHORT = 12
 
 
 @dataclass(frozen=True)

@@ -79,7 +79,9 @@ def run_upgrade(
         try:
             result = upgrade.run(text, confirm)
         except KeyboardInterrupt:
-            session.say("interrupted: stack.lock is as it was, and `stack up` goes by that")
+            is_kept = session.lock_path.read_bytes() != before.read_bytes()
+            named = "names the new engine" if is_kept else "is as it was"
+            session.say(f"interrupted: stack.lock {named}, and `stack up` goes by that")
             raise
         except StackError:
             end_trial(own)

@@ -192,3 +192,14 @@ def test_an_interrupt_says_what_the_lock_is_and_leaves_what_status_tells_of(worl
     assert said[-1] == "interrupted: stack.lock is as it was, and `stack up` goes by that"
     assert world.session.lock_path.read_bytes() == before
     assert (world.session.paths.state / "upgrade").is_dir()
+
+
+def test_an_interrupt_after_the_lock_was_written_says_that(world, said, monkeypatch):
+    def interrupt(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "keep_engine", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        run_upgrade(world.session, "nightly", UpgradeOptions(), confirm=world.confirm)
+    assert said[-1] == "interrupted: stack.lock names the new engine, and `stack up` goes by that"
+    assert load_lock(world.session.lock_path) == NEW_LOCK
