@@ -53,7 +53,9 @@ class Example:
 
     @property
     def is_error(self) -> bool:
-        return bool(self.expected) and next(line for line in self.expected if line != GAP).startswith("error:")
+        """Whether the command is to fail."""
+        first = next((line for line in self.expected or () if line != GAP), "")
+        return first.startswith("error:")
 
 
 def read_section(text: str, heading: str) -> str:

@@ -112,7 +112,8 @@ def resolve(
     device = choose_device(config, read_gpus(), cuda_image, lambda: has_gpu_runtime(client))
     images = resolve_images(config, device.device, lock, published, facts.image_ids, find_image)
     needs = use_archive(images.needs, archived, config.images.mirror, ask_registry(config))
-    needs = mark_kept(needs, config.images, lock.images.get(f"engine/{device.device}"))
+    if not config.offline:
+        needs = mark_kept(needs, config.images, lock.images.get(f"engine/{device.device}"))
     model = choose_model(config, _locked_model(lock), device, ask_hub or (lambda: _ask_hub(config)))
     base = session.loaded.path.parent if session.loaded.path else None
     reference = parse_model_reference(model.value, home=resolve_home(session.environ), base=base)

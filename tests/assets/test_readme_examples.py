@@ -51,6 +51,7 @@ def test_every_fence_of_a_section_is_read_and_none_of_its_neighbours():
         Example("command", "stack pin x", ("error: no",)),
         Example("toml", "offline = true\n"),
     ]
+    assert not Example("command", "stack chat", ("…",)).is_error
     assert [example.is_error for example in read_examples(TEXT, "Shown")] == [False, False, True, False]
 
 
