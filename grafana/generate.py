@@ -13,7 +13,7 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)
     from grafana_foundation_sdk.builders.dashboard import Dashboard
     from grafana_foundation_sdk.cog.encoder import JSONEncoder
-    from source import batching, gpu, host, overview, requests, slo
+    from source import batching, gpu, host, overview, requests, runs_board, slo
 
 FOLDER = Path(__file__).resolve().parent / "dashboards"
 DASHBOARDS = {
@@ -22,6 +22,7 @@ DASHBOARDS = {
     "kv-cache": batching.build_dashboard,
     "gpu": gpu.build_dashboard,
     "slo": slo.build_dashboard,
+    "runs": runs_board.build_dashboard,
     "host": host.build_dashboard,
 }
 

@@ -16,9 +16,8 @@ from source.panels import (
     Query,
     build_chart,
     build_heatmap,
+    build_rows,
     build_stat,
-    build_table,
-    transform,
 )
 
 _MODEL = '{model_name=~"$model_name"}'
@@ -209,21 +208,8 @@ def _build_overflow() -> list[tuple[int, Panel]]:
 def _build_sizes() -> Panel:
     # Its labels have no model; the values that matter are labels, which PromQL cannot count with.
     by = ", ".join(_CONFIG_LABELS)
-    return build_table(
-        _SIZES,
-        Query(f"max by ({by}) (vllm:cache_config_info)", "{{instance}} {{engine}}"),
-        [
-            transform("labelsToFields", mode="columns", keepLabels=_CONFIG_LABELS),
-            transform("merge"),
-            transform(
-                "organize",
-                excludeByName={"Time": True, "Value": True},
-                renameByName={},
-                indexByName={name: index for index, name in enumerate(_CONFIG_LABELS)},
-            ),
-        ],
-        show_header=True,
-    )
+    sizes = Query(f"max by ({by}) (vllm:cache_config_info)", "{{instance}} {{engine}}")
+    return build_rows(_SIZES, sizes, _CONFIG_LABELS)
 
 
 def _build_savings() -> list[tuple[int, Panel]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from source.layout import Band, Section
-from source.panels import GREEN, RED, YELLOW, Look, Panel, Query, build_chart, build_heatmap, build_table, transform
+from source.panels import GREEN, RED, YELLOW, Look, Panel, Query, build_chart, build_heatmap, build_rows
 
 _MODEL = '{model_name=~"$model_name"}'
 _SPEC = "vllm:spec_decode_num"
@@ -66,21 +66,8 @@ def build_sections() -> list[Section]:
 def _build_adapters() -> Panel:
     # Each set of adapters is a series of its own, whose value is when it was so: the newest is what is so now.
     newest = "topk by (instance) (1, vllm:lora_requests_info)"
-    return build_table(
-        _ADAPTERS,
-        Query(newest, "{{instance}}"),
-        [
-            transform("labelsToFields", mode="columns", keepLabels=_ADAPTER_LABELS),
-            transform("merge"),
-            transform(
-                "organize",
-                excludeByName={"Time": True, "Value": True},
-                renameByName={},
-                indexByName={name: index for index, name in enumerate(_ADAPTER_LABELS)},
-            ),
-        ],
-        show_header=True,
-    )
+    columns = ", ".join(_ADAPTER_LABELS)
+    return build_rows(_ADAPTERS, Query(f"max by ({columns}) ({newest})", "{{instance}}"), _ADAPTER_LABELS)
 
 
 def _build_drafts() -> list[tuple[int, Panel]]:

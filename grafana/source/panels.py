@@ -161,16 +161,28 @@ def build_text(title: str, markdown: str) -> text.Panel:
     return text.Panel().title(title).mode(text_models.TextMode.MARKDOWN).content(markdown).transparent(True)
 
 
-def build_table(
-    look: Look,
-    query: Query,
-    transformations: Sequence[models.DataTransformerConfig],
-    *,
-    show_header: bool = False,
-) -> table.Panel:
+def build_table(look: Look, query: Query, transformations: Sequence[models.DataTransformerConfig]) -> table.Panel:
     """Give a table made by the transformations."""
-    panel = table.Panel().show_header(show_header).transformations(list(transformations))
+    panel = table.Panel().show_header(False).transformations(list(transformations))
     return _dress(panel, look, [_query(query).instant()])
+
+
+def build_rows(look: Look, query: Query, columns: Sequence[str], *, hidden: Sequence[str] = ("Value",)) -> table.Panel:
+    """Give a table with a row for each series: its labels, and `Value`, in the order of the columns."""
+    order = transform(
+        "organize",
+        excludeByName=dict.fromkeys(["Time", *hidden], True),
+        renameByName={},
+        indexByName={name: index for index, name in enumerate(columns)},
+    )
+    return _dress(table.Panel().show_header(True).transformations([order]), look, [_as_table(query)])
+
+
+def build_matrix(look: Look, query: Query, row: str, column: str) -> table.Panel:
+    """Give a table with a row and a column for each value of two labels."""
+    grouped = transform("groupingToMatrix", rowField=row, columnField=column, valueField="Value", emptyValue="null")
+    newest_first = transform("sortBy", fields={}, sort=[{"field": f"{row}\\{column}", "desc": True}])
+    return _dress(table.Panel().show_header(True).transformations([grouped, newest_first]), look, [_as_table(query)])
 
 
 def transform(kind: str, **options: object) -> models.DataTransformerConfig:

@@ -107,7 +107,12 @@ def _build_details() -> list[tuple[int, Panel]]:
         Query("stack_info", "{{version}}"),
         [transform("labelsToFields", mode="rows", keepLabels=_LABELS)],
     )
-    boots = build_bars(
+    return [(12, build_phases()), (12, identity)]
+
+
+def build_phases() -> Panel:
+    """Give the phases of the boots that are told of, boot by boot."""
+    return build_bars(
         _BOOTS,
         Query("stack_boot_phase_seconds", "{{boot}} {{phase}}"),
         [
@@ -127,4 +132,3 @@ def _build_details() -> list[tuple[int, Panel]]:
             ),
         ],
     )
-    return [(12, boots), (12, identity)]

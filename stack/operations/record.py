@@ -6,7 +6,7 @@ import datetime
 from pathlib import Path
 
 from stack.config.lock import Lock, LockedEngine, LockedFile, LockedImage, LockedModel, merge, render_lock, write_lock
-from stack.history.records import BootRecord, SmokeRecord
+from stack.history.records import BootRecord, RunRecord, SmokeRecord
 from stack.history.schema import DamagedHistoryError
 from stack.history.store import History, open_history
 from stack.images.identity import is_upstream
@@ -20,6 +20,7 @@ from stack.operations.resolve import Resolved
 from stack.operations.resolve_images import build_lock_key
 from stack.operations.run_facts import find_image_expiry
 from stack.operations.session import Session
+from stack.telemetry.other_runs import RUNS_KEPT, StoredRun, render_other_runs
 from stack.telemetry.run_metrics import (
     FAILED,
     PASSED,
@@ -100,8 +101,9 @@ def write_metrics(session: Session, history: History) -> Path:
         run = SmokeRun(smoke.started_at.timestamp() + seconds, seconds, checks, _read_drift(smoke))
     now = datetime.datetime.now(datetime.UTC)
     expiry = find_image_expiry(session, newest.device, now) if newest is not None else None
+    runs = [_stored_run(one) for one in history.list_runs(limit=RUNS_KEPT)]
     text = render_run_metrics(identity, [_boot_run(boot) for boot in boots], run, expiry)
-    return write_run_metrics(session.paths.metrics, text)
+    return write_run_metrics(session.paths.metrics, text + render_other_runs(runs))
 
 
 def _read_drift(smoke: SmokeRecord) -> dict[str, float]:
@@ -113,7 +115,22 @@ def _read_drift(smoke: SmokeRecord) -> dict[str, float]:
 
 def _boot_run(boot: BootRecord) -> BootRun:
     warm = {"warm": True, "cold": False}.get(boot.cache_state)
-    return BootRun(boot.start.started_at.timestamp(), boot.total_seconds or 0.0, boot.phases, warm)
+    start = boot.start
+    seconds = boot.total_seconds or 0.0
+    what = (start.commit or "", start.version or "", start.model)
+    return BootRun(start.started_at.timestamp(), seconds, boot.phases, warm, *what)
+
+
+def _stored_run(run: RunRecord) -> StoredRun:
+    """Give what the metrics tell of a run; a report of a kind that measures nothing has no latencies."""
+    measured = run.report.get("now") or {}
+    latencies = {
+        (name, percentile): float(seconds)
+        for name in ("ttft", "itl", "e2e")
+        for percentile, seconds in (measured.get(f"{name}_seconds") or {}).items()
+    }
+    commit = (run.report.get("engine") or {}).get("commit") or ""
+    return StoredRun(run.kind, run.started_at.timestamp(), run.passed, commit, latencies)
 
 
 def _lock_image(fetched: FetchedImage, device: str | None, old: LockedImage | None) -> LockedImage:

@@ -24,6 +24,7 @@ WAITS_FOR = MappingProxyType(
         "No compile cache": "compile-cache",
         "Not of this version": "newer-engine",
         "Nothing running": "running",
+        "Stays": "image-expiry",
         "No alert": "alert",
         "No request yet": "request",
         "No tool call parser": "tool-calls",

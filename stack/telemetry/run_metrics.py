@@ -10,14 +10,14 @@ import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stack.errors import StackError
+from stack.telemetry.other_runs import build_gauge, build_run_name
 
 if TYPE_CHECKING:
-    from prometheus_client import CollectorRegistry, Gauge
+    from prometheus_client import CollectorRegistry
 
 FILE_NAME = "stack.prom"
 # A file of its own: it is true from one boot to the next, while the other is written anew by every smoke run.
@@ -59,17 +59,21 @@ class BootRun:
         total_seconds: From then to the first token.
         phases: Seconds of each phase, in the order in which they passed.
         is_cache_warm: Whether the engine found its compile cache; None where it did not say.
+        commit, version, model: What ran; empty where that is not known.
     """
 
     started_at_seconds: float
     total_seconds: float
     phases: Mapping[str, float] = field(default_factory=dict)
     is_cache_warm: bool | None = None
+    commit: str = ""
+    version: str = ""
+    model: str = ""
 
     @property
     def name(self) -> str:
         """The `boot` label: its UTC time, so that names sort as the boots happened."""
-        return datetime.fromtimestamp(self.started_at_seconds, tz=UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        return build_run_name(self.started_at_seconds)
 
 
 @dataclass(frozen=True)
@@ -138,9 +142,6 @@ def render_run_metrics(
         boots: The newest first, of which `BOOTS_KEPT` are kept; their times may not tell, as clocks are set back.
         smoke: The latest smoke run; None where there was none.
         expiry: When the engine's image expires; None where it does not.
-
-    Units:
-        Seconds and Unix times in seconds, as the names say.
     """
     # Imported here: an `up` with nothing to do writes no metrics, and this would be a tenth of its time.
     from prometheus_client import CollectorRegistry, generate_latest
@@ -148,13 +149,13 @@ def render_run_metrics(
     registry = CollectorRegistry()
     if identity is not None:
         labels = vars(identity)
-        _gauge(registry, "stack_info", "What runs; always 1.", *labels).labels(**labels).set(1)
+        build_gauge(registry, "stack_info", "What runs; always 1.", *labels).labels(**labels).set(1)
     _add_boots(registry, boots[:BOOTS_KEPT][::-1])
     if smoke is not None:
         _add_smoke(registry, smoke)
     if expiry is not None:
         about = "When upstream is expected to delete the engine's image, as Unix time."
-        gauge = _gauge(registry, "stack_image_expiry_timestamp_seconds", about, "reference")
+        gauge = build_gauge(registry, "stack_image_expiry_timestamp_seconds", about, "reference")
         gauge.labels(reference=expiry.reference).set(expiry.expires_at_seconds)
     return generate_latest(registry).decode()
 
@@ -165,7 +166,7 @@ def render_gpu_metrics(gpus: Sequence[ReadyGpu]) -> str:
 
     registry = CollectorRegistry()
     about = "GPU memory that was free when the engine was ready, in bytes."
-    free = _gauge(registry, "stack_gpu_ready_free_bytes", about, "gpu", "UUID", "modelName")
+    free = build_gauge(registry, "stack_gpu_ready_free_bytes", about, "gpu", "UUID", "modelName")
     for gpu in gpus:
         free.labels(gpu=str(gpu.index), UUID=gpu.uuid, modelName=gpu.name).set(gpu.free_bytes)
     return generate_latest(registry).decode()
@@ -210,11 +211,15 @@ def _replace(path: Path, text: str) -> None:
 
 
 def _add_boots(registry: CollectorRegistry, boots: Sequence[BootRun]) -> None:
-    phase_seconds = _gauge(registry, "stack_boot_phase_seconds", "How long a phase of a boot took.", "phase", "boot")
-    seconds = _gauge(registry, "stack_boot_seconds", "From the start of a boot to its first token.", "boot")
-    started = _gauge(registry, "stack_boot_timestamp_seconds", "When a boot began, as Unix time.", "boot")
-    warm = _gauge(registry, "stack_boot_cache_warm", "Whether the engine found its compile cache, 1 or 0.", "boot")
+    phase_seconds = build_gauge(
+        registry, "stack_boot_phase_seconds", "How long a phase of a boot took.", "phase", "boot"
+    )
+    seconds = build_gauge(registry, "stack_boot_seconds", "From the start of a boot to its first token.", "boot")
+    started = build_gauge(registry, "stack_boot_timestamp_seconds", "When a boot began, as Unix time.", "boot")
+    warm = build_gauge(registry, "stack_boot_cache_warm", "Whether the engine found its compile cache, 1 or 0.", "boot")
+    info = build_gauge(registry, "stack_boot_info", "What a boot ran; always 1.", "boot", "commit", "version", "model")
     for boot in boots:
+        info.labels(boot=boot.name, commit=boot.commit, version=boot.version, model=boot.model).set(1)
         for phase, duration_seconds in boot.phases.items():
             phase_seconds.labels(phase=phase, boot=boot.name).set(duration_seconds)
         seconds.labels(boot=boot.name).set(boot.total_seconds)
@@ -224,10 +229,12 @@ def _add_boots(registry: CollectorRegistry, boots: Sequence[BootRun]) -> None:
 
 
 def _add_smoke(registry: CollectorRegistry, smoke: SmokeRun) -> None:
-    status = _gauge(registry, "stack_smoke_check_status", "A smoke check: 1 passed, 0 failed, -1 skipped.", "check")
+    status = build_gauge(
+        registry, "stack_smoke_check_status", "A smoke check: 1 passed, 0 failed, -1 skipped.", "check"
+    )
     for check, result in smoke.checks.items():
         status.labels(check=check).set(result)
-    drift = _gauge(registry, "stack_smoke_drift_nats", "Distance from the baseline, in nats a token.", "text")
+    drift = build_gauge(registry, "stack_smoke_drift_nats", "Distance from the baseline, in nats a token.", "text")
     for text, distance in smoke.drift_nats.items():
         drift.labels(text=text).set(distance)
     for name, about, value in (
@@ -239,10 +246,4 @@ def _add_smoke(registry: CollectorRegistry, smoke: SmokeRun) -> None:
         ),
         ("stack_smoke_seconds", "How long the smoke run took.", smoke.duration_seconds),
     ):
-        _gauge(registry, name, about).set(value)
-
-
-def _gauge(registry: CollectorRegistry, name: str, about: str, *labels: str) -> Gauge:
-    from prometheus_client import Gauge
-
-    return Gauge(name, about, labels, registry=registry)
+        build_gauge(registry, name, about).set(value)

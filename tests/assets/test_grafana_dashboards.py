@@ -19,8 +19,10 @@ from stack.assets import asset_path
 from stack.telemetry.contract.names import load_names
 from stack.telemetry.dashboards import WAITS_FOR, load_dashboards, substitute_variables
 from stack.telemetry.exposition import parse_exposition
+from stack.telemetry.other_runs import StoredRun, render_other_runs
 from stack.telemetry.run_metrics import (
     BootRun,
+    ImageExpiry,
     ReadyGpu,
     RunIdentity,
     SmokeRun,
@@ -104,7 +106,10 @@ QUERIES = [
 def known() -> dict[str, list[dict[str, str]]]:
     """Every series that every known vLLM has, and our own: name -> the label sets it comes with."""
     boot = BootRun(1, 1, {"load": 1}, is_cache_warm=True)
-    run = render_run_metrics(RunIdentity(*"abcdefg"), [boot], SmokeRun(1, 1, {"services": 1}, {"default-1": 0.1}))
+    run = render_run_metrics(
+        RunIdentity(*"abcdefg"), [boot], SmokeRun(1, 1, {"services": 1}, {"default-1": 0.1}), ImageExpiry("a", 1)
+    )
+    run += render_other_runs([StoredRun("replay", 1, True, "a", {("ttft", "p50"): 1, ("ttft", "p99"): 1})])
     run += render_gpu_metrics([ReadyGpu(0, "GPU-a", "RTX", 1)])
     pages = [parse_exposition(path.read_text(encoding="utf-8")) for path in INVENTORIES]
     everywhere = frozenset.intersection(*(page.names for page in pages))

@@ -20,6 +20,7 @@ import pytest
 
 from stack.assets import asset_path
 from stack.telemetry.dashboards import PanelResult, find_dead_panels, load_dashboards, run_panel_queries
+from stack.telemetry.other_runs import StoredRun, render_other_runs
 from stack.telemetry.prometheus_api import PrometheusApi, Rule
 from stack.telemetry.run_metrics import BootRun, RunIdentity, SmokeRun, render_run_metrics
 from stack.telemetry.scrape import render_prometheus_config, render_targets
@@ -29,10 +30,13 @@ NODE = CAPTURE.with_name("service-node-exporter-1.5.0.txt")
 PHASES = {"load": 30.0, "server": 8.0, "first-token": 2.0}
 RUN_METRICS = render_run_metrics(
     RunIdentity("a" * 40, "claimed", "0.32.0", "smollm2", "demo", "sha256:" + "b" * 64, "cpu"),
-    [BootRun(1763750000 + day * 86400, 40, PHASES, is_cache_warm=True) for day in range(3)],
-    SmokeRun(1763750050, 6, {"services": 1, "answers": 1, "grafana": -1}),
+    [BootRun(1763750000 + day * 86400, 40, PHASES, True, "a" * 40, "0.32.0", "smollm2") for day in range(3)],
+    SmokeRun(1763750050, 6, {"services": 1, "answers": 1, "grafana": -1}, {"default-1": 0.01}),
 )
-EVERYTHING_BUT_TRAFFIC = {"boot", "smoke", "process-metrics", "compile-cache", "request"}
+RUN_METRICS += render_other_runs(
+    [StoredRun("replay", 1763750060, True, "a" * 40, {("ttft", "p50"): 0.2, ("ttft", "p99"): 0.9})]
+)
+EVERYTHING_BUT_TRAFFIC = {"boot", "smoke", "process-metrics", "compile-cache", "request", "baseline", "replay"}
 PATIENCE_SECONDS = 60
 # No board is here to be measured.
 WITHOUT_GPU = ("gpu:", "instance:gpu_")

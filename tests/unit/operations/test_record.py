@@ -23,6 +23,7 @@ from stack.operations.fetch_images import FetchedImage
 from stack.operations.identify import EngineIdentity
 from stack.operations.needs import ImageNeed
 from stack.operations.record import open_project_history, write_lock_entries, write_metrics
+from stack.telemetry.exposition import parse_exposition
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 DIGEST = "sha256:" + "d" * 64
@@ -223,6 +224,20 @@ def test_a_smoke_tells_how_far_the_model_drifted(make_session):
     report = {"checks": checks, "seconds": 6.0}
     history.record_smoke(record_boot(history), started_at=STARTED, passed=False, report=report)
     assert 'stack_smoke_drift_nats{text="default-1"} 0.25' in write_metrics(session, history).read_text()
+
+
+def test_a_replay_is_told_with_its_latencies_and_an_upgrade_without_any(make_session):
+    session = make_session()
+    session.paths.metrics.mkdir(parents=True)
+    history = open_history(session.paths.history)
+    report = {"engine": {"commit": COMMIT}, "now": {"ttft_seconds": {"p50": 0.25, "p99": 0.5}, "itl_seconds": None}}
+    history.note_run("replay", STARTED, record_boot(history), True, report)
+    history.note_run("upgrade", STARTED + datetime.timedelta(hours=1), None, False, {"engine": None})
+    metrics = parse_exposition(write_metrics(session, history).read_text())
+    passed = {dict(sample.labels)["kind"]: sample.value for sample in metrics.select("stack_run_passed")}
+    assert passed == {"replay": 1, "upgrade": 0}
+    assert metrics.total("stack_run_latency_seconds", kind="replay", latency="ttft", percentile="p99") == 0.5
+    assert len(metrics.select("stack_run_latency_seconds")) == 2
 
 
 def test_an_image_that_upstream_will_delete_says_when(make_session):

@@ -159,3 +159,10 @@ def test_the_unfinished_file_is_never_one_that_the_collector_reads(tmp_path, mon
     monkeypatch.setattr(run_metrics.os, "fsync", lambda _: seen.extend(tmp_path.glob("*.prom")))
     write_run_metrics(tmp_path, "a 1\n")
     assert seen == []
+
+
+def test_a_boot_tells_what_it_ran():
+    metrics = parse_exposition(render_run_metrics(boots=[boot(0, commit="c", version="0.32.0", model="m")]))
+    (sample,) = metrics.select("stack_boot_info")
+    labels = {"boot": "2023-11-14T22:13:20Z", "commit": "c", "version": "0.32.0", "model": "m"}
+    assert (dict(sample.labels), sample.value) == (labels, 1)
