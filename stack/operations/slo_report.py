@@ -80,7 +80,9 @@ def report_objectives(session: Session, *, since_seconds: int | None, prometheus
         api = PrometheusApi(http, url, timeout_seconds=_TIMEOUT_SECONDS)
         # By its own clock: this machine's may differ.
         (now,) = api.query("time()")
-        return build_report(session.project, api, url, Window(float(int(now.value)), seconds), objectives)
+        return build_report(
+            session.project, api, leave_out_login(url), Window(float(int(now.value)), seconds), objectives
+        )
 
 
 def build_report(project: str, api: PrometheusApi, url: str, window: Window, objectives: Objectives) -> SloReport:
@@ -102,6 +104,13 @@ def build_report(project: str, api: PrometheusApi, url: str, window: Window, obj
     parts = judge(counts, objectives)
     notes = (*_note_coverage(window, coverage), *_note_parts(parts, objectives), *_note_shared(counts))
     return SloReport(project, url, window, coverage, objectives, parts, tuple(dict.fromkeys(notes)))
+
+
+def leave_out_login(url: str) -> str:
+    """Give a URL without the name and password that may stand in it: reports are handed on."""
+    scheme, separator, rest = url.partition("://")
+    host, slash, path = rest.partition("/")
+    return f"{scheme}{separator}{host.rpartition('@')[2]}{slash}{path}" if separator else url
 
 
 def find_prometheus(session: Session) -> str:

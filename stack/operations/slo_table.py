@@ -54,13 +54,12 @@ def describe_verdict(report: SloReport) -> str:
         return "nothing can be said of the objectives"
     if report.is_kept:
         return "the objectives were kept"
-    missed = [
-        f"{outcome.name} ({part.model})" if part.model is not None else outcome.name
-        for part in list_parts(report)
-        for outcome in part.outcomes
-        if outcome.verdict == "missed"
-    ]
-    return f"missed: {', '.join(missed)}"
+    missed: dict[str, list[str]] = {}
+    for part in list_parts(report):
+        for outcome in part.outcomes:
+            if outcome.verdict == "missed":
+                missed.setdefault(outcome.name, []).append(describe_part(part))
+    return "missed: " + "; ".join(f"{name} ({', '.join(parts)})" for name, parts in missed.items())
 
 
 def describe_part(part: Part) -> str:
@@ -73,7 +72,7 @@ def describe_requests(traffic: Traffic) -> str:
     ends = {**traffic.finished, "status 5xx": traffic.refused}
     told = [f"{describe_count(count)} {name}" for name, count in sorted(ends.items(), key=_by_count) if count > 0]
     if not told:
-        return VERDICTS["idle"]
+        return "none"
     return (
         f"{describe_count(traffic.requests)} ({', '.join(told)}); error rate {describe_error_rate(traffic)}; tokens "
         f"{describe_count(traffic.prompt_tokens)} read, {describe_count(traffic.generation_tokens)} generated"

@@ -11,10 +11,11 @@ VERDICTS: dict[Verdict, str] = {
     "kept": "kept",
     "missed": "missed",
     "few": "too few",
-    "idle": "no requests",
+    "idle": "idle",
     "unknown": "unknown",
 }
 NOTHING = "-"
+NO_REQUESTS = "no requests"
 _UNITS = ((86_400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 
 
@@ -32,18 +33,20 @@ def describe_budget(left: float | None) -> str:
     if left > 0:
         return describe_share(left)
     over = -left * 100
-    return f"spent, {over:,.0f} % over" if over >= 0.5 else "spent"
+    return f"spent, +{over:,.0f} %" if over >= 0.5 else "spent"
 
 
 def describe_count(count: float) -> str:
     """Give a count that was extrapolated as the whole number that it stands for; a part of one is no nothing."""
+    if count >= 1_000_000:
+        return f"{count / 1_000_000:,.2f}M"
     return "<1" if 0 < count < 0.5 else f"{count:,.0f}"
 
 
 def describe_bad(outcome: Outcome) -> str:
     """Give how many of an objective's events were not good."""
     if outcome.bad is None or outcome.events <= 0:
-        return VERDICTS["idle"] if outcome.verdict == "idle" else NOTHING
+        return NO_REQUESTS if outcome.verdict == "idle" else NOTHING
     things = f" {outcome.things}" if outcome.things != "requests" else ""
     return f"{describe_count(outcome.bad)} of {describe_count(outcome.events)}{things}"
 

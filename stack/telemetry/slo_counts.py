@@ -94,7 +94,7 @@ def fetch_counts(
     Raises:
         ServiceApiError: Prometheus does not answer, or refuses a query.
     """
-    seen = api.query(f"group by ({_BY}) (last_over_time({_SEEN}[{window.text}]))", at_seconds=window.end)
+    seen = _ask(api, f"group by ({_BY}) (last_over_time({_SEEN}[{window.text}]))", window.end)
     return Counts(
         sources=tuple(sorted(_read_source(series) for series in seen)),
         finished=_fetch_finished(api, window),
@@ -109,7 +109,7 @@ def fetch_counts(
 def _fetch_finished(api: PrometheusApi, window: Window) -> dict[Source, dict[str, float]]:
     expr = f"sum by ({_BY}, finished_reason) (increase(vllm:request_success_total[{window.text}]))"
     found: dict[Source, dict[str, float]] = {}
-    for series in api.query(expr, at_seconds=window.end):
+    for series in _ask(api, expr, window.end):
         reasons = found.setdefault(_read_source(series), {})
         reasons[series.labels.get("finished_reason", "")] = series.value
     return found
@@ -121,7 +121,7 @@ def _fetch_refused(api: PrometheusApi, window: Window) -> dict[Engine, float]:
         f'sum by (job, instance) (increase(http_requests_total{{status=~"5.."}}[{window.text}]))'
         f" and on (job, instance) last_over_time({_SEEN}[{window.text}])"
     )
-    return {_read_engine(series): series.value for series in api.query(expr, at_seconds=window.end)}
+    return {_read_engine(series): series.value for series in _ask(api, expr, window.end)}
 
 
 def _fetch_tallies(api: PrometheusApi, window: Window, objective: LatencyObjective) -> dict[Source, Tally]:
@@ -149,17 +149,17 @@ def build_bound_pattern(seconds: float) -> str:
 def _fetch_bounds(api: PrometheusApi, window: Window, bucket: str) -> dict[Source, tuple[float, ...]]:
     expr = f"group by ({_BY}, le) (last_over_time({bucket}[{window.text}]))"
     found: dict[Source, set[float]] = {}
-    for series in api.query(expr, at_seconds=window.end):
+    for series in _ask(api, expr, window.end):
         found.setdefault(_read_source(series), set()).add(float(series.labels.get("le", "inf")))
     return {source: tuple(sorted(filter(math.isfinite, bounds))) for source, bounds in found.items()}
 
 
 def _fetch_busy(api: PrometheusApi, window: Window, step_seconds: int, slack_seconds: int) -> dict[str | None, float]:
-    def ask(by: str) -> tuple[Series, ...]:
+    def ask(by: str) -> list[Series]:
         over = f"[{step_seconds + slack_seconds}s]"
         moved = " or ".join(f"{by}(increase(vllm:{name}_tokens_total{over})) > 0" for name in ("generation", "prompt"))
         expr = f"count_over_time(({moved})[{window.seconds - 1}s:{step_seconds}s])"
-        return api.query(expr, at_seconds=window.align_end(step_seconds))
+        return _ask(api, expr, window.align_end(step_seconds))
 
     found: dict[str | None, float] = {
         series.labels.get("model_name", ""): series.value * step_seconds for series in ask("sum by (model_name) ")
@@ -168,8 +168,13 @@ def _fetch_busy(api: PrometheusApi, window: Window, step_seconds: int, slack_sec
 
 
 def _fetch(api: PrometheusApi, window: Window, selector: str) -> dict[Source, float]:
-    found = api.query(f"sum by ({_BY}) (increase({selector}[{window.text}]))", at_seconds=window.end)
+    found = _ask(api, f"sum by ({_BY}) (increase({selector}[{window.text}]))", window.end)
     return {_read_source(series): series.value for series in found}
+
+
+def _ask(api: PrometheusApi, expr: str, at_seconds: float) -> list[Series]:
+    # A counter that somebody sets to NaN would make every sum with it NaN, too.
+    return [series for series in api.query(expr, at_seconds=at_seconds) if math.isfinite(series.value)]
 
 
 def _read_source(series: Series) -> Source:
