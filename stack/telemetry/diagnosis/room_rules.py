@@ -7,11 +7,15 @@ from stack.telemetry.diagnosis.window import Window
 
 # From here the KV cache is full: what is left serves no further request for long.
 _KV_IS_FULL = 0.9
+# Where the length of prompts is not known: so much is too full for one of a few long ones.
+_KV_IS_NEARLY_FULL = 0.8
 # Preemptions per request that ended, below which they cost next to nothing.
 _FEW_PREEMPTIONS = 0.01
 # Of the time to the first token: from here on, waiting is worth naming though nobody waits at one of the looks.
 _LONG_WAIT_SHARE = 0.5
 _SOME_REQUESTS = 3
+# Of the time that requests are computed: with less of it in prefill, prompts are not what fills the steps.
+_PROMPTS_FILL_STEPS = 0.5
 # An engine's processes that do nothing at all, not even wait for a GPU in a loop.
 _RESTING_CORES = 0.1
 
@@ -62,7 +66,9 @@ def check_preemption(window: Window) -> Limit | None:
 
 def check_kv_cache(window: Window) -> Limit | None:
     """Requests wait because the KV cache has no room for them; none is thrown out."""
-    if window.waiting.least == 0 or window.preemptions > 0 or not is_kv_short(window) or are_slots_taken(window):
+    if not window.has_moved or window.waiting.least == 0 or window.preemptions > 0:
+        return None
+    if not is_kv_short(window) or are_slots_taken(window):
         return None
     evidence = [f"{window.waiting} requests waiting", f"KV cache {_percents(window)} full, no preemption"]
     if window.free_kv_tokens is not None and window.mean_prompt_tokens:
@@ -70,16 +76,16 @@ def check_kv_cache(window: Window) -> Limit | None:
             f"room for {window.free_kv_tokens:.0f} of {window.kv_tokens} tokens; "
             f"a prompt has {window.mean_prompt_tokens:.0f} on average"
         )
-    confidence: Confidence = "high" if window.kv_usage.least >= _KV_IS_FULL and window.has_moved else "medium"
+    confidence: Confidence = "high" if window.kv_usage.least >= _KV_IS_FULL else "medium"
     return Limit("kv-cache", "requests wait for room in the KV cache", confidence, tuple(evidence), _MORE_KV)
 
 
 def is_kv_short(window: Window) -> bool:
     """Tell whether the KV cache was full at both looks, or had too little room for one more prompt."""
-    if window.kv_usage.least >= _KV_IS_FULL:
-        return True
-    free = window.free_kv_tokens
-    return free is not None and window.mean_prompt_tokens > 0 and free < window.mean_prompt_tokens
+    free, wanted = window.free_kv_tokens, window.mean_prompt_tokens
+    if free is None or wanted == 0:
+        return window.kv_usage.least >= _KV_IS_NEARLY_FULL
+    return free < wanted or window.kv_usage.least >= _KV_IS_FULL
 
 
 def are_slots_taken(window: Window) -> bool:
@@ -129,13 +135,18 @@ def check_queue(window: Window) -> Limit | None:
 
 def _check_budget(window: Window, evidence: tuple[str, ...]) -> Limit:
     places = f"{window.running.most:.0f} of {window.around.max_num_seqs} places taken at most"
+    share = window.prefill_share
     change = (
-        "raise `max-num-batched-tokens`: requests wait because prompts fill each step",
+        "raise `max-num-batched-tokens`: more prompts in one step",
         "shorter prompts, or what they have in common first, so that the prefix cache finds it",
     )
-    confidence: Confidence = "medium" if window.waiting.least > 0 else "low"
-    said = "requests wait for room in a step (`max-num-batched-tokens`)"
-    return Limit("queue", said, confidence, (*evidence, places), change)
+    if share is not None and share >= _PROMPTS_FILL_STEPS:
+        prompts = f"{share:.0%} of the time that requests were computed was before their first token"
+        said = "requests wait for room in a step, which prompts fill"
+        return Limit("queue", said, "medium", (*evidence, places, prompts), change)
+    # The gauges are those of two moments: between them the KV cache may have been full.
+    change = ("look again and longer (`--seconds 60`): the KV cache may be full in between", *change)
+    return Limit("queue", "requests wait, with places free at both looks", "low", (*evidence, places), change)
 
 
 def _check_deferred(window: Window) -> Limit:

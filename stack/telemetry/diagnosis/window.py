@@ -177,9 +177,8 @@ class Window:
 
     @property
     def mean_prompt_tokens(self) -> float:
-        """The length of a prompt of the requests that ended; 0 where none ended."""
-        name = "vllm:request_prompt_tokens"
-        return _divide(self._delta(f"{name}_sum"), self._delta(f"{name}_count"))
+        """The length of a prompt of the requests that gave their first token; 0 where none did."""
+        return _divide(self.prompted, self._delta("vllm:time_to_first_token_seconds_count"))
 
     @property
     def free_kv_tokens(self) -> float | None:

@@ -29,7 +29,7 @@ PREFILL = "vllm:request_prefill_time_seconds_sum"
 PREEMPTED = "vllm:num_preemptions_total"
 REJECTED = 'vllm:admission_rejections_total{reason="max_num_queued_reqs"}'
 SERVER_CPU = "process_cpu_seconds_total"
-PROMPTS, PROMPT_TOKENS = "vllm:request_prompt_tokens_count", "vllm:request_prompt_tokens_sum"
+FIRST_TOKENS = "vllm:time_to_first_token_seconds_count"
 
 SECONDS = 20.0
 
@@ -42,18 +42,16 @@ DECODE = {
     COMPUTED: 480,
     TTFT: 1,
     PREFILL: 1,
-    PROMPTS: 24,
-    PROMPT_TOKENS: 480,
+    FIRST_TOKENS: 24,
 }
 # 4 prompts of 1000 tokens at a time, one token each.
-READING = {MADE: 40, ENDED: 40, READ: 40000, COMPUTED: 40000, TTFT: 80, PREFILL: 80, PROMPTS: 40, PROMPT_TOKENS: 40000}
+READING = {MADE: 40, ENDED: 40, READ: 40000, COMPUTED: 40000, TTFT: 80, PREFILL: 80, FIRST_TOKENS: 40}
 # 8 clients on 2 places: of the time to the first token nearly all is waiting.
 QUEUE = {
-    MADE: 800, ITL: 39, ENDED: 20, READ: 400, COMPUTED: 400, TTFT: 121, PREFILL: 1, QUEUED: 120, PROMPTS: 20,
-    PROMPT_TOKENS: 400,
+    MADE: 800, ITL: 39, ENDED: 20, READ: 400, COMPUTED: 400, TTFT: 121, PREFILL: 1, QUEUED: 120, FIRST_TOKENS: 20,
 }  # fmt: skip
 # One client that pauses.
-FEW = {MADE: 80, ITL: 5, ENDED: 10, READ: 200, COMPUTED: 200, TTFT: 1, PREFILL: 1, PROMPTS: 10, PROMPT_TOKENS: 200}
+FEW = {MADE: 80, ITL: 5, ENDED: 10, READ: 200, COMPUTED: 200, TTFT: 1, PREFILL: 1, FIRST_TOKENS: 10}
 
 
 def build_page(base: Exposition, values: Mapping[str, float], *, adds: bool = False) -> Exposition:

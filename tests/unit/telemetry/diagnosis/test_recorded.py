@@ -20,6 +20,9 @@ EXPECTED = {
     "one-client": (["client", "decode"], "medium"),
     "prefill": (["prefill"], "high"),
     "decode": (["decode"], "high"),
+    "decode-kv": (["decode"], "high"),
+    "kv-cache": (["kv-cache"], "medium"),
+    "preemption-once": (["preemption", "decode"], "medium"),
     "queue": (["queue", "decode"], "high"),
     "queue-short": (["queue", "decode"], "high"),
 }

@@ -8,11 +8,14 @@ from tests.unit.telemetry.diagnosis.pages import (
     DEFERRED,
     ENDED,
     FEW,
+    ITL,
     KV,
+    MADE,
     PREEMPTED,
-    PROMPT_TOKENS,
     QUEUE,
     QUEUED,
+    READ,
+    READING,
     REJECTED,
     RUNNING,
     TTFT,
@@ -89,7 +92,7 @@ def test_waiting_before_a_full_kv_cache_is_the_kv_cache():
 
 def test_too_little_room_for_one_more_prompt_is_the_kv_cache_below_90_percent():
     # 46592 tokens, a quarter of them free; prompts of 20000 tokens.
-    found = look_twice({**DECODE, PROMPT_TOKENS: 480000}, {RUNNING: 2, WAITING: 4, KV: 0.75})
+    found = look_twice({**DECODE, READ: 480000}, {RUNNING: 2, WAITING: 4, KV: 0.75})
     assert (names(found)[0], found.limits[0].confidence) == ("kv-cache", "medium")
     assert "room for 11648 of 46592 tokens; a prompt has 20000 on average" in found.limits[0].evidence
 
@@ -104,6 +107,13 @@ def test_too_little_room_for_one_more_prompt_is_the_kv_cache_below_90_percent():
 )
 def test_the_kv_cache_is_not_named(both, around):
     assert "kv-cache" not in names(look_twice(DECODE, both, around=around))
+
+
+def test_a_nearly_full_kv_cache_is_named_where_no_prompt_tells_how_much_is_wanted():
+    rose = {MADE: 300, ITL: 100}
+    found = look_twice(rose, {RUNNING: 6, WAITING: 3, KV: 0.88}, around=Surroundings(max_num_seqs=256))
+    assert (names(found)[0], found.limits[0].confidence) == ("kv-cache", "medium")
+    assert "kv-cache" not in names(look_twice(rose, {RUNNING: 6, WAITING: 3, KV: 0.7}))
 
 
 def test_a_full_kv_cache_at_one_look_only_is_no_verdict():
@@ -130,11 +140,17 @@ def test_without_the_number_of_places_the_queue_is_less_sure_and_says_what_is_mi
     assert "the engine's `max-num-seqs`, which /metrics does not tell" in found.missing
 
 
-def test_places_that_are_free_while_requests_wait_are_the_step_budget():
-    around = Surroundings(max_num_seqs=256)
-    found = look_twice(QUEUE, {RUNNING: 2, WAITING: 6, KV: 0.01}, around=around)
-    assert names(found)[0] == "queue"
+def test_places_that_are_free_while_requests_wait_and_prompts_are_read_are_the_step_budget():
+    found = look_twice(READING, {RUNNING: 2, WAITING: 6, KV: 0.1}, around=Surroundings(max_num_seqs=256))
+    assert (names(found), found.limits[0].confidence) == (["queue", "prefill"], "medium")
     assert found.limits[0].change[0].startswith("raise `max-num-batched-tokens`")
+
+
+def test_places_that_are_free_while_requests_wait_for_no_known_reason_are_a_hint():
+    found = look_twice(QUEUE, {RUNNING: 2, WAITING: 6, KV: 0.01}, around=Surroundings(max_num_seqs=256))
+    assert (names(found)[0], found.limits[0].confidence) == ("queue", "low")
+    assert "2 of 256 places taken at most" in found.limits[0].evidence
+    assert found.limits[0].change[0].startswith("look again and longer")
 
 
 def test_one_instant_of_waiting_is_no_queue():
