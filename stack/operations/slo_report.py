@@ -92,15 +92,7 @@ def build_report(project: str, api: PrometheusApi, url: str, window: Window, obj
         ServiceApiError: It does not answer.
     """
     coverage = fetch_coverage(api, window)
-    counts = Counts(())
-    if coverage.begins is not None:
-        counts = fetch_counts(
-            api,
-            window,
-            objectives.latencies,
-            step_seconds=coverage.step_seconds,
-            slack_seconds=coverage.interval_seconds,
-        )
+    counts = fetch_counts(api, window, coverage, objectives.latencies)
     parts = judge(counts, objectives)
     notes = (*_note_coverage(window, coverage), *_note_parts(parts, objectives), *_note_shared(counts))
     return SloReport(project, url, window, coverage, objectives, parts, tuple(dict.fromkeys(notes)))

@@ -10,13 +10,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from stack.telemetry.prometheus_api import PrometheusApi, Series
-from stack.telemetry.slo_coverage import Window
+from stack.telemetry.slo_coverage import Coverage, Window
 from stack.telemetry.slo_rules import HISTOGRAMS, LatencyObjective
 
 Engine = tuple[str, str]
 """Job and instance."""
 _BY = "job, instance, model_name"
 _SEEN = "vllm:num_requests_running"
+_LOOKBACK_SECONDS = 300
+"""For so long Prometheus holds a series to be there after its last sample."""
 
 
 @dataclass(frozen=True, order=True)
@@ -80,29 +82,30 @@ class Counts:
 
 
 def fetch_counts(
-    api: PrometheusApi, window: Window, latencies: Sequence[LatencyObjective], *, step_seconds: int, slack_seconds: int
+    api: PrometheusApi, window: Window, coverage: Coverage, latencies: Sequence[LatencyObjective]
 ) -> Counts:
     """Ask for everything that is counted in a window.
 
     Args:
         api: Prometheus.
         window: The window.
+        coverage: What there is of it.
         latencies: The latency objectives.
-        step_seconds: How finely time with traffic is told.
-        slack_seconds: The time between two scrapes, over which what happens between two steps is seen, too.
 
     Raises:
         ServiceApiError: Prometheus does not answer, or refuses a query.
     """
+    if coverage.begins is None:
+        return Counts(())
     seen = _ask(api, f"group by ({_BY}) (last_over_time({_SEEN}[{window.text}]))", window.end)
     return Counts(
         sources=tuple(sorted(_read_source(series) for series in seen)),
         finished=_fetch_finished(api, window),
-        refused=_fetch_refused(api, window),
+        refused=_fetch_refused(api, window, coverage.begins),
         tallies={one.name: _fetch_tallies(api, window, one) for one in latencies},
         prompt_tokens=_fetch(api, window, "vllm:prompt_tokens_total"),
         generation_tokens=_fetch(api, window, "vllm:generation_tokens_total"),
-        busy_seconds=_fetch_busy(api, window, step_seconds, slack_seconds),
+        busy_seconds=_fetch_busy(api, window, coverage),
     )
 
 
@@ -115,13 +118,22 @@ def _fetch_finished(api: PrometheusApi, window: Window) -> dict[Source, dict[str
     return found
 
 
-def _fetch_refused(api: PrometheusApi, window: Window) -> dict[Engine, float]:
+def _fetch_refused(api: PrometheusApi, window: Window, begins: float) -> dict[Engine, float]:
+    answers, over = 'http_requests_total{status=~"5.."}', f"[{window.text}]"
     # Any service may have a metric of this name: only what also exports vLLM's own is an engine.
-    expr = (
-        f'sum by (job, instance) (increase(http_requests_total{{status=~"5.."}}[{window.text}]))'
-        f" and on (job, instance) last_over_time({_SEEN}[{window.text}])"
+    risen = f"sum by (job, instance) (increase({answers}{over})) and on (job, instance) last_over_time({_SEEN}{over})"
+    # The series of a status is born with its first answer, which no increase() sees. Its first value counts where the
+    # engine was seen before it: not there when data begins, and in fewer scrapes than the engine.
+    scrapes = f"max by (job, instance) (count_over_time({_SEEN}{over}))"
+    born = (
+        f"sum by (job, instance) (min_over_time({answers}{over})"
+        f" and (count_over_time({answers}{over}) < on (job, instance) group_left () {scrapes})"
+        f" unless last_over_time({answers}[{_LOOKBACK_SECONDS}s] @ {begins:.3f}))"
     )
-    return {_read_engine(series): series.value for series in _ask(api, expr, window.end)}
+    found: dict[Engine, float] = {}
+    for series in (*_ask(api, risen, window.end), *_ask(api, born, window.end)):
+        found[_read_engine(series)] = found.get(_read_engine(series), 0.0) + series.value
+    return found
 
 
 def _fetch_tallies(api: PrometheusApi, window: Window, objective: LatencyObjective) -> dict[Source, Tally]:
@@ -154,9 +166,12 @@ def _fetch_bounds(api: PrometheusApi, window: Window, bucket: str) -> dict[Sourc
     return {source: tuple(sorted(filter(math.isfinite, bounds))) for source, bounds in found.items()}
 
 
-def _fetch_busy(api: PrometheusApi, window: Window, step_seconds: int, slack_seconds: int) -> dict[str | None, float]:
+def _fetch_busy(api: PrometheusApi, window: Window, coverage: Coverage) -> dict[str | None, float]:
+    step_seconds = coverage.step_seconds
+
     def ask(by: str) -> list[Series]:
-        over = f"[{step_seconds + slack_seconds}s]"
+        # What happens between the last scrape of a step and the first one of the next is seen, too.
+        over = f"[{step_seconds + coverage.interval_seconds}s]"
         moved = " or ".join(f"{by}(increase(vllm:{name}_tokens_total{over})) > 0" for name in ("generation", "prompt"))
         expr = f"count_over_time(({moved})[{window.seconds - 1}s:{step_seconds}s])"
         return _ask(api, expr, window.align_end(step_seconds))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import httpx2
 import pytest
 
@@ -13,6 +15,7 @@ from stack.telemetry.slo_rules import LatencyObjective
 from tests.fixtures.fake_prometheus import ENDS_AT, find_answer, load_answers
 
 WINDOW = Window(ENDS_AT, 6 * 3600)
+COVERAGE = Coverage(ENDS_AT - 7800, ENDS_AT, 7800, 15, 60, "15d")
 BUSY = Source("vllm", "one", "busy")
 LATENCIES = [LatencyObjective("ttft", 2.5, 0.95), LatencyObjective("itl", 0.2, 0.95), LatencyObjective("e2e", 60, 0.95)]
 
@@ -28,7 +31,7 @@ def make_api(**changes) -> PrometheusApi:
 
 
 def fetch(api: PrometheusApi):
-    return fetch_counts(api, WINDOW, LATENCIES, step_seconds=60, slack_seconds=15)
+    return fetch_counts(api, WINDOW, COVERAGE, LATENCIES)
 
 
 def make_answer(*values: str, **labels: str):
@@ -72,7 +75,7 @@ def test_a_bound_is_found_however_its_label_is_written(seconds, pattern):
 
 def test_coverage_is_told_to_the_sample():
     coverage = fetch_coverage(make_api(), WINDOW)
-    assert coverage == Coverage(ENDS_AT - 7800, ENDS_AT, coverage.seen_seconds, 15, 60, "15d")
+    assert coverage == dataclasses.replace(COVERAGE, seen_seconds=coverage.seen_seconds)
     assert coverage.seen_seconds == pytest.approx(7800, abs=60)
 
 
