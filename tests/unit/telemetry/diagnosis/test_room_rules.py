@@ -109,6 +109,12 @@ def test_the_kv_cache_is_not_named(both, around):
     assert "kv-cache" not in names(look_twice(DECODE, both, around=around))
 
 
+def test_one_look_at_a_full_kv_cache_makes_nothing_sure():
+    rose = {**DECODE, READ: 480000}
+    found = look_twice(rose, {RUNNING: 2, WAITING: 4}, first={KV: 0.95}, second={KV: 0.75})
+    assert (names(found)[0], found.limits[0].confidence) == ("kv-cache", "medium")
+
+
 def test_a_nearly_full_kv_cache_is_named_where_no_prompt_tells_how_much_is_wanted():
     rose = {MADE: 300, ITL: 100}
     found = look_twice(rose, {RUNNING: 6, WAITING: 3, KV: 0.88}, around=Surroundings(max_num_seqs=256))
