@@ -49,11 +49,13 @@ class AroundProbe:
         self._limit = (host.get("NanoCpus") or 0) / 1e9
         self._read_clocks = read_clocks
         self._clocks: list[GpuClocks] = []
+        # The driver and the kernel of this machine tell nothing of a daemon on another one.
+        self._is_here = self._find_here()
         self._before = self._take()
 
     def tick(self) -> None:
         """Look at the GPUs' clocks; to be called once a second or so."""
-        if self._requests:
+        if self._requests and self._is_here:
             self._clocks += [one for one in self._read_clocks() if is_of_engine(one, self._requests)]
 
     def finish(self) -> Surroundings:
@@ -90,12 +92,18 @@ class AroundProbe:
         cores = (document.get("cpu_stats") or {}).get("online_cpus")
         return parse_stats(document, self._clock()), self._read_busy_seconds(), float(cores) if cores else None
 
-    def _read_busy_seconds(self) -> float | None:
-        """Give the CPU time of all of the host, or None where the daemon runs on another machine."""
+    def _find_here(self) -> bool:
         pid = (self._found.attributes.get("State") or {}).get("Pid")
         try:
-            if self._found.state.container_id not in (self._proc / str(pid) / "cgroup").read_text():
-                return None
+            return self._found.state.container_id in (self._proc / str(pid) / "cgroup").read_text()
+        except OSError:
+            return False
+
+    def _read_busy_seconds(self) -> float | None:
+        """Give the CPU time of all of the host, or None where it is not the engine's."""
+        if not self._is_here:
+            return None
+        try:
             fields = (self._proc / "stat").read_text().splitlines()[0].split()
         except OSError:
             return None

@@ -63,12 +63,13 @@ def test_a_limit_of_the_container_is_what_it_may_use(tmp_path):
 
 
 def test_a_daemon_elsewhere_tells_of_the_engine_and_nobody_of_the_rest(tmp_path):
-    host = Host(tmp_path)
+    host = Host(tmp_path, requests=[{"Count": -1}])
     (tmp_path / "7" / "cgroup").write_text("0::/init.scope\n")
-    probe = host.probe()
+    probe = host.probe((GpuClocks(0, "GPU-of-this-machine", 0.5),))
+    probe.tick()
     host.pass_time(engine=30, busy_ticks=5000)
     around = probe.finish()
-    assert (around.engine_cores, around.other_cores) == (1.5, None)
+    assert (around.engine_cores, around.other_cores, around.gpus) == (1.5, None, ())
 
 
 def test_a_container_that_is_gone_leaves_the_rest(tmp_path):
