@@ -37,6 +37,15 @@ class Board:
     refresh: str = "10s"
 
 
+class _ShownLink(dashboard.DashboardLink):
+    """A link above the panels: the SDK puts every link into a menu, and has no way to leave that out."""
+
+    def build(self) -> models.DashboardLink:
+        link = super().build()
+        link.placement = None  # type: ignore[assignment]
+        return link
+
+
 def build_board(uid: str, about: Board, sections: Sequence[Section]) -> dashboard.Dashboard:
     """Give a dashboard with its sections."""
     board = (
@@ -60,7 +69,7 @@ def build_board(uid: str, about: Board, sections: Sequence[Section]) -> dashboar
 def _build_links() -> dashboard.DashboardLink:
     """Give a link to every dashboard of ours, which takes the time range and the variables along."""
     return (
-        dashboard.DashboardLink("Dashboards")
+        _ShownLink("Dashboards")
         .type(models.DashboardLinkType.DASHBOARDS)
         .tags([_TAG])
         .as_dropdown(False)

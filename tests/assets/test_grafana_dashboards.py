@@ -245,6 +245,7 @@ class TestDashboard:
             True,
         )
         assert "stack" in load(path)["tags"]
+        assert "placement" not in link, "it would be hidden in a menu"
 
     def test_panels_have_numbers_and_titles_of_their_own(self, path):
         panels = everything_in(load(path))
