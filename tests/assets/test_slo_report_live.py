@@ -44,10 +44,11 @@ class Backfill:
         labels: str,
         total: float,
         *,
+        first: float = 0,
         reset_at: float = math.inf,
         born_at: float = 0,
+        until: float = math.inf,
         steps: int = 4,
-        first: float = 0,
     ) -> None:
         """Add a counter that grows by `total` in so many steps; a restart in between takes it back to nothing."""
         labels = labels.replace(", ", ",")
@@ -57,7 +58,7 @@ class Backfill:
             share = int(min(max((at - begin) / (end - begin), 0), 1) * steps) / steps
             if at >= reset_at and not base:
                 base = share * total
-            if at >= born_at:
+            if born_at <= at <= until:
                 self.lines.append(f"{name}{{{labels}}} {first + share * total - base:g} {at:.0f}")
             at += INTERVAL
 
@@ -109,6 +110,8 @@ def build_backfill() -> Backfill:
     fill.grow("http_requests_total", 'job="shop", instance="shop", status="5xx"', 1000)
     # What was counted before data begins is nobody's knowledge.
     fill.grow("http_requests_total", 'job="vllm", instance="one", handler="/old", status="5xx"', 0, first=50)
+    gone = 'job="vllm", instance="one", handler="/gone", status="5xx"'
+    fill.grow("http_requests_total", gone, 0, first=50, until=TRAFFIC[0])
     return fill
 
 
