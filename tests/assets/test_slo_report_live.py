@@ -112,6 +112,9 @@ def build_backfill() -> Backfill:
     fill.grow("http_requests_total", 'job="vllm", instance="one", handler="/old", status="5xx"', 0, first=50)
     gone = 'job="vllm", instance="one", handler="/gone", status="5xx"'
     fill.grow("http_requests_total", gone, 0, first=50, until=TRAFFIC[0])
+    late = 'job="vllm", instance="four"'
+    fill.grow("vllm:num_requests_running", f'{late}, model_name="late", engine="0"', 0, born_at=BEGIN + 1000)
+    fill.grow("http_requests_total", f'{late}, handler="/old", status="5xx"', 0, first=50, born_at=BEGIN + 1000)
     return fill
 
 
@@ -160,7 +163,7 @@ def nearly(value: float) -> object:
 
 
 def test_all_models_come_together_and_each_by_itself(report):
-    assert [part.model for part in report.parts] == [None, "busy", "few", "idle"]
+    assert [part.model for part in report.parts] == [None, "busy", "few", "idle", "late"]
     assert report.is_kept is False
 
 
@@ -189,6 +192,10 @@ def test_a_latency_is_the_share_of_its_bucket(report, name, events, bad, target,
 
 def test_the_first_answers_5xx_of_an_engine_count_although_their_series_is_born_with_them(report):
     assert find_part(report, "few").traffic.refused == nearly(6)
+
+
+def test_answers_from_before_an_engine_was_first_seen_do_not_count(report):
+    assert find_part(report, "late").traffic.refused == 0
 
 
 def test_the_engines_of_a_model_are_summed_and_a_bound_without_a_point_is_the_same_bound(report):
