@@ -172,7 +172,7 @@ def parse_manifest(text: bytes, where: object) -> Bundle:
     if isinstance(version, int) and version > SCHEMA_VERSION:
         raise BundleError(
             f"{where} was written by a newer `stack` (form {version}; this one reads {SCHEMA_VERSION})",
-            hint="install the tool that the bundle carries: `tool/install` in it",
+            hint="update `stack` from where you got it; nothing of the bundle itself may be run for that",
         )
     try:
         bundle = Bundle.model_validate(document)

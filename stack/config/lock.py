@@ -26,7 +26,7 @@ from stack.config.lock_schema import (
 )
 from stack.config.toml_text import render_key, render_value
 from stack.config.translate import show_location, translate_error
-from stack.errors import ConfigError, Problem
+from stack.errors import ConfigError, ModelError, Problem
 
 __all__ = [
     "LOCK_NAME",
@@ -115,9 +115,13 @@ def merge(old: Lock, new: Lock) -> Lock:
     """Give the old lock with what the new one knows: its engine and model replace, its images and builds are added.
 
     Files of the same model and revision are joined; those of another are dropped with it.
+
+    Raises:
+        ModelError: A file of the same revision is another than the locked one: a revision never changes.
     """
     model = new.model or old.model
     if old.model and new.model and (old.model.id, old.model.revision) == (new.model.id, new.model.revision):
+        _refuse_changed(old.model, new.model)
         model = new.model.model_copy(update={"files": {**old.model.files, **new.model.files}})
     return Lock(
         engine=new.engine or old.engine,
@@ -125,6 +129,18 @@ def merge(old: Lock, new: Lock) -> Lock:
         builds={**old.builds, **new.builds},
         model=model,
     )
+
+
+def _refuse_changed(old: LockedModel, new: LockedModel) -> None:
+    changed = sorted(name for name, file in new.files.items() if old.files.get(name, file) != file)
+    if changed:
+        more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
+        raise ModelError(
+            f"{changed[0]}{more} of {new.id} at {str(new.revision)[:19]} is not the file that {LOCK_NAME} names, "
+            "and a revision never changes",
+            hint="`stack warm --verify` tells whether the files on the volume are those that landed; to accept these, "
+            f"delete the model from {LOCK_NAME}",
+        )
 
 
 def render_lock(lock: Lock) -> str:

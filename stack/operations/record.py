@@ -77,6 +77,15 @@ def write_lock_entries(
     return render_lock(lock)
 
 
+def check_locked_files(lock: Lock, snapshot: Snapshot) -> None:
+    """Refuse a snapshot that has other files than the lock names for its revision.
+
+    Raises:
+        ModelError: It has.
+    """
+    merge(lock, Lock(model=_lock_model(snapshot)))
+
+
 def write_metrics(session: Session, history: History) -> Path:
     """Bring the run metrics up to date from the history."""
     boots = [boot for boot in history.recent_boots(20) if boot.outcome == "ready"]

@@ -27,7 +27,7 @@ from stack.operations.page_cache import BackgroundReader
 from stack.operations.plan import run_plan
 from stack.operations.ports import check_asked_ports, choose_ports, describe_moves, find_owner_by
 from stack.operations.project import ProjectFacts, container_stamp, write_facts, write_whole
-from stack.operations.record import write_lock_entries
+from stack.operations.record import check_locked_files, write_lock_entries
 from stack.operations.run_engine import follow_boot
 from stack.operations.session import Session, build_project
 from stack.progress import ProgressEvent
@@ -140,6 +140,7 @@ class UpRun:
             locked_revision=resolved.locked_revision,
             offline_reason=REASON if config.offline else None,
         )
+        check_locked_files(resolved.lock, self.snapshot)
 
     def _test_gpu(self) -> None:
         self.result.gpu_test = gpu_test.demand_gpu_test(

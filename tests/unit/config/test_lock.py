@@ -20,7 +20,7 @@ from stack.config.lock import (
     render_lock,
     write_lock,
 )
-from stack.errors import ConfigError
+from stack.errors import ConfigError, ModelError
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 DIGEST = "sha256:" + "a" * 64
@@ -266,6 +266,16 @@ def test_files_of_the_same_revision_are_joined_and_those_of_another_dropped():
     assert sorted(same.model.files) == ["a/b.json", "model.safetensors", "new"]
     other = merge(FULL, Lock(model=LockedModel(id="org/name", revision="f" * 40, files={"new": file})))
     assert list(other.model.files) == ["new"]
+
+
+@pytest.mark.parametrize("changed", [{"size_bytes": 1}, {"sha256": "e" * 64}])
+def test_a_file_that_changed_under_the_same_revision_is_refused_and_not_locked_anew(changed):
+    file = FULL.model.files["model.safetensors"].model_copy(update=changed)
+    with pytest.raises(
+        ModelError, match="model.safetensors of org/name at 0123456789abcdef012 is not the file"
+    ) as caught:
+        merge(FULL, Lock(model=LockedModel(id="org/name", revision=COMMIT, files={"model.safetensors": file})))
+    assert "stack warm --verify" in caught.value.hint
 
 
 def test_an_empty_lock_changes_nothing():

@@ -12,17 +12,18 @@ from types import SimpleNamespace
 import pytest
 
 from stack.config.lock import Lock, LockedImage, load_lock, parse_lock, write_lock
-from stack.errors import StackError
+from stack.errors import ModelError, StackError
 from stack.history.records import BootStart
 from stack.history.store import open_history
 from stack.images.identity import Identity
 from stack.images.reference import parse_reference
 from stack.images.references import PublishedImage, WantedImage
+from stack.models.snapshot import FileRecord, Snapshot
 from stack.operations.choices import Choice, DeviceChoice
 from stack.operations.fetch_images import FetchedImage
 from stack.operations.identify import EngineIdentity
 from stack.operations.needs import ImageNeed
-from stack.operations.record import open_project_history, write_lock_entries, write_metrics
+from stack.operations.record import check_locked_files, open_project_history, write_lock_entries, write_metrics
 from stack.telemetry.exposition import parse_exposition
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -275,3 +276,13 @@ def test_a_history_of_a_newer_version_is_not_replaced(make_session, said):
     with pytest.raises(StackError, match="newer"):
         open_project_history(session)
     assert said == []
+
+
+def test_a_snapshot_with_other_files_than_the_locked_ones_is_refused_before_anything_runs_on_it(tmp_path):
+    record = FileRecord("model.safetensors", 4, "a" * 64)
+    snapshot = Snapshot("hub", "org/name", COMMIT, tmp_path, (record,), "org/name", tmp_path)
+    locked = {"size_bytes": 4, "sha256": "a" * 64}
+    check_locked_files(Lock(model={"id": "org/name", "revision": COMMIT, "files": {record.name: locked}}), snapshot)
+    other = {record.name: locked | {"sha256": "b" * 64}}
+    with pytest.raises(ModelError, match="not the file that stack.lock names"):
+        check_locked_files(Lock(model={"id": "org/name", "revision": COMMIT, "files": other}), snapshot)
