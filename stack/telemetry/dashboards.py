@@ -31,7 +31,6 @@ WAITS_FOR = MappingProxyType(
         "No LoRA": "lora",
         "No speculative decoding": "spec-decode",
         "No KV block metrics": "kv-block-metrics",
-        "No KV connector": "kv-connector",
         "No GPU": "gpu",
         "Not on this GPU": "gpu-fields",
         "Not judged yet": "slo",
