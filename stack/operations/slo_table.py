@@ -32,7 +32,7 @@ def render_lines(report: SloReport) -> list[str]:
     for part in list_parts(report):
         lines += ["", describe_part(part), ""]
         lines += _align(OBJECTIVES, build_objective_rows(part))
-        lines += ["", *wrap_paragraph(describe_requests(part.traffic), _WIDTH, "requests  ", "          ")]
+        lines += ["", *_wrap_requests(part.traffic)]
         lines += ["", *_align(THROUGHPUT, build_throughput_rows(report, part))]
     return lines
 
@@ -112,6 +112,12 @@ def build_throughput_rows(report: SloReport, part: Part) -> list[tuple[str, ...]
     )
     counts = (traffic.requests, traffic.prompt_tokens, traffic.generation_tokens)
     return [(name, describe_span(span), *(describe_rate(count, span) for count in counts)) for name, span in spans]
+
+
+def _wrap_requests(traffic: Traffic) -> list[str]:
+    # A number stays with its sign.
+    text = describe_requests(traffic).replace(" %", "\u00a0%")
+    return [line.replace("\u00a0", " ") for line in wrap_paragraph(text, _WIDTH, "requests  ", " " * 10)]
 
 
 def _by_count(item: tuple[str, float]) -> float:

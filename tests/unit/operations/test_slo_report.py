@@ -12,7 +12,7 @@ import pytest
 
 from stack.config.load import load_config
 from stack.errors import NotRunningError
-from stack.operations import slo_report
+from stack.operations import slo_report, slo_table
 from stack.operations.objectives import build_objectives
 from stack.operations.slo_document import build_document
 from stack.operations.slo_page import render_html
@@ -27,7 +27,7 @@ from stack.operations.slo_words import (
 )
 from stack.telemetry.prometheus_api import PrometheusApi
 from stack.telemetry.slo_coverage import Coverage, Window
-from stack.telemetry.slo_judge import Outcome
+from stack.telemetry.slo_judge import Outcome, Traffic
 from tests.fixtures.fake_prometheus import ENDS_AT, find_answer, load_answers
 
 HOUR = 3600
@@ -79,6 +79,13 @@ def test_the_lines_are_these_and_no_longer_than_a_terminal():
     assert text.startswith(HEAD)
     assert BUSY in text
     assert max(map(len, lines)) <= 80
+
+
+def test_a_number_stays_with_its_sign_at_the_end_of_a_line():
+    traffic = Traffic({"stop": 8880, "abort": 84, "error": 23}, 6, 4_211_000, 1_932_000, 60)
+    lines = slo_table._wrap_requests(traffic)
+    assert lines[0] == "requests  8,993 (8,880 stop, 84 abort, 23 error, 6 status 5xx); error rate"
+    assert lines[1].startswith("          0.326 %; tokens 4.21M read")
 
 
 def test_a_model_without_requests_says_so():
