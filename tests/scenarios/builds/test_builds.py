@@ -36,6 +36,8 @@ pytestmark = pytest.mark.network
 RELEASE = "0.30.0"
 COMMIT, OTHER = "0123456789abcdef0123456789abcdef01234567", "89abcdef0123456789abcdef0123456789abcdef"
 VERSION = f"{RELEASE}+g{COMMIT[:9]}.cpu"
+# What the engine's Dockerfile does, the last step first.
+LAYERS = ("fileop target", "useradd --uid 2000", "install_engine.py")
 CONFIG = """
 [model]
 id = "demo"
@@ -138,17 +140,24 @@ def more_wheels(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture(scope="module", autouse=True)
 def clean() -> Iterator[None]:
     """Take away what BuildKit keeps of the builds of this module: gigabytes that no other build can use."""
-    before = list_installs()
+    before = list_layers()
     yield
-    for name in list_installs() - before:
+    made = {name: what for name, what in list_layers().items() if name not in before}
+    # A layer goes only after those that lie on it.
+    for name in sorted(made, key=lambda name: LAYERS.index(made[name])):
         subprocess.run(["docker", "builder", "prune", "--force", "--filter", f"id={name}"], capture_output=True)
 
 
-def list_installs() -> set[str]:
-    """List the layers in BuildKit's store that have an engine's packages."""
+def list_layers() -> dict[str, str]:
+    """List the layers of engines in BuildKit's store, with what made them."""
     said = subprocess.run(["docker", "buildx", "du", "--verbose"], capture_output=True, text=True).stdout
-    blocks = [dict(line.split(":", 1) for line in block.splitlines() if ":" in line) for block in said.split("\n\n")]
-    return {item["ID"].strip() for item in blocks if "install_engine.py" in item.get("Description", "")}
+    found = {}
+    for block in said.split("\n\n"):
+        fields = dict(line.split(":", 1) for line in block.splitlines() if ":" in line)
+        what = next((word for word in LAYERS if word in fields.get("Description", "")), None)
+        if what is not None:
+            found[fields["ID"].strip()] = what
+    return found
 
 
 @pytest.fixture(scope="module")
