@@ -116,7 +116,11 @@ def test_the_completion_script_asks_the_tool_itself(run_stack, shell):
     ("words", "number", "offered"),
     [
         ("stack s", 1, ["status", "smoke", "slo"]),
-        ("stack logs ", 2, ["engine", "prometheus", "grafana", "node-exporter", "dcgm-exporter", "gateway"]),
+        (
+            "stack logs ",
+            2,
+            ["engine", "prometheus", "alertmanager", "grafana", "node-exporter", "dcgm-exporter", "gateway"],
+        ),
         ("stack config ", 2, ["init", "schema", "show", "table"]),
         ("stack up --dev", 2, ["--device"]),
         ("stack up --device ", 3, ["auto", "cuda", "cpu"]),
