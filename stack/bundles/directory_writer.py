@@ -2,10 +2,7 @@
 
 Blobs are named by their hash, so new ones never change what an older manifest names: until the last moment the
 directory is the bundle that it was before. Only files with names of their own (`index.json`, the tool) are replaced,
-and while that lasts there is no manifest and thus no bundle.
-
-DIR/partial/bundle.json   the older manifest meanwhile; its blobs need no hashing
-DIR/partial/<number>      a blob under way
+and while that lasts there is no manifest and thus no bundle. What is no part of a bundle is never touched.
 """
 
 from __future__ import annotations
@@ -13,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -25,10 +21,11 @@ from stack.bundles.files import (
     sync_folder,
     write_whole,
 )
-from stack.bundles.manifest import MOST_BYTES, Bundle, BundleFile, parse_manifest, render_manifest
+from stack.bundles.manifest import MOST_BYTES, Bundle, BundleFile, render_manifest
 from stack.bundles.names import BLOBS, MANIFEST_NAME, build_blob_path
-from stack.bundles.problem import BundleError
-from stack.bundles.source import PARTIAL_NAME
+from stack.bundles.partial import Partial, demand_bundle, find_own
+from stack.bundles.source import CHUNK_BYTES
+from stack.progress import ProgressEvent, Report, ignore
 
 
 class DirectoryWriter:
@@ -36,13 +33,16 @@ class DirectoryWriter:
 
     Args:
         where: The directory; made where it is missing.
+        report: Told the bytes of what an interrupted save left, which is hashed before it counts.
 
     Raises:
         BundleError: It is full of something else, is written by another process, or cannot be written.
     """
 
-    def __init__(self, where: Path) -> None:
-        self.where = where
+    def __init__(self, where: Path, report: Report = ignore) -> None:
+        self.where, self._report = where, report
+        self._partial = Partial(where)
+        self._own: set[str] = set()
         self._known: dict[str, int] = {}
         self._files: dict[str, bytes] = {}
         self._stack = contextlib.ExitStack()
@@ -50,20 +50,17 @@ class DirectoryWriter:
         self.written_bytes = 0
 
     def __enter__(self) -> DirectoryWriter:
-        partial = self.where / PARTIAL_NAME
-        try:
-            if self.where.is_dir() and not _is_ours(self.where):
-                raise BundleError(
-                    f"{self.where} is not empty, and holds no bundle", hint="name a new or an empty directory"
-                )
-            partial.mkdir(parents=True, exist_ok=True)
-            self._stack.enter_context(lock_alone(partial / "lock", self.where))
-            for path in partial.iterdir():
-                if path.name not in ("lock", MANIFEST_NAME):
-                    path.unlink()
-            self._read_before()
-        except OSError as err:
-            raise build_write_error(self.where, err) from err
+        with contextlib.ExitStack() as stack:
+            try:
+                demand_bundle(self.where)
+                stack.enter_context(lock_alone(self._partial.lock, self.where))
+                stack.callback(self._partial.let_go)
+                self.before, self._own = find_own(self.where, self._partial)
+                self._partial.draft.unlink(missing_ok=True)
+                self._read_known()
+            except OSError as err:
+                raise build_write_error(self.where, err) from err
+            self._stack = stack.pop_all()
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -75,9 +72,7 @@ class DirectoryWriter:
             return self._known[sha256]
         path = self.where / build_blob_path(sha256)
         try:
-            with path.open("rb") as file:
-                found = hashlib.file_digest(file, "sha256").hexdigest()
-                size = file.tell()
+            found, size = self._hash(path)
             if found != sha256:
                 path.unlink()
                 return None
@@ -116,7 +111,7 @@ class DirectoryWriter:
         """
         if sha256 is not None and self.has(sha256) is not None:
             return sha256
-        draft = self.where / PARTIAL_NAME / f"{os.getpid()}-{len(self._known)}"
+        draft = self._partial.draft
         try:
             digest, written = HashThread(), 0
             try:
@@ -130,6 +125,7 @@ class DirectoryWriter:
             check_written(written, found, size_bytes, sha256)
             if self.has(found) is not None:
                 return found
+            self._note([build_blob_path(found)])
             target = self.where / build_blob_path(found)
             target.parent.mkdir(parents=True, exist_ok=True)
             draft.replace(target)
@@ -156,9 +152,11 @@ class DirectoryWriter:
             self._replace_files()
             for folder in {(self.where / path).parent for path in bundle.paths}:
                 sync_folder(folder)
-            write_whole(self.where / MANIFEST_NAME, render_manifest(bundle).encode())
-            (self.where / PARTIAL_NAME / MANIFEST_NAME).unlink(missing_ok=True)
-            self._drop_strangers(bundle)
+            stale = self._own - {*bundle.paths, MANIFEST_NAME}
+            self._partial.note(sorted(stale))
+            write_whole(self.where / MANIFEST_NAME, render_manifest(bundle).encode(), self._partial.draft)
+            self._drop(stale)
+            self._partial.remove()
         except OSError as err:
             raise build_write_error(self.where, err) from err
         return bundle.size_bytes
@@ -167,38 +165,40 @@ class DirectoryWriter:
         changed = {path: body for path, body in self._files.items() if not _holds(self.where / path, body)}
         manifest = self.where / MANIFEST_NAME
         if changed and manifest.exists():
-            manifest.replace(self.where / PARTIAL_NAME / MANIFEST_NAME)
+            manifest.replace(self._partial.manifest)
+        self._note(changed)
         for path, body in changed.items():
             self.written_bytes += len(body)
-            write_whole(self.where / path, body, mode=0o755 if path == "tool/install" else 0o644)
+            mode = 0o755 if path == "tool/install" else 0o644
+            write_whole(self.where / path, body, self._partial.draft, mode=mode)
 
-    def _read_before(self) -> None:
-        for path in (self.where / MANIFEST_NAME, self.where / PARTIAL_NAME / MANIFEST_NAME):
-            try:
-                self.before = parse_manifest(path.read_bytes(), self.where)
-                break
-            except (FileNotFoundError, BundleError):
-                continue
+    def _read_known(self) -> None:
         for file in self.before.paths.values() if self.before is not None else ():
             with contextlib.suppress(OSError):
                 if file.path.startswith(BLOBS) and (self.where / file.path).stat().st_size == file.size_bytes:
                     self._known[file.sha256] = file.size_bytes
 
-    def _drop_strangers(self, bundle: Bundle) -> None:
-        wanted = {*bundle.paths, MANIFEST_NAME}
-        for folder in ("blobs", "tool"):
-            for path in sorted((self.where / folder).rglob("*")):
-                if not path.is_dir() and path.relative_to(self.where).as_posix() not in wanted:
-                    path.unlink()
-        if not any(path.startswith("tool/") for path in wanted):
-            shutil.rmtree(self.where / "tool", ignore_errors=True)
-        self._stack.close()
-        shutil.rmtree(self.where / PARTIAL_NAME, ignore_errors=True)
+    def _note(self, paths: Iterable[str]) -> None:
+        self._partial.note(new := [path for path in paths if path not in self._own])
+        self._own |= set(new)
 
+    def _drop(self, paths: Iterable[str]) -> None:
+        for path in paths:
+            (self.where / path).unlink(missing_ok=True)
+        for folder in ("tool/wheels", "tool"):
+            with contextlib.suppress(OSError):
+                (self.where / folder).rmdir()
 
-def _is_ours(where: Path) -> bool:
-    names = {path.name for path in where.iterdir()}
-    return not names or bool(names & {MANIFEST_NAME, PARTIAL_NAME})
+    def _hash(self, path: Path) -> tuple[str, int]:
+        digest, done, task = hashlib.sha256(), 0, "check what is there"
+        with path.open("rb", buffering=0) as file:
+            total = os.fstat(file.fileno()).st_size
+            while piece := file.read(CHUNK_BYTES):
+                digest.update(piece)
+                done += len(piece)
+                self._report(ProgressEvent(task, "", done, total))
+        self._report(ProgressEvent(task, "", done, total, "done"))
+        return digest.hexdigest(), done
 
 
 def _holds(path: Path, body: bytes) -> bool:

@@ -2,6 +2,7 @@
 
 FILE.part        the file under way; it gets its name when it is whole
 FILE.part.json   which members of it are whole, so that an interrupted save goes on behind the last of them
+FILE.part.draft  that list under way
 
 A layer's hash is known only when all of it has passed, so the header before it is written last. Every member is
 packed by itself, on all cores. What an earlier run left is hashed before it counts.
@@ -26,10 +27,11 @@ from stack.bundles.names import MANIFEST_NAME, build_blob_path
 from stack.bundles.problem import BundleError
 from stack.bundles.source import FileSource
 from stack.bundles.tar_format import BLOCK_BYTES, build_header, count_padding, wrap_block
+from stack.bundles.target import DRAFT_NAME, demand_own_part, demand_replaceable
+from stack.progress import ProgressEvent, Report, ignore
 
 # What `zstd` itself takes if nothing is said: twice as fast as 5, and a tenth smaller than 1.
 _LEVEL = 3
-_DRAFT = "draft"
 
 
 @dataclass(frozen=True)
@@ -49,17 +51,19 @@ class FileWriter:
         where: The file.
         wanted: Hashes that the bundle will have: a member of an earlier run that is none of them, and all
             behind it, are written anew.
+        report: Told the bytes of what an interrupted save left, which is hashed before it counts.
 
     Raises:
-        BundleError: It is written by another process, or cannot be written.
+        BundleError: There is something else of that name, another process writes it, or it cannot be written.
     """
 
     before: Bundle | None = None
 
-    def __init__(self, where: Path, wanted: Collection[str]) -> None:
-        self.where, self._wanted = where, frozenset(wanted)
+    def __init__(self, where: Path, wanted: Collection[str], report: Report = ignore) -> None:
+        self.where, self._wanted, self._report = where, frozenset(wanted), report
         self.part = where.with_name(f"{where.name}.part")
         self._journal = where.with_name(f"{where.name}.part.json")
+        self._draft = where.with_name(f"{where.name}.part.draft")
         self._members: list[_Member] = []
         self._files: dict[str, bytes] = {}
         self.written_bytes = 0
@@ -67,16 +71,19 @@ class FileWriter:
         self._compressor = zstandard.ZstdCompressor(level=_LEVEL, threads=-1) if where.suffix == ".zst" else None
 
     def __enter__(self) -> FileWriter:
-        try:
-            if self.where.is_dir():
-                raise BundleError(f"{self.where} is a directory", hint="leave out `.tar` to save to a directory")
-            self.where.parent.mkdir(parents=True, exist_ok=True)
-            self._stack.enter_context(lock_alone(self.part, self.where))
-            self._file: BinaryIO = self._stack.enter_context(self.part.open("r+b", buffering=0))
-            self._members = self._read_members()
-            self._cut(self._members[-1].end if self._members else 0)
-        except OSError as err:
-            raise build_write_error(self.where, err) from err
+        with contextlib.ExitStack() as stack:
+            try:
+                demand_replaceable(self.where)
+                self.where.parent.mkdir(parents=True, exist_ok=True)
+                stack.enter_context(lock_alone(self.part, self.where))
+                self._file: BinaryIO = stack.enter_context(self.part.open("r+b", buffering=0))
+                self._members = self._read_members()
+                if not self._read_rows():
+                    demand_own_part(self._file, self.part)
+                self._cut(self._members[-1].end if self._members else 0)
+            except OSError as err:
+                raise build_write_error(self.where, err) from err
+            self._stack = stack.pop_all()
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -115,7 +122,8 @@ class FileWriter:
                 self._cut(start)
             else:
                 self._members.append(_Member(found, written, start, self._file.tell()))
-                write_whole(self._journal, json.dumps([asdict(member) for member in self._members]).encode())
+                rows = [asdict(member) for member in self._members]
+                write_whole(self._journal, json.dumps(rows).encode(), self._draft)
         except OSError as err:
             raise build_write_error(self.where, err) from err
         except BaseException:
@@ -146,6 +154,7 @@ class FileWriter:
             os.fsync(self._file.fileno())
             self.part.replace(self.where)
             self._journal.unlink(missing_ok=True)
+            self._draft.unlink(missing_ok=True)
             sync_folder(self.where.absolute().parent)
         except OSError as err:
             raise build_write_error(self.where, err) from err
@@ -156,7 +165,7 @@ class FileWriter:
         start, written = self._file.tell(), 0
         digest = HashThread()
         try:
-            self._write_block(build_header(_DRAFT, 0))
+            self._write_block(build_header(DRAFT_NAME, 0))
             with self._pack() as write:
                 for piece in pieces:
                     digest.update(piece)
@@ -192,17 +201,19 @@ class FileWriter:
 
     def _read_members(self) -> list[_Member]:
         """Give the members of an interrupted run that are whole and wanted, up to the first that is not."""
-        try:
-            rows = [_Member(**row) for row in json.loads(self._journal.read_bytes())]
-        except (OSError, ValueError, TypeError):
-            return []
         found, position = [], 0
-        for row in rows:
+        for row in self._read_rows():
             if row.start != position or row.sha256 not in self._wanted or not self._is_whole(row):
                 break
             found.append(row)
             position = row.end
         return found
+
+    def _read_rows(self) -> list[_Member]:
+        try:
+            return [_Member(**row) for row in json.loads(self._journal.read_bytes())]
+        except (OSError, ValueError, TypeError):
+            return []
 
     def _is_whole(self, row: _Member) -> bool:
         path = build_blob_path(row.sha256)
@@ -212,8 +223,10 @@ class FileWriter:
             return False
         places = {path: (row.start + len(head), row.end)}
         source = FileSource(self.part, self._compressor is not None, {path: row.size_bytes}, places=places)
-        digest, size = hashlib.sha256(), 0
+        digest, size, task = hashlib.sha256(), 0, "check what is there"
         for piece in source.read_pieces(path):
             digest.update(piece)
             size += len(piece)
+            self._report(ProgressEvent(task, "", size, row.size_bytes))
+        self._report(ProgressEvent(task, "", size, row.size_bytes, "done"))
         return digest.hexdigest() == row.sha256 and size == row.size_bytes

@@ -75,19 +75,25 @@ class HashThread:
             self._digest.update(piece)
 
 
-def write_whole(path: Path, body: bytes, *, mode: int = 0o644) -> None:
-    """Write a small file so that a reader sees the old bytes or the new ones, also after a crash."""
+def write_whole(path: Path, body: bytes, draft: Path, *, mode: int = 0o644) -> None:
+    """Write a small file so that a reader sees the old bytes or the new ones, also after a crash.
+
+    Args:
+        path: The file.
+        body: Its bytes.
+        draft: Where it is written first; a crash leaves that.
+        mode: Its mode.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with temporary.open("wb") as file:
+        with draft.open("wb") as file:
             file.write(body)
             file.flush()
             os.fsync(file.fileno())
-        temporary.chmod(mode)
-        temporary.replace(path)
+        draft.chmod(mode)
+        draft.replace(path)
     finally:
-        temporary.unlink(missing_ok=True)
+        draft.unlink(missing_ok=True)
     sync_folder(path.parent)
 
 
@@ -107,14 +113,33 @@ def lock_alone(path: Path, where: Path) -> Iterator[None]:
     Raises:
         BundleError: Another process writes it.
     """
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    descriptor = _open_locked(path, where)
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as err:
-            raise BundleError(f"another process is writing {where}", hint="wait for it, or name another place") from err
         yield
     finally:
+        os.close(descriptor)
+
+
+def _open_locked(path: Path, where: Path) -> int:
+    while True:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+        except FileNotFoundError:
+            continue  # whoever is done took the folder away in between
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # The file goes, or gets its own name, with the end of a save: a lock on that one keeps nobody off.
+            if os.path.samestat(os.fstat(descriptor), path.stat()):
+                return descriptor
+        except FileNotFoundError:
+            pass
+        except BlockingIOError as err:
+            os.close(descriptor)
+            raise BundleError(f"another process is writing {where}", hint="wait for it, or name another place") from err
+        except BaseException:
+            os.close(descriptor)
+            raise
         os.close(descriptor)
 
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import datetime
 import shutil
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from stack import __version__
@@ -14,6 +13,7 @@ from stack.bundles.directory_writer import DirectoryWriter
 from stack.bundles.file_writer import FileWriter
 from stack.bundles.manifest import Bundle, BundleFile, BundleImage
 from stack.bundles.problem import BundleError
+from stack.bundles.target import is_file_target
 from stack.checks.host.filesystems import find_existing
 from stack.config.engine_env import is_secret_name
 from stack.config.lock import Lock, LockedImage, render_lock
@@ -34,9 +34,8 @@ from stack.operations.bundle_images import ImageSaver, SavedImage
 from stack.operations.bundle_wanted import WantedImage, find_wanted
 from stack.operations.resolve import Resolved, machine_platform, resolve
 from stack.operations.resolve_images import build_lock_key
-from stack.operations.session import Session, load_project_lock
+from stack.operations.session import Session, hold_project
 
-FILE_SUFFIXES = (".tar", ".tar.zst")
 _SPARE_BYTES = 64 * 1024**2
 # What is left of images when they are packed: measured 0.33 for CPU engines, more for libraries of a GPU.
 _PACKED_RATIO = 0.6
@@ -61,17 +60,19 @@ class Saved:
     written_bytes: int
 
 
-def is_file_target(where: Path) -> bool:
-    """Tell whether a bundle of this name is one file."""
-    return where.name.endswith(FILE_SUFFIXES) or where.is_file()
-
-
 def run_save(session: Session, where: Path, *, with_caches: bool = False, with_tool: bool = True) -> Saved:
     """Save the stack; what an interrupted save or an earlier bundle in the directory left is not written again.
 
     Raises:
         StackError: Something of it is not here, or the bundle cannot be written.
     """
+    is_file = is_file_target(where)
+    # What is saved is one state of the project: nothing that brings up another one may come in between.
+    with hold_project(session, "bundle save"):
+        return _save(replace(session, is_held=True), where, is_file, with_caches, with_tool)
+
+
+def _save(session: Session, where: Path, is_file: bool, with_caches: bool, with_tool: bool) -> Saved:
     client = session.connect()
     resolved = resolve(session, client)
     snapshot = _demand_ready(session, resolved)
@@ -81,7 +82,7 @@ def run_save(session: Session, where: Path, *, with_caches: bool = False, with_t
     left_out = [key for key in left_out if key != "model.id"]
     texts = {"history": build_history_text(session.paths.history)}
     caches = list(list_caches(session.paths.cache)) if with_caches else []
-    with _open_writer(where, wanted, snapshot) as writer:
+    with _open_writer(session, where, is_file, wanted, snapshot) as writer:
         _check_space(session, writer, where, wanted, snapshot)
         saver = ImageSaver(session, client, writer)
         images = [saver.save(image) for image in wanted]
@@ -94,7 +95,7 @@ def run_save(session: Session, where: Path, *, with_caches: bool = False, with_t
         files += [add_text(writer, part, text) for part, text in sorted(texts.items())]
         files += add_layout(writer, images)
         tool = add_tool(session, writer, files) if with_tool else None
-        said = [_add_commit(session, image.image) for image in images]
+        said = [_add_commit(resolved.lock, image.image) for image in images]
         bundle = _build_manifest(session, resolved, snapshot, said, tool, left_out, files)
         size = writer.finish(bundle)
     return Saved(where, bundle, size, writer.written_bytes)
@@ -137,18 +138,16 @@ def _demand_ready(session: Session, resolved: Resolved) -> Snapshot:
     return resolved.snapshot
 
 
-@contextmanager
-def _open_writer(where: Path, wanted: Iterable[WantedImage], snapshot: Snapshot) -> Iterator[AnyWriter]:
-    if not is_file_target(where):
-        with DirectoryWriter(where) as writer:
-            yield writer
-        return
+def _open_writer(
+    session: Session, where: Path, is_file: bool, wanted: Iterable[WantedImage], snapshot: Snapshot
+) -> AnyWriter:
+    if not is_file:
+        return DirectoryWriter(where, session.report)
     digests = [blob.digest for image in wanted if image.archived for blob in image.archived.blobs]
     for image in wanted:
         digests += image.attributes.get("RootFS", {}).get("Layers") or []
     hashes = [digest.removeprefix("sha256:") for digest in digests]
-    with FileWriter(where, [*hashes, *(record.sha256 for record in snapshot.files)]) as writer:
-        yield writer
+    return FileWriter(where, [*hashes, *(record.sha256 for record in snapshot.files)], session.report)
 
 
 def _check_space(
@@ -204,8 +203,8 @@ def _settle(settings: Settings, lock: Lock, images: Iterable[SavedImage], resolv
     return named, lock.model_copy(update={"images": entries})
 
 
-def _add_commit(session: Session, image: BundleImage) -> BundleImage:
-    engine = load_project_lock(session).engine
+def _add_commit(lock: Lock, image: BundleImage) -> BundleImage:
+    engine = lock.engine
     if image.service != "engine" or engine is None:
         return image
     return image.model_copy(update={"commit": engine.commit, "level": engine.commit_level})
