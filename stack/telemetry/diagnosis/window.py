@@ -104,8 +104,14 @@ class Window:
 
     @cached_property
     def preemptions(self) -> float:
-        """Requests that were thrown out of the batch."""
-        return self._delta("vllm:num_preemptions_total")
+        """Requests that were thrown out of the batch, at least.
+
+        vLLM counts one only when it runs again. Until then it shows in the gauges: it left the batch, waits, and did
+        not end.
+        """
+        left = self.running.before - self.running.after - self.finished
+        unseen = min(left, self.waiting.after - self.waiting.before)
+        return max(self._delta("vllm:num_preemptions_total"), unseen, 0.0)
 
     @cached_property
     def rejections(self) -> dict[str, float]:

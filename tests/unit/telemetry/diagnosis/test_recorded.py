@@ -22,6 +22,7 @@ EXPECTED = {
     "decode": (["decode"], "high"),
     "decode-kv": (["decode"], "high"),
     "kv-cache": (["kv-cache"], "medium"),
+    "preemption": (["preemption"], "high"),
     "preemption-once": (["preemption", "decode"], "medium"),
     "queue": (["queue", "decode"], "high"),
     "queue-short": (["queue", "decode"], "high"),
