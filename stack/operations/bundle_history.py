@@ -10,15 +10,22 @@ import datetime
 import json
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Annotated, Any, Literal, TypeVar
 
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from stack.bundles.manifest import Word
 from stack.bundles.problem import BundleError
-from stack.history.records import BootRecord
+from stack.history.records import BootRecord, CacheState, CommitLevel, Outcome
 from stack.history.store import History, open_history
 
 KIND = "bundle"
 _MOST_BOOTS = 50
 _MOST_BYTES = 4 * 1024**2
+_HINT = "save the bundle anew"
+
+_T = TypeVar("_T")
+_Few = Annotated[dict[Word, _T], Field(max_length=100)]
 
 
 def build_history_text(path: Path) -> str:
@@ -29,6 +36,8 @@ def build_history_text(path: Path) -> str:
     """
     history = open_history(path) if path.is_file() else None
     boots = [_describe(history, boot) for boot in history.recent_boots(_MOST_BOOTS)] if history else []
+    # What another version noted in its own way must not spoil the bundle for whoever loads it.
+    boots = [boot for boot in boots if _is_sound(boot)]
     return json.dumps({"schema_version": 1, "boots": boots}, indent=1) + "\n"
 
 
@@ -59,20 +68,62 @@ def _describe_smoke(smoke: Any) -> dict[str, Any]:
     return {"passed": smoke.passed, "started_at": smoke.started_at.isoformat(), "checks": checks}
 
 
+class _Said(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class _Smoke(_Said):
+    passed: bool
+    started_at: Word
+    checks: _Few[Word]
+
+
+class _Boot(_Said):
+    started_at: Word
+    commit: Word | None
+    commit_level: CommitLevel
+    version: Word | None
+    image_digest: Word | None
+    image_id: Word
+    model: Word
+    revision: Word | None
+    device: Word
+    cache_state: CacheState
+    outcome: Outcome | None
+    total_seconds: float | None
+    phases: _Few[float]
+    smoke: _Smoke | None
+
+
+class _History(_Said):
+    schema_version: Literal[1]
+    boots: list[_Boot] = Field(max_length=_MOST_BOOTS)
+
+
+def _is_sound(boot: Mapping[str, Any]) -> bool:
+    try:
+        _Boot.model_validate(boot)
+    except ValidationError:
+        return False
+    return True
+
+
 def parse_history(body: bytes) -> Mapping[str, Any]:
-    """Read what a bundle says of its history.
+    """Read what a bundle says of its history; nothing but what `build_history_text` writes is taken.
 
     Raises:
         BundleError: It is none.
     """
+    if len(body) > _MOST_BYTES:
+        raise BundleError(f"the bundle's history has {len(body)} bytes, which none has", hint=_HINT)
     try:
-        document = json.loads(body) if len(body) <= _MOST_BYTES else None
-        boots = document["boots"]
-        if document["schema_version"] != 1 or not all(isinstance(boot, dict) for boot in boots):
-            raise ValueError("of another form")
-    except (ValueError, KeyError, TypeError, RecursionError) as err:
-        raise BundleError("the bundle's history cannot be read", hint="save the bundle anew") from err
-    return {"schema_version": 1, "boots": boots[:_MOST_BOOTS]}
+        return _History.model_validate(json.loads(body)).model_dump()
+    except ValidationError as err:
+        first = err.errors(include_url=False)[0]
+        place = ".".join(map(str, first["loc"]))
+        raise BundleError(f"the bundle's history cannot be read: {place}: {first['msg']}", hint=_HINT) from err
+    except (ValueError, RecursionError) as err:
+        raise BundleError("the bundle's history cannot be read", hint=_HINT) from err
 
 
 def import_history(path: Path, document: Mapping[str, Any], bundle_sha256: str, created: str) -> bool:
@@ -85,8 +136,8 @@ def import_history(path: Path, document: Mapping[str, Any], bundle_sha256: str, 
     known = {run.report.get("sha256") for run in history.list_runs(KIND, 1000)}
     if bundle_sha256 in known or not document["boots"]:
         return False
-    smokes = [boot.get("smoke") or {} for boot in document["boots"]]
+    # The newest smoke is of what the bundle holds; one that never was says nothing against it.
+    verdicts = [boot["smoke"]["passed"] for boot in document["boots"] if boot["smoke"] is not None]
     report = {**document, "sha256": bundle_sha256, "created": created}
-    now = datetime.datetime.now(datetime.UTC)
-    history.note_run(KIND, now, None, any(smoke.get("passed") is True for smoke in smokes), report)
+    history.note_run(KIND, datetime.datetime.now(datetime.UTC), None, all(verdicts[:1]), report)
     return True

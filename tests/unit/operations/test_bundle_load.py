@@ -39,6 +39,7 @@ from tests.unit.bundles.conftest import (
     sha256,
     write_bundle,
 )
+from tests.unit.operations.test_bundle_history import BOOT
 
 IMAGE_ID = f"sha256:{sha256(CONFIG)}"
 TAG = f"localhost/stack/bundle:{sha256(CONFIG)}"
@@ -334,7 +335,8 @@ def test_what_a_stranger_may_not_say_is_left_out_and_named(tmp_path, load, monke
 
 
 def test_the_history_is_noted_once(tmp_path, load, monkeypatch):
-    body = json.dumps({"schema_version": 1, "boots": [{"model": "m", "smoke": {"passed": True}}]}).encode()
+    smoke = {"passed": True, "started_at": "then", "checks": {}}
+    body = json.dumps({"schema_version": 1, "boots": [BOOT | {"model": "m", "smoke": smoke}]}).encode()
     monkeypatch.setitem(made.TEXTS, "history", ("history.json", body))
     where = write_bundle(tmp_path / "dir")
     load(where)
