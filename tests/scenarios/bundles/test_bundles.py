@@ -119,7 +119,7 @@ def sender_with(sender: Stack, config: str) -> Iterator[None]:
 
 
 @pytest.mark.fault(
-    "`stack bundle save` is killed",
+    "`stack bundle save FILE` is killed",
     "What is whole stays, nothing half counts as a bundle, and the same command goes on from there",
 )
 @pytest.mark.parametrize("name", ["killed", "killed.tar.zst"])
@@ -151,7 +151,7 @@ def test_a_bundle_that_has_no_room_is_not_begun(sender: Stack, tmp_path: Path) -
 
 @pytest.mark.fault(
     "A byte of a bundle flips on the way, or a part of it is lost",
-    "`stack bundle verify` and `load` name the part; nothing of the bundle is loaded",
+    "`stack bundle verify FILE` and `load` name the part; nothing of the bundle is loaded",
 )
 def test_a_damaged_bundle_is_named_and_changes_nothing(packed: Path, receiver: Stack, tmp_path: Path) -> None:
     damaged = tmp_path / "damaged.tar.zst"
@@ -181,7 +181,7 @@ def test_a_stack_comes_up_from_a_bundle_where_nothing_was(sender: Stack, packed:
 
 
 @pytest.mark.fault(
-    "`stack bundle load` is killed",
+    "`stack bundle load FILE` is killed",
     "No configuration is written before all is in its place; the same command goes on from there",
 )
 def test_a_load_that_is_killed_goes_on(sender: Stack, receiver: Stack, tmp_path: Path) -> None:

@@ -94,7 +94,7 @@ def test_saved_answers_are_for_this_user_alone_and_are_replayed_many_at_a_time(s
 
 @pytest.mark.fault(
     "an engine whose answers have changed",
-    "`stack replay` ends with 1 and names each record that differs, and at which token",
+    "`stack replay FILE` ends with 1 and names each record that differs, and at which token",
 )
 def test_answers_that_changed_are_told_with_their_place(
     stack: Stack, recorded: str, misbehave: Callable[..., None]
@@ -126,7 +126,7 @@ def test_another_status_is_a_difference(stack: Stack, recorded: str, misbehave: 
 
 @pytest.mark.fault(
     "the engine dies in the middle of a replay",
-    "`stack replay` ends with 1: what had no answer is `failed`, and the rest is compared",
+    "`stack replay FILE` ends with 1: what had no answer is `failed`, and the rest is compared",
 )
 def test_an_engine_that_dies_in_the_middle_is_told(
     stack: Stack, misbehave: Callable[..., None], write: Callable[..., str]

@@ -95,7 +95,7 @@ def demand_old(stack: Stack, lock: str) -> None:
 
 @pytest.mark.fault(
     "a new engine answers wrongly",
-    "`stack upgrade` brings the old one back by itself, and ends with 1",
+    "`stack upgrade PIN` brings the old one back by itself, and ends with 1",
 )
 def test_an_engine_that_fails_smoke_goes_and_the_old_one_answers_again(one: Stack) -> None:
     lock = read_lock(one)
@@ -113,7 +113,7 @@ def test_an_engine_that_fails_smoke_goes_and_the_old_one_answers_again(one: Stac
 
 @pytest.mark.fault(
     "a new engine answers otherwise, or lacks a metric that a dashboard shows",
-    "`stack upgrade` names both, brings the old engine back by itself, and ends with 1",
+    "`stack upgrade PIN` names both, brings the old engine back by itself, and ends with 1",
 )
 def test_an_engine_that_answers_otherwise_or_lacks_a_metric_goes(one: Stack) -> None:
     lock = read_lock(one)
@@ -130,7 +130,7 @@ def test_an_engine_that_answers_otherwise_or_lacks_a_metric_goes(one: Stack) -> 
 
 @pytest.mark.fault(
     "a new engine does not boot",
-    "`stack upgrade` says why, brings the old one back by itself, and ends with 1",
+    "`stack upgrade PIN` says why, brings the old one back by itself, and ends with 1",
 )
 def test_an_engine_that_does_not_boot_goes_whatever_was_said(one: Stack) -> None:
     lock = read_lock(one)
@@ -140,8 +140,8 @@ def test_an_engine_that_does_not_boot_goes_whatever_was_said(one: Stack) -> None
 
 
 @pytest.mark.fault(
-    "`stack upgrade` is killed while the new engine boots",
-    "stack.lock is as it was; `stack status` says so, and `stack up` brings the old engine back",
+    "`stack upgrade PIN` is killed while the new engine boots",
+    "`stack.lock` is as it was; `stack status` says so, and `stack up` brings the old engine back",
 )
 def test_a_killed_upgrade_leaves_the_lock_and_up_goes_by_it(one: Stack) -> None:
     lock = read_lock(one)
