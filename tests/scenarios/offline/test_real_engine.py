@@ -41,8 +41,8 @@ def bundle(make_stack: Make, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.fault(
     "the network is gone, and the machine is a new one",
-    "`stack bundle load FILE` and `stack up --offline` give the same engine on the same model, smoke passes, and no packet "
-    "leaves",
+    "`stack bundle load FILE` and `stack up --offline` give the same engine on the same model, smoke passes, and "
+    "no packet leaves",
 )
 def test_a_stack_that_was_carried_over_boots_and_is_right_without_a_network(
     bundle: Path, make_there: Make, daemon: PrivateDaemon, way_out: WayOut
