@@ -97,6 +97,8 @@ def choose_source_here(
         find_image: Gives the daemon's inspect document of a name, or None.
         image_ids: The image ID behind each reference when it was accepted.
     """
+    if not wanted:
+        return SourceChoice("registry", f"{REASON}, and every image is named")
     mirror = config.images.mirror
     pulled = [
         resolve_registry_need(service, image, find_image, None, image_ids, mirror) for service, image in wanted.items()

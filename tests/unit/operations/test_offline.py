@@ -140,6 +140,9 @@ def test_without_a_lock_the_images_are_from_where_they_are_here(make_session, as
     found = resolve.resolve(make_session(toml), daemon)
     assert found.source.reason == "offline: as asked, and 2 of 2 built images are here"
     assert {need.action for need in found.needs.values()} == {"none"} and asked == []
+    services = "[services]\ngrafana.enabled = false\nnode-exporter.enabled = false\nprometheus.enabled = false\n"
+    named = resolve.resolve(make_session(DEMO + f'[engine]\nimage = "x:1"\ndevice = "cpu"\n{services}'), Daemon())
+    assert named.source.reason == "offline: as asked, and every image is named"
     # What was asked for is not replaced by what is here.
     found = resolve.resolve(make_session(toml + '[images]\nsource = "registry"\n'), daemon)
     assert {need.action for need in found.needs.values()} == {"pull"}
