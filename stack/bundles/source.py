@@ -32,8 +32,11 @@ from stack.bundles.tar_format import (
 
 CHUNK_BYTES = 1024**2
 PARTIAL_NAME = "partial"
+# `tool/wheels`: a folder in one that lies so deep is not looked into.
+_DEEPEST = 2
 # What zstd may ask of memory to unpack a frame: that of its highest level without `--ultra`.
 _WINDOW_BYTES = 128 * 1024**2
+_LOOK = "see that this user may read it, and that its disk is there (`ls -l`, `dmesg`)"
 
 
 class Source(Protocol):
@@ -66,7 +69,7 @@ def open_source(where: Path) -> Source:
         if where.is_file():
             return _open_file(where)
     except OSError as err:
-        raise BundleError(f"{err.filename or where} cannot be read: {err.strerror or err}") from err
+        raise BundleError(f"{err.filename or where} cannot be read: {err.strerror or err}", hint=_LOOK) from err
     raise BundleError(f"there is no bundle {where}", hint=f"`stack bundle save {where}` makes one")
 
 
@@ -137,7 +140,9 @@ def _list_folder(folder: Path, prefix: str, source: DirectorySource) -> None:
             if path == PARTIAL_NAME:
                 continue  # of a save that is under way or was interrupted: no part of the bundle
             mode = entry.stat(follow_symlinks=False).st_mode
-            if stat.S_ISDIR(mode):
+            if stat.S_ISDIR(mode) and path.count("/") >= _DEEPEST:
+                source.problems.append(BundleProblem(path, "refused", "lies deeper than any folder of a bundle"))
+            elif stat.S_ISDIR(mode):
                 _list_folder(folder / entry.name, f"{path}/", source)
             elif not stat.S_ISREG(mode):
                 what = "a link" if stat.S_ISLNK(mode) else "no plain file"

@@ -172,7 +172,7 @@ def parse_image_config(config: Mapping[str, Any]) -> ImageConfig:
 def _parse_object(body: bytes, what: str) -> dict[str, Any]:
     try:
         document = json.loads(body)
-    except ValueError as err:
+    except (ValueError, RecursionError) as err:
         raise ImageError(f"the registry's {what} is not JSON") from err
     if not isinstance(document, dict):
         raise ImageError(f"the registry's {what} is not a JSON object")

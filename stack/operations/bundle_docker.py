@@ -13,6 +13,7 @@ import docker
 
 from stack.bundles.manifest import BundleImage
 from stack.bundles.problem import BundleError
+from stack.bundles.received import check_image_document, parse_diff_ids
 from stack.bundles.tar_format import BLOCK_BYTES, build_header, count_padding
 from stack.containers.daemon import read_image, translated
 from stack.errors import ImageError
@@ -27,9 +28,9 @@ from stack.images.archive_layout import (
     render_load_manifest,
 )
 from stack.images.archive_load import find_loaded, find_store, send_image
-from stack.images.manifests import parse_layers
+from stack.images.manifests import Manifest, parse_layers
 from stack.images.reference import ImageReference, parse_reference
-from stack.operations.bundle_images import describe_diff_ids, name_carried
+from stack.operations.bundle_images import name_carried
 from stack.operations.bundle_open import OpenBundle
 from stack.progress import ProgressEvent, Report
 
@@ -67,12 +68,14 @@ def receive_images(opened: OpenBundle, client: docker.DockerClient) -> list[Rece
 
 
 def _receive(opened: OpenBundle, client: docker.DockerClient, said: BundleImage) -> ReceivedImage:
-    manifest = parse_kept_manifest(opened.read(said.manifest))
+    manifest = _read_manifest(opened, said, said.manifest)
+    if manifest.is_index:
+        raise BundleError(f"the bundle's image of {said.service} has an index where its manifest belongs")
     config, layers = list_blobs(manifest)
     if config.digest != said.image_id:
         raise BundleError(f"the bundle's image of {said.service} is not the one that its manifest describes")
     in_order = tuple(str(layer["digest"]) for layer in manifest.document.get("layers") or [])
-    diff_ids = describe_diff_ids(opened.read(said.image_id))
+    diff_ids = parse_diff_ids(opened.read(said.image_id), f"image config of {said.service}")
     if len(diff_ids) != len(in_order):
         raise BundleError(f"the bundle's image of {said.service} has {len(in_order)} layers, and names {len(diff_ids)}")
     for blob in layers:
@@ -85,7 +88,7 @@ def _receive(opened: OpenBundle, client: docker.DockerClient, said: BundleImage)
     roots = said.proof if stands_for == digest else (said.manifest,)
     image = ArchivedImage(
         digest=stands_for,
-        media_type=parse_kept_manifest(opened.read(stands_for)).media_type,
+        media_type=_read_manifest(opened, said, stands_for).media_type,
         size_bytes=_blob(opened, stands_for).size_bytes,
         reference=str(name),
         served_by=str(name),
@@ -96,6 +99,12 @@ def _receive(opened: OpenBundle, client: docker.DockerClient, said: BundleImage)
     tag = parse_reference(name_carried(said.image_id))
     exact = f"{name.name}@{digest}" if digest else None
     return ReceivedImage(said.service, image, in_order, tuple(diff_ids), tag, exact, find_loaded(client, image))
+
+
+def _read_manifest(opened: OpenBundle, said: BundleImage, digest: str) -> Manifest:
+    body = opened.read(digest)
+    check_image_document(body, f"manifest of {said.service}")
+    return parse_kept_manifest(body)
 
 
 def _blob(opened: OpenBundle, digest: str) -> Blob:
@@ -115,12 +124,12 @@ def _prove(opened: OpenBundle, said: BundleImage) -> str | None:
     )
     if not said.proof or said.proof[0] != said.digest:
         raise wrong
-    manifest = parse_kept_manifest(opened.read(said.digest))
+    manifest = _read_manifest(opened, said, said.digest)
     if manifest.is_index:
         named = {entry.get("digest") for entry in manifest.document.get("manifests") or [] if isinstance(entry, dict)}
         if len(said.proof) != 2 or said.proof[1] not in named:
             raise wrong
-        manifest = parse_kept_manifest(opened.read(said.proof[1]))
+        manifest = _read_manifest(opened, said, said.proof[1])
     if parse_layers(manifest)[0] != said.image_id:
         raise wrong
     return said.digest

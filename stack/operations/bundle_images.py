@@ -8,7 +8,6 @@ of a recipe or of a registry it would pass, on the machine that loads it, for wh
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -19,7 +18,6 @@ from stack.bundles.files import ChangedFileError, read_file_pieces
 from stack.bundles.manifest import BundleFile, BundleImage
 from stack.bundles.names import build_blob_path
 from stack.bundles.oci import Layer, build_image_manifest
-from stack.bundles.problem import BundleError
 from stack.containers.daemon import translated
 from stack.errors import ImageError
 from stack.images.archive_load import find_store
@@ -202,16 +200,3 @@ class _Counter:
 def name_carried(image_id: str) -> str:
     """Give the name of an image that nothing but its own ID vouches for: all of it, so that none can be made to fit."""
     return f"{CARRIED}:{image_id.removeprefix('sha256:')}"
-
-
-def describe_diff_ids(config: bytes) -> list[str]:
-    """Give the `diff_id` of each layer that an image's config names.
-
-    Raises:
-        BundleError: It is no config of an image.
-    """
-    try:
-        found = json.loads(config)["rootfs"]["diff_ids"]
-    except (ValueError, KeyError, TypeError) as err:
-        raise BundleError("the config of an image in the bundle is none") from err
-    return [str(item) for item in found]
