@@ -25,6 +25,7 @@ _SMALL_BYTES = 1024**2
 
 AddBlob = Callable[[Iterator[bytes], int], str]
 """Writes a blob of a size and gives its hash in hex."""
+_AGAIN = "look at the engine (`docker info`), then run the same command again: what is whole stays"
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ def read_export(pieces: Iterator[bytes], add_blob: AddBlob, name: str) -> Export
                 # Bounded memory: tarfile remembers every member otherwise.
                 tar.members = []
     except (tarfile.TarError, EOFError) as err:
-        raise BundleError(f"the Docker engine broke off while `{name}` was saved: {err}") from err
+        raise BundleError(f"the Docker engine broke off while `{name}` was saved: {err}", hint=_AGAIN) from err
     return _assemble(taken, small, links, add_blob, name)
 
 
@@ -103,12 +104,14 @@ def _assemble(
         config = small[entry["Config"]]
         layers = [links.get(path, path) for path in entry["Layers"]]
     except (KeyError, ValueError, TypeError) as err:
-        raise BundleError(f"the Docker engine sent no image that can be read for `{name}` ({err!r})") from err
+        raise BundleError(
+            f"the Docker engine sent no image that can be read for `{name}` ({err!r})", hint=_AGAIN
+        ) from err
     for path in layers:
         if path in taken:
             continue
         if path not in small:
-            raise BundleError(f"the Docker engine sent `{name}` without its layer {path}")
+            raise BundleError(f"the Docker engine sent `{name}` without its layer {path}", hint=_AGAIN)
         body = small[path]
         sha256 = add_blob(iter([body]), len(body))
         taken[path] = Layer(f"sha256:{sha256}", len(body), detect_compression(body))

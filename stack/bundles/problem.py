@@ -10,6 +10,7 @@ from stack.errors import ImageError
 
 State = Literal["missing", "changed", "size", "extra", "refused"]
 _SHOWN = 20
+_HINT = "copy it again from where it was saved, or have it saved anew there (`stack bundle save`)"
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,15 @@ class BundleProblem:
 
 
 class BundleError(ImageError):
-    """A bundle cannot be written or read, or is not what it should be."""
+    """A bundle cannot be written or read, or is not what it should be.
+
+    Args:
+        message: What is wrong, and where.
+        hint: What mends it; for a bundle that cannot be read it is the same for all that can be wrong with it.
+    """
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint or _HINT)
 
 
 class DamagedBundleError(BundleError):

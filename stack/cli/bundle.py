@@ -71,7 +71,7 @@ def save(
     default=Path(),
     help="Directory for stack.toml and stack.lock; this one if not given",
 )
-@click.option("--trust", is_flag=True, help="Take what whoever saved it could run here: compile caches, remote code")
+@click.option("--trust", is_flag=True, help="Take all of its configuration, and compile caches: both may run code here")
 @click.option("--accept", type=click.Choice(["verified", "claimed"]), help="What proves a pinned commit")
 @click.option("--force", is_flag=True, help="Replace a stack.toml or stack.lock that says something else")
 @click.option("--project", help="Project name; the saved one if not given [env: STACK_PROJECT]")
@@ -103,7 +103,8 @@ def load(
         console.result(f"{service:<13}  {image_id}")
     console.result(f"{'model':<13}  {loaded.opened.bundle.model.id} at {loaded.opened.bundle.model.revision}")
     console.result(f"{'commit':<13}  {_describe_commit(loaded)}")
-    _tell_left_out(console, loaded.left_out, "not taken from the bundle")
+    more = "" if trust else " (`--trust` takes more from somebody who is trusted, but no paths of another machine)"
+    _tell_left_out(console, loaded.left_out, f"not taken from the bundle{more}")
     if loaded.caches is None:
         console.info("the bundle has compile caches, which the engine would run: they are taken with --trust only")
     for path in loaded.written:
@@ -160,8 +161,7 @@ def show(console: Console, where: Path, as_json: bool) -> None:
 
 
 def _describe_commit(loaded: Any) -> str:
-    commits = [image.commit for image in loaded.opened.bundle.images if image.commit]
-    return f"{commits[0]} ({loaded.level} here)" if commits else "unknown"
+    return f"{loaded.commit} ({loaded.level} here)" if loaded.commit else "unknown"
 
 
 def _build_document(loaded: Any) -> dict[str, Any]:
@@ -171,6 +171,7 @@ def _build_document(loaded: Any) -> dict[str, Any]:
         "project": loaded.project,
         "images": dict(loaded.images),
         "model": loaded.opened.bundle.model.model_dump(mode="json"),
+        "commit": loaded.commit,
         "commit_level": loaded.level,
         "caches": loaded.caches or 0,
         "left_out": list(loaded.left_out),

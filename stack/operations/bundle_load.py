@@ -14,12 +14,13 @@ import docker
 from stack.bundles.manifest import BundleFile
 from stack.bundles.problem import BundleError, DamagedBundleError
 from stack.checks.host.filesystems import find_existing
+from stack.config.load import CONFIG_NAME
 from stack.models.volume import make_folder
 from stack.operations.bundle_docker import ImageLoader, ReceivedImage, list_exact, receive_images
 from stack.operations.bundle_history import import_history, parse_history
 from stack.operations.bundle_model import ReceivedModel, receive_model
 from stack.operations.bundle_open import OpenBundle, check_platform, demand_whole, find_problems, open_bundle
-from stack.operations.bundle_target import LoadWishes, build_target, write_target
+from stack.operations.bundle_target import LoadWishes, Target, build_target, write_target
 from stack.operations.project import load_facts, make_folders, write_facts
 from stack.operations.service_layouts import engine_uid
 from stack.operations.session import Session, build_session, hold_project
@@ -41,6 +42,7 @@ class Loaded:
         written: The files that were written.
         left_out: Keys of the bundle's configuration that were not taken.
         caches: How many files of compile caches were taken; None where the bundle has some and is not trusted.
+        commit: The engine's commit, as far as anybody says one.
         level: What the engine's commit is worth here.
     """
 
@@ -50,6 +52,7 @@ class Loaded:
     written: tuple[Path, ...]
     left_out: tuple[str, ...]
     caches: int | None
+    commit: str | None
     level: str
 
 
@@ -66,16 +69,17 @@ def run_load(where: Path, wishes: LoadWishes, report: Report, say: Callable[[str
     session = build_session(target.loaded, wishes.environ, report, say)
     client = session.connect()
     with hold_project(session, "bundle load"):
+        _demand_ours(session, wishes, target)
         images = receive_images(opened, client)
         history = parse_history(opened.read_part("history") or b"")
-        with receive_model(opened.bundle, session.config.model.volume, report) as model:
+        with receive_model(opened.bundle, session.config.model.volume, target.model_place, report) as model:
             _check_space(client, opened, images, model)
             _verify(opened, model, report)
             loader = ImageLoader(opened, client, report)
             ids = {item.service: loader.load(item) for item in images}
             model.land(opened.bundle)
         caches = _take_caches(session, opened, wishes)
-        _note_images(session, ids, images)
+        _note_images(session, ids, images, wishes.target)
         write_target(target, wishes)
         _import(session, opened, history)
     engine = target.lock.engine
@@ -86,8 +90,31 @@ def run_load(where: Path, wishes: LoadWishes, report: Report, say: Callable[[str
         tuple(target.files),
         target.left_out,
         caches,
+        engine.commit if engine is not None else None,
         engine.commit_level if engine is not None else "unknown",
     )
+
+
+def _demand_ours(session: Session, wishes: LoadWishes, target: Target) -> None:
+    """Refuse to go on with the state, history and volumes of another directory's project of the same name.
+
+    Raises:
+        BundleError: The name is another's.
+    """
+    has_state = session.paths.facts.is_file() or session.paths.history.is_file()
+    directory = load_facts(session.paths.facts).directory
+    # A state from before directories were noted is this one's where a stack.toml here has the name already.
+    is_ours = (
+        wishes.target / CONFIG_NAME not in target.files
+        if directory is None
+        else (Path(directory).resolve() == wishes.target.resolve())
+    )
+    if has_state and not is_ours and not wishes.force:
+        whose = f"{directory}" if directory is not None else "another directory, or of an `up` without a stack.toml"
+        raise BundleError(
+            f"project `{session.project}` is here already, and is that of {whose}",
+            hint="`--project NAME` loads the bundle under another name; `--force` takes that project over",
+        )
 
 
 def _verify(opened: OpenBundle, model: ReceivedModel, report: Report) -> None:
@@ -135,12 +162,12 @@ def _is_of_this_machine(path: Path) -> bool:
         return False
 
 
-def _note_images(session: Session, ids: Mapping[str, str], images: list[ReceivedImage]) -> None:
+def _note_images(session: Session, ids: Mapping[str, str], images: list[ReceivedImage], directory: Path) -> None:
     """Remember which image ID stands for which digest: the classic store knows only the ID after a load."""
     make_folders(session.paths, engine_uid())
     facts = load_facts(session.paths.facts)
     known = dict(facts.image_ids) | list_exact(ids, images)
-    write_facts(session.paths.facts, replace(facts, image_ids=known))
+    write_facts(session.paths.facts, replace(facts, image_ids=known, directory=str(directory)))
 
 
 def _take_caches(session: Session, opened: OpenBundle, wishes: LoadWishes) -> int | None:

@@ -1,8 +1,4 @@
-"""The model of a bundle onto the shared volume: kept beside it while its bytes are hashed, moved there when all fit.
-
-A hub model and the demo model become the snapshot that they are everywhere. A directory of whoever saved it becomes a
-directory of the volume's own, `carried/<digest>/<name>`, which the received stack.toml names.
-"""
+"""The model of a bundle onto the shared volume: kept beside it while its bytes are hashed, moved there when all fit."""
 
 from __future__ import annotations
 
@@ -15,16 +11,11 @@ from pathlib import Path
 from typing import BinaryIO
 
 from stack.bundles.manifest import Bundle, BundleFile
-from stack.bundles.problem import BundleError
+from stack.bundles.names import build_blob_path
 from stack.errors import ModelError
-from stack.models.demo import DEMO_FILES, DEMO_KEY
 from stack.models.directory import check_model_directory
-from stack.models.reference import parse_model_reference
 from stack.models.snapshot import (
-    FileRecord,
     Snapshot,
-    SnapshotKey,
-    build_content_revision,
     build_snapshot_folder,
     build_staging_folder,
     load_snapshot,
@@ -40,9 +31,8 @@ from stack.models.volume import (
     sync_file,
     translate_os_errors,
 )
+from stack.operations.bundle_place import build_received
 from stack.progress import Report
-
-_CARRIED = "carried"
 
 
 @dataclass
@@ -61,6 +51,10 @@ class ReceivedModel:
     is_here: bool
     task: str
     _open: dict[str, BinaryIO] = field(default_factory=dict)
+    _hashes: frozenset[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._hashes = frozenset(record.sha256 for record in self.snapshot.files)
 
     @property
     def missing_bytes(self) -> int:
@@ -78,13 +72,17 @@ class ReceivedModel:
         Raises:
             ModelError: The volume cannot be written.
         """
-        if self.is_here or file.part != "model":
+        # A file may have two parts, such as a cache's file that is a model's too: what counts is what it holds.
+        if self.is_here or file.path != build_blob_path(file.sha256) or file.sha256 not in self._hashes:
             return
         with translate_os_errors(f"cannot write to {self.volume}"):
             stream = self._open.get(file.sha256)
             if stream is None:
                 stream = self._open[file.sha256] = (self.staging / file.sha256).open("wb", buffering=0)
-            stream.write(piece)
+            rest = memoryview(piece)
+            while rest:
+                # A disk that is nearly full takes a part of it before it refuses.
+                rest = rest[stream.write(rest) or 0 :]
 
     def land(self, bundle: Bundle) -> Snapshot:
         """Put what was kept in its place.
@@ -102,6 +100,7 @@ class ReceivedModel:
                 make_folder(target.parent)
                 target.unlink(missing_ok=True)
                 if file.size_bytes:
+                    self._check_size(file)
                     os.link(self.staging / file.sha256, target)
                 else:
                     target.touch()
@@ -112,8 +111,17 @@ class ReceivedModel:
                 return publish(self.volume, staged)
             return self._land_directory(staged)
 
+    def _check_size(self, file: BundleFile) -> None:
+        size = (self.staging / file.sha256).stat().st_size
+        if size != file.size_bytes:
+            raise ModelError(
+                f"{file.name} came to {size} bytes on {self.volume}, and {file.size_bytes} were written",
+                hint="look at the disk (`dmesg`, `df -h`), then load again; nothing was put in its place",
+            )
+
     def _land_directory(self, staged: Snapshot) -> Snapshot:
         place = self.snapshot.path
+        check_model_directory(staged.path)
         for record in staged.files:
             sync_file(staged.path / record.name)
         make_folder(place.parent)
@@ -121,7 +129,6 @@ class ReceivedModel:
         staged.path.rename(place)
         shutil.rmtree(self.staging, ignore_errors=True)
         landed = _at(self.snapshot, place)
-        check_model_directory(place)
         make_folder(build_snapshot_folder(self.volume, landed.key))
         landed = Snapshot(**{**vars(landed), "stats": load_file_stats(landed)})
         save_manifest(self.volume, landed)
@@ -138,70 +145,20 @@ def _at(snapshot: Snapshot, path: Path) -> Snapshot:
     return Snapshot(**{**vars(snapshot), "path": path, "mount_root": path})
 
 
-def place_model(bundle: Bundle, volume: Path) -> Path | None:
-    """Give the directory that a model of the kind `directory` gets on the volume; None for the other kinds.
-
-    Raises:
-        BundleError: Its name is none.
-    """
-    model = bundle.model
-    if model.kind != "directory":
-        return None
-    if "/" in model.id or model.id in ("", ".", "..") or not model.id.isprintable():
-        raise BundleError(f"the bundle's model has the name `{model.id}`, which no directory has")
-    return volume / _CARRIED / model.revision.removeprefix("sha256:")[:12] / model.id
-
-
-def _build_snapshot(bundle: Bundle, volume: Path) -> Snapshot:
-    """Give the snapshot that a bundle's model will be.
-
-    Raises:
-        BundleError: It says to be what it is not.
-    """
-    model = bundle.model
-    files = [FileRecord(file.name, file.size_bytes, file.sha256) for file in bundle.list_part("model")]
-    records = tuple(sorted(files, key=lambda record: record.name))
-    place = place_model(bundle, volume)
-    if model.kind == "hub":
-        is_right = len(model.revision) == 40 and _is_hub_id(model.id)
-    else:
-        is_right = model.revision == build_content_revision(records)
-    if model.kind == "demo":
-        is_right = (
-            is_right
-            and (model.id, model.revision) == (DEMO_KEY.id, DEMO_KEY.revision)
-            and (records == tuple(sorted(DEMO_FILES, key=lambda record: record.name)))
-        )
-    if not is_right or not records:
-        raise BundleError(f"the bundle's model is not what it says to be ({model.id} at {model.revision[:19]})")
-    key = SnapshotKey(model.kind, str(place) if place else model.id, model.revision)
-    path = place or build_snapshot_folder(volume, key) / "files"
-    return Snapshot(
-        kind=model.kind,
-        id=key.id,
-        revision=model.revision,
-        path=path,
-        files=records,
-        served_name=model.served_name,
-        mount_root=path,
-    )
-
-
-def _is_hub_id(text: str) -> bool:
-    try:
-        return parse_model_reference(text).kind == "hub"
-    except ModelError:
-        return False
-
-
 @contextlib.contextmanager
-def receive_model(bundle: Bundle, volume: Path, report: Report) -> Iterator[ReceivedModel]:
+def receive_model(bundle: Bundle, volume: Path, place: Path | None, report: Report) -> Iterator[ReceivedModel]:
     """Give where a bundle's model goes, for nobody but us while the block lasts.
+
+    Args:
+        bundle: The manifest.
+        volume: The shared volume.
+        place: The directory of its own that it gets there; None puts it under its id and revision.
+        report: Told what is waited for.
 
     Raises:
         ModelError: The volume cannot be written, or has other files under that revision.
     """
-    snapshot = _build_snapshot(bundle, volume)
+    snapshot = build_received(bundle, volume, place)
     task = f"load {bundle.model.id}"
     with hold_lock(volume, snapshot.key, report, task):
         received = ReceivedModel(volume, snapshot, _is_here(volume, snapshot, report), task)

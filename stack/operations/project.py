@@ -84,6 +84,7 @@ class ProjectFacts:
         last_boot: The engine's last boot, by its number in the history.
         ready_container: The start of the engine that last gave a first token (`<container ID>@<start time>`).
         gpu_test: The image and driver with which the GPU was last tried and found well.
+        directory: Where the stack.toml lies that the project was last brought up or loaded with.
         schema_version: Version of this document.
     """
 
@@ -93,6 +94,7 @@ class ProjectFacts:
     last_boot: int | None = None
     ready_container: str | None = None
     gpu_test: str | None = None
+    directory: str | None = None
     schema_version: int = STATE_VERSION
 
 
@@ -156,6 +158,7 @@ def load_facts(path: Path) -> ProjectFacts:
             last_boot=document.get("last_boot"),
             ready_container=document.get("ready_container"),
             gpu_test=document.get("gpu_test"),
+            directory=document.get("directory"),
         )
     except (OSError, ValueError, KeyError, AttributeError, TypeError):
         return ProjectFacts()

@@ -219,6 +219,7 @@ class UpRun:
             last_boot=last_boot,
             ready_container=ready_container,
             gpu_test=self.result.gpu_test or self.resolved.facts.gpu_test,
+            directory=str(self.session.loaded.path.parent) if self.session.loaded.path else None,
         )
 
     def _require_layout(self) -> Layout:

@@ -16,12 +16,13 @@ from stack.bundles.manifest import Bundle, BundleFile, BundleImage, BundleModel
 from stack.bundles.names import build_blob_path
 from stack.bundles.oci import Layer, build_image_manifest
 from stack.operations.resolve import machine_platform
+from tests.unit.models.conftest import build_safetensors
 
 FORMS = ("dir", "bundle.tar", "bundle.tar.zst")
 LAYERS = [bytes(range(256)) * 5000, b"layer two" * 70_000]
 DIFF_IDS = [f"sha256:{hashlib.sha256(body).hexdigest()}" for body in LAYERS]
 CONFIG = json.dumps({"rootfs": {"diff_ids": DIFF_IDS}}).encode()
-MODEL = {"config.json": b"{}", "sub/weights.safetensors": b"weights" * 100_000, "empty.txt": b""}
+MODEL = {"config.json": b"{}", "sub/weights.safetensors": build_safetensors(b"weights!" * 90_000), "empty.txt": b""}
 TEXTS = {
     "config": ("stack.toml", b'project = "mine"\n[model]\nid = "acme/tiny"\n'),
     "lock": ("stack.lock", b"schema_version = 1\n"),

@@ -2,9 +2,11 @@
 
 import io
 import json
+import os
 import tarfile
 from collections import namedtuple
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import docker.errors
@@ -14,15 +16,17 @@ from stack.bundles.manifest import BundleImage
 from stack.bundles.names import build_blob_path
 from stack.bundles.oci import INDEX_TYPE, MANIFEST_TYPE
 from stack.bundles.problem import BundleError, DamagedBundleError
-from stack.config.lock import load_lock
-from stack.errors import ImageError, ModelError
+from stack.config.load import load_config
+from stack.config.lock import Lock, load_lock, render_lock
+from stack.errors import ConfigError, ImageError, ModelError
 from stack.history.store import open_history
 from stack.models.ensure import find_snapshot
 from stack.models.reference import parse_model_reference
-from stack.operations import bundle_load
+from stack.operations import bundle_load, bundle_model
 from stack.operations.bundle_load import run_load
+from stack.operations.bundle_lock import build_locked_model
 from stack.operations.bundle_target import LoadWishes
-from stack.operations.project import load_facts
+from stack.operations.project import load_facts, write_facts
 from stack.operations.session import build_session
 from stack.progress import ignore
 from tests.unit.bundles import conftest as made
@@ -118,7 +122,8 @@ def load(tmp_path, daemon, monkeypatch):
 
     def call(where, **changes):
         environ = {"HOME": str(tmp_path / "home"), **changes.pop("environ", {})}
-        wishes = LoadWishes(tmp_path / "to", environ, {"engine.accept": changes.pop("accept", None)}, **changes)
+        flags = {"engine.accept": changes.pop("accept", None), "project": changes.pop("project", None)}
+        wishes = LoadWishes(tmp_path / changes.pop("to", "to"), environ, flags, **changes)
         return run_load(where, wishes, ignore, lambda text: None)
 
     return call
@@ -134,9 +139,10 @@ def test_everything_comes_to_its_place(where, load, daemon, tmp_path):
     loaded = load(where)
     assert loaded.images == {"engine": IMAGE_ID} and daemon.tags == {TAG: IMAGE_ID}
     volume = tmp_path / "home/.local/share/stack/models"
-    snapshot = find_snapshot(parse_model_reference("acme/tiny"), revision="0" * 40, volume=volume)
+    config = load_config(tmp_path / "to/stack.toml", {"HOME": str(tmp_path / "home")}).config.model
+    snapshot = find_snapshot(parse_model_reference(config.id), revision=config.revision, volume=volume)
     assert {record.name: (snapshot.path / record.name).read_bytes() for record in snapshot.files} == MODEL
-    assert 'id = "acme/tiny"' in (tmp_path / "to/stack.toml").read_text()
+    assert config.served_name == "acme/tiny"
     assert load_lock(tmp_path / "to/stack.lock").images == {}
     assert loaded.caches is None and not any(path.is_file() for path in (tmp_path / "home/.cache").rglob("*"))
 
@@ -212,6 +218,7 @@ def test_a_file_that_says_something_else_is_left_alone(where, load, daemon, tmp_
 def test_ones_own_settings_of_this_machine_stay(where, load, tmp_path):
     own = f'project = "mine"\n[model]\nid = "acme/tiny"\nvolume = "{tmp_path}/volume"\n'
     (tmp_path / "to/stack.toml").write_text(own)
+    write_own_lock(tmp_path)
     load(where)
     assert (tmp_path / "to/stack.toml").read_text() == own
     assert list((tmp_path / "volume").rglob("snapshot.json"))
@@ -235,7 +242,169 @@ def test_an_engine_that_refuses_leaves_the_rest_undone_and_the_next_load_goes_on
     assert load(where).images == {"engine": IMAGE_ID}
 
 
+def write_own_lock(tmp_path, **changes):
+    """Write a stack.lock that names the bundle's model, as this machine knows it."""
+    model = build_locked_model(build_bundle())
+    files = {name: file.model_copy(update=changes) for name, file in model.files.items()}
+    text = render_lock(Lock(model=model.model_copy(update={"files": files})))
+    (tmp_path / "to/stack.lock").write_text(text)
+
+
+HUB = {"reference": parse_model_reference("acme/tiny"), "revision": "0" * 40}
+
+
+def test_a_strangers_hub_model_is_no_other_projects_model(where, load, tmp_path):
+    volume = tmp_path / "home/.local/share/stack/models"
+    load(where)
+    assert find_snapshot(**HUB, volume=volume) is None and not (volume / "hub").exists()
+    assert load_lock(tmp_path / "to/stack.lock").model is None
+    # What a load wrote proves nothing to the next one.
+    assert load(where).written == () and not (volume / "hub").exists()
+
+
+def test_a_hub_model_that_ones_own_lock_names_file_by_file_is_everybodys(where, load, tmp_path):
+    write_own_lock(tmp_path)
+    load(where)
+    volume = tmp_path / "home/.local/share/stack/models"
+    snapshot = find_snapshot(**HUB, volume=volume)
+    assert {record.name: (snapshot.path / record.name).read_bytes() for record in snapshot.files} == MODEL
+    assert 'id = "acme/tiny"' in (tmp_path / "to/stack.toml").read_text() and not (volume / "carried").exists()
+
+
+def test_a_hub_model_that_is_here_already_is_not_written_again(where, load, tmp_path):
+    write_own_lock(tmp_path)
+    load(where)
+    (tmp_path / "to2").mkdir()
+    load(where, to="to2", project="second")
+    assert not (tmp_path / "home/.local/share/stack/models/carried").exists()
+    assert load_lock(tmp_path / "to2/stack.lock").model.revision == "0" * 40
+
+
+def test_a_directory_that_was_given_a_model_of_its_own_keeps_it_when_the_hubs_comes_too(where, load, tmp_path):
+    load(where)
+    before = (tmp_path / "to/stack.toml").read_text()
+    for name in ("to", "to2"):
+        (tmp_path / name).mkdir(exist_ok=True)
+    (tmp_path / "to2/stack.lock").write_text(render_lock(Lock(model=build_locked_model(build_bundle()))))
+    load(where, to="to2", project="second")
+    assert load(where).written == () and (tmp_path / "to/stack.toml").read_text() == before
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_a_model_that_ones_own_lock_contradicts_is_refused_whatever_else_agrees(where, load, tmp_path, daemon, force):
+    write_own_lock(tmp_path, sha256="a" * 64)
+    text = (tmp_path / "to/stack.lock").read_text()
+    with pytest.raises(BundleError, match="not the one that .*to/stack.lock names") as caught:
+        load(where, force=force)
+    assert caught.value.hint and daemon.sent == [] and (tmp_path / "to/stack.lock").read_text() == text
+
+
+def test_an_own_configuration_that_names_the_hubs_model_is_not_made_to_mean_the_bundles(where, load, tmp_path):
+    (tmp_path / "to/stack.toml").write_text('project = "mine"\n[model]\nid = "acme/tiny"\n')
+    with pytest.raises(BundleError, match="no stack.lock here names the files of acme/tiny"):
+        load(where)
+
+
+def test_a_projects_state_is_not_taken_over_by_another_directory(where, load, daemon, tmp_path):
+    load(where)
+    daemon.sent.clear()
+    (tmp_path / "to2").mkdir()
+    with pytest.raises(BundleError, match=f"project `mine` is here already, and is that of {tmp_path}/to") as caught:
+        load(where, to="to2")
+    assert "--project NAME" in caught.value.hint and not list((tmp_path / "to2").iterdir())
+    loaded = load(where, to="to2", project="second")
+    assert loaded.project == "second" and 'project = "second"' in (tmp_path / "to2/stack.toml").read_text()
+    assert load(where, to="to2", project="second").written == ()
+    assert load(where).written == ()
+
+
+def test_a_state_of_which_no_directory_is_known_is_that_of_who_has_the_name_in_a_stack_toml(where, load, tmp_path):
+    load(where)
+    path = tmp_path / "home/.local/state/stack/mine/state.json"
+    write_facts(path, replace(load_facts(path), directory=None))
+    assert load(where).written == ()
+    write_facts(path, replace(load_facts(path), directory=None))
+    (tmp_path / "to2").mkdir()
+    with pytest.raises(BundleError, match="is that of another directory"):
+        load(where, to="to2")
+
+
+def test_a_second_force_keeps_what_the_first_one_replaced(where, load, tmp_path):
+    path = tmp_path / "to/stack.toml"
+    for text in ('project = "own"\n', 'project = "own2"\n'):
+        path.write_text(text)
+        load(where, force=True)
+    assert path.with_name("stack.toml.before").read_text() == 'project = "own"\n'
+    assert path.with_name("stack.toml.before.2").read_text() == 'project = "own2"\n'
+
+
+def test_a_stack_toml_that_is_no_text_is_an_error(where, load, tmp_path):
+    (tmp_path / "to/stack.toml").write_bytes(b'project = "\xff"\n')
+    with pytest.raises(ConfigError, match="is not UTF-8"):
+        load(where)
+
+
+@pytest.mark.parametrize("part", ["config", "lock"])
+def test_a_bundles_text_that_is_no_text_is_an_error(tmp_path, load, monkeypatch, part):
+    name = made.TEXTS[part][0]
+    monkeypatch.setitem(made.TEXTS, part, (name, b'project = "\xff"\n'))
+    with pytest.raises(BundleError, match=f"the {part} in .* is no UTF-8 text") as caught:
+        load(write_bundle(tmp_path / "dir"))
+    assert caught.value.hint
+
+
+def test_a_target_below_a_file_is_refused_before_anything_is_loaded(where, load, tmp_path, daemon):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(BundleError, match="file is no directory"):
+        load(where, to="file/below")
+    assert daemon.sent == []
+
+
+def test_a_model_file_that_is_a_caches_too_is_landed(tmp_path, load, monkeypatch):
+    monkeypatch.setattr(made, "CACHES", {"vllm/graph.bin": MODEL["config.json"]})
+    load(write_bundle(tmp_path / "dir"))
+    (found,) = (tmp_path / "home").rglob("carried/*/*/config.json")
+    assert found.read_bytes() == MODEL["config.json"]
+
+
+def test_a_disk_that_takes_a_part_of_what_it_is_given_gets_the_rest_too(tmp_path, load, monkeypatch):
+    class Reluctant(io.FileIO):
+        def write(self, data):
+            return super().write(bytes(data)[:70_000])
+
+    real = Path.open
+    monkeypatch.setattr(
+        bundle_model.Path,
+        "open",
+        lambda path, mode="r", *rest, **more: (
+            Reluctant(path, mode)
+            if more.get("buffering") == 0 and ".staging" in path.parts
+            else real(path, mode, *rest, **more)
+        ),
+    )
+    load(write_bundle(tmp_path / "dir"))
+    (found,) = (tmp_path / "home").rglob("carried/*/*/sub/weights.safetensors")
+    assert found.read_bytes() == MODEL["sub/weights.safetensors"]
+
+
+def test_a_model_file_of_another_size_than_it_was_written_with_is_not_landed(tmp_path, load, monkeypatch):
+    real = bundle_load.find_problems
+
+    def find(opened, report, keep):
+        found = real(opened, report, keep)
+        for path in (tmp_path / "home").rglob(".staging/*/" + sha256(MODEL["sub/weights.safetensors"])):
+            flip(path, 0)
+            os.truncate(path, 100)
+        return found
+
+    monkeypatch.setattr(bundle_load, "find_problems", find)
+    with pytest.raises(ModelError, match="came to 100 bytes on"):
+        load(write_bundle(tmp_path / "dir"))
+    assert not (tmp_path / "to/stack.toml").exists()
+
+
 def test_a_model_of_the_same_revision_with_other_files_is_not_replaced(where, load, tmp_path):
+    write_own_lock(tmp_path)
     load(where)
     manifest = next((tmp_path / "home").rglob("snapshot.json"))
     manifest.write_text(manifest.read_text().replace(sha256(b"{}"), "0" * 64))
@@ -256,7 +425,7 @@ def test_a_directory_becomes_one_of_the_volume_and_the_configuration_names_it(tm
         )
         where = write_bundle(tmp_path / "dir", build_bundle(model=model))
     load(where)
-    place = tmp_path / "home/.local/share/stack/models/carried" / model.revision[7:19] / "model"
+    place = tmp_path / "home/.local/share/stack/models/carried" / model.revision[7:] / "model"
     assert f'id = "{place}"' in (tmp_path / "to/stack.toml").read_text()
     found = find_snapshot(parse_model_reference(str(place)), revision=None, volume=place.parents[2])
     assert found.revision == model.revision and (place / "config.json").read_bytes() == files["config.json"]

@@ -3,10 +3,16 @@
 import pytest
 
 from stack.bundles.problem import BundleError
-from stack.config.lock import Lock, LockedEngine, LockedImage
+from stack.config.lock import Lock, LockedBuild, LockedEngine, LockedImage
 from stack.images.references import PublishedImage
-from stack.operations.bundle_lock import build_received_lock, check_locked_model, demand_acceptance, names_same
-from tests.unit.bundles.conftest import build_bundle
+from stack.operations.bundle_lock import (
+    build_received_lock,
+    check_locked_model,
+    demand_acceptance,
+    names_model,
+    names_same,
+)
+from tests.unit.bundles.conftest import MODEL, build_bundle
 
 COMMIT, DIGEST = "0123456789abcdef0123456789abcdef01234567", "sha256:" + "d" * 64
 NAME = "docker.io/vllm/vllm-openai:v9"
@@ -21,8 +27,11 @@ def build_lock(digest=DIGEST, recorded="upstream", level="verified", **engine):
     return Lock(engine=LockedEngine(**values), images={"engine/cpu": image})
 
 
-def receive(lock, own=None, published=None):
-    return build_received_lock(lock, own or Lock(), published or {}, build_bundle())
+BUNDLE = build_bundle(images=(build_bundle().images[0].model_copy(update={"name": NAME, "digest": DIGEST}),))
+
+
+def receive(lock, own=None, published=None, bundle=BUNDLE, **more):
+    return build_received_lock(lock, own or Lock(), published or {}, bundle, **more)
 
 
 def test_upstreams_word_that_only_the_bundle_repeats_is_a_claim():
@@ -74,12 +83,52 @@ def test_a_commit_that_nobody_asked_for_needs_no_acceptance_and_one_of_the_confi
 
 
 def test_locks_are_the_same_by_what_they_name():
-    assert names_same(build_lock(), receive(build_lock()))
+    assert names_same(build_lock(), receive(build_lock(), is_model_known=False))
+    assert not names_same(build_lock(), receive(build_lock()))
     assert not names_same(build_lock(), build_lock(digest="sha256:" + "e" * 64))
+
+
+@pytest.mark.parametrize(
+    "override", ["localhost/stack/bundle:x", "docker.io/vllm/vllm-openai:v8", "sha256:" + "d" * 64]
+)
+def test_nothing_is_verified_of_an_engine_that_another_image_takes_the_place_of(override):
+    assert receive(build_lock(), published=PUBLISHED, override=override).engine.commit_level == "claimed"
+    assert receive(build_lock(), own=build_lock(), override=override).engine.commit_level == "claimed"
+    assert receive(build_lock(), published=PUBLISHED, override="vllm/vllm-openai:v9").engine.commit_level == "verified"
+
+
+@pytest.mark.parametrize("digest", [None, "sha256:" + "e" * 64])
+def test_nothing_is_verified_where_the_bundles_image_is_not_proved_to_be_the_locked_one(digest):
+    bundle = build_bundle(images=(BUNDLE.images[0].model_copy(update={"digest": digest}),))
+    assert receive(build_lock(), published=PUBLISHED, bundle=bundle).engine.commit_level == "claimed"
+    assert receive(build_lock(), own=build_lock(), bundle=bundle).engine.commit_level == "claimed"
+
+
+def test_a_lock_without_a_commit_has_nothing_that_is_verified():
+    assert receive(build_lock(commit=None)).engine.commit_level == "unknown"
+
+
+def test_of_a_stranger_no_image_is_locked_that_is_neither_here_nor_in_the_bundle():
+    entry = LockedImage(reference="docker.io/evil/prometheus:1", digest="sha256:" + "e" * 64, source="registry")
+    build = LockedBuild(distribution="vllm", version="1", wheel="https://evil.example/v.whl", machine="x", python="3")
+    lock = build_lock().model_copy(update={"builds": {"engine/cpu": build}})
+    lock = lock.model_copy(update={"images": lock.images | {"prometheus": entry}})
+    assert set(receive(lock).images) == {"engine/cpu"} and receive(lock).builds == {}
+    assert set(receive(lock, own=lock).images) == {"engine/cpu", "prometheus"} == set(receive(lock, trust=True).images)
+    assert receive(lock, own=lock).builds == lock.builds == receive(lock, trust=True).builds
+
+
+def test_the_model_is_locked_as_the_bundle_has_it_where_it_goes_under_its_own_name():
+    said = Lock(model={"id": "evil/other", "revision": "1" * 40})
+    assert receive(said, is_model_known=False).model is None
+    model = receive(said).model
+    assert (model.id, model.revision, set(model.files)) == ("acme/tiny", "0" * 40, set(MODEL))
+    assert names_model(Lock(model=model), BUNDLE) and not names_model(said, BUNDLE)
 
 
 def test_a_model_that_is_not_the_locked_one_is_refused():
     locked = {"id": "acme/tiny", "revision": "0" * 40, "files": {"config.json": {"size_bytes": 1, "sha256": "0" * 64}}}
-    with pytest.raises(BundleError, match="not the one that the lock names"):
-        check_locked_model(Lock(model=locked), build_bundle())
-    check_locked_model(Lock(), build_bundle())
+    with pytest.raises(BundleError, match="not the one that x/stack.lock names: acme/tiny .* another config.json"):
+        check_locked_model(Lock(model=locked), BUNDLE, "x/stack.lock")
+    check_locked_model(Lock(), BUNDLE, "x/stack.lock")
+    check_locked_model(receive(Lock()), BUNDLE, "x/stack.lock")
