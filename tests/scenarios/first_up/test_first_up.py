@@ -83,7 +83,9 @@ def test_no_dashboard_panel_is_dead_on_the_live_stack(first: Done, stack: Stack)
 
         def dead() -> list[str]:
             results = run_panel_queries(dashboards, api.query)
-            return [str(result) for result in find_dead_panels(results, happened=("traffic", "request", "boot", "smoke"))]
+            return [
+                str(result) for result in find_dead_panels(results, happened=("traffic", "request", "boot", "smoke"))
+            ]
 
         eventually(lambda: not dead(), 90, f"no dead panel, but there are: {dead()}")
 

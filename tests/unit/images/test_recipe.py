@@ -123,7 +123,13 @@ def test_every_argument_of_the_engine_is_one_that_its_dockerfile_takes(base):
 
 
 @pytest.mark.parametrize(
-    ("service", "folder"), [("prometheus", "prometheus"), ("alertmanager", "alertmanager"), ("node-exporter", "node-exporter"), ("gateway", "nginx")]
+    ("service", "folder"),
+    [
+        ("prometheus", "prometheus"),
+        ("alertmanager", "alertmanager"),
+        ("node-exporter", "node-exporter"),
+        ("gateway", "nginx"),
+    ],
 )
 def test_a_service_of_debian_is_built_from_its_folder(base, service, folder):
     recipe = build_service_recipe(service, base)
