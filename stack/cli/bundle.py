@@ -101,7 +101,7 @@ def load(
         return
     for service, image_id in loaded.images.items():
         console.result(f"{service:<13}  {image_id}")
-    console.result(f"{'model':<13}  {loaded.opened.bundle.model.id} at {loaded.opened.bundle.model.revision}")
+    console.result(f"{'model':<13}  {_describe_model(loaded)}")
     console.result(f"{'commit':<13}  {_describe_commit(loaded)}")
     more = "" if trust else " (`--trust` takes more from somebody who is trusted, but no paths of another machine)"
     _tell_left_out(console, loaded.left_out, f"not taken from the bundle{more}")
@@ -160,6 +160,13 @@ def show(console: Console, where: Path, as_json: bool) -> None:
         console.result(f"{name:<13}  {text}")
 
 
+def _describe_model(loaded: Any) -> str:
+    model, place = loaded.opened.bundle.model, loaded.model_place
+    if place is None:
+        return f"{model.id} at {model.revision}"
+    return f"{place} (for this project alone: the bundle calls it {model.id} at {model.revision})"
+
+
 def _describe_commit(loaded: Any) -> str:
     return f"{loaded.commit} ({loaded.level} here)" if loaded.commit else "unknown"
 
@@ -171,6 +178,7 @@ def _build_document(loaded: Any) -> dict[str, Any]:
         "project": loaded.project,
         "images": dict(loaded.images),
         "model": loaded.opened.bundle.model.model_dump(mode="json"),
+        "model_directory": str(loaded.model_place) if loaded.model_place else None,
         "commit": loaded.commit,
         "commit_level": loaded.level,
         "caches": loaded.caches or 0,

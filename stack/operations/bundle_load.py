@@ -42,6 +42,7 @@ class Loaded:
         written: The files that were written.
         left_out: Keys of the bundle's configuration that were not taken.
         caches: How many files of compile caches were taken; None where the bundle has some and is not trusted.
+        model_place: The directory that the model got for itself; None where it is under its id and revision.
         commit: The engine's commit, as far as anybody says one.
         level: What the engine's commit is worth here.
     """
@@ -52,6 +53,7 @@ class Loaded:
     written: tuple[Path, ...]
     left_out: tuple[str, ...]
     caches: int | None
+    model_place: Path | None
     commit: str | None
     level: str
 
@@ -75,8 +77,7 @@ def run_load(where: Path, wishes: LoadWishes, report: Report, say: Callable[[str
         with receive_model(opened.bundle, session.config.model.volume, target.model_place, report) as model:
             _check_space(client, opened, images, model)
             _verify(opened, model, report)
-            loader = ImageLoader(opened, client, report)
-            ids = {item.service: loader.load(item) for item in images}
+            ids = ImageLoader(opened, client, report).load_all(images)
             model.land(opened.bundle)
         caches = _take_caches(session, opened, wishes)
         _note_images(session, ids, images, wishes.target)
@@ -90,6 +91,7 @@ def run_load(where: Path, wishes: LoadWishes, report: Report, say: Callable[[str
         tuple(target.files),
         target.left_out,
         caches,
+        target.model_place,
         engine.commit if engine is not None else None,
         engine.commit_level if engine is not None else "unknown",
     )

@@ -127,6 +127,10 @@ def _read_settings(opened: OpenBundle, wishes: LoadWishes, is_accepted: bool) ->
     settings, left_out = take_settings(settings, opened.bundle, trust=wishes.trust, accept=is_accepted)
     # The directory is this project's from now on, also for a command that is given no `--project`.
     project = wishes.flags.get("project") or wishes.environ.get("STACK_PROJECT")
+    try:
+        render_settings(settings)
+    except TypeError as err:
+        raise BundleError(f"the config in {opened.source.where} holds what no key takes: {err}") from err
     return settings | ({("project",): project} if project else {}), left_out
 
 

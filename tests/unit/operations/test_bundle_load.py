@@ -143,6 +143,7 @@ def test_everything_comes_to_its_place(where, load, daemon, tmp_path):
     snapshot = find_snapshot(parse_model_reference(config.id), revision=config.revision, volume=volume)
     assert {record.name: (snapshot.path / record.name).read_bytes() for record in snapshot.files} == MODEL
     assert config.served_name == "acme/tiny"
+    assert config.id == str(loaded.model_place) == str(snapshot.path)
     assert load_lock(tmp_path / "to/stack.lock").images == {}
     assert loaded.caches is None and not any(path.is_file() for path in (tmp_path / "home/.cache").rglob("*"))
 
@@ -351,6 +352,12 @@ def test_a_bundles_text_that_is_no_text_is_an_error(tmp_path, load, monkeypatch,
     with pytest.raises(BundleError, match=f"the {part} in .* is no UTF-8 text") as caught:
         load(write_bundle(tmp_path / "dir"))
     assert caught.value.hint
+
+
+def test_a_bundles_value_that_no_key_takes_is_an_error(tmp_path, load, monkeypatch):
+    monkeypatch.setitem(made.TEXTS, "config", ("stack.toml", b"project = 1979-05-27\n"))
+    with pytest.raises(BundleError, match="holds what no key takes"):
+        load(write_bundle(tmp_path / "dir"))
 
 
 def test_a_target_below_a_file_is_refused_before_anything_is_loaded(where, load, tmp_path, daemon):
