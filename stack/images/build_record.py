@@ -16,6 +16,7 @@ from stack import __version__
 from stack.errors import ImageError
 from stack.images.packages import Package, PackageSet
 from stack.images.recipe import ImageRecipe
+from stack.images.record_form import find_record_fault
 
 RECORD_FILE = "/usr/share/stack/build.json"
 # What the engine's installer leaves for the record.
@@ -24,6 +25,7 @@ RECORD_LABEL = "dev.stack.build-record"
 PACKAGES_LABEL = "dev.stack.packages"
 
 _SCHEMA_VERSION = 1
+_ANEW = "build the image anew: remove it (`docker rmi`), then `stack up`"
 # Build arguments that say what went in; the others say how, or who.
 _INPUTS = ("DISTRIBUTION", "VERSION", "WHEEL", "TORCH", "TORCH_INDEX", "EXCLUDE", "COMMIT")
 
@@ -89,10 +91,13 @@ def parse_record(content: bytes, where: str) -> dict[str, Any]:
     try:
         document = json.loads(content)
         version = document["schema_version"]
-    except (ValueError, KeyError, TypeError) as err:
-        raise ImageError(f"the build record of {where} cannot be read: {err}", hint="build the image anew") from err
+    except (ValueError, KeyError, TypeError, RecursionError) as err:
+        raise ImageError(f"the build record of {where} cannot be read: {err}", hint=_ANEW) from err
     if version != _SCHEMA_VERSION:
-        raise ImageError(f"the build record of {where} has schema version {version}", hint="update `stack`")
+        raise ImageError(f"the build record of {where} has schema version {version!r:.40}", hint="update `stack`")
+    fault = find_record_fault(document)
+    if fault is not None:
+        raise ImageError(f"the build record of {where} cannot be used: {fault}", hint=_ANEW)
     return dict(document)
 
 

@@ -30,6 +30,7 @@ from stack.images.packages import find_differences
 from stack.images.recipe import ImageRecipe
 
 _DPKG_STATUS, _DEBIAN_VERSION = "/var/lib/dpkg/status", "/etc/debian_version"
+_MOST_BYTES = 64 * 1024**2
 _HINT = "look at `docker info` and the daemon's log, then run it again"
 
 
@@ -69,10 +70,10 @@ def seal_image(client: docker.DockerClient, recipe: ImageRecipe, image_id: str, 
 
 
 def extract_record(client: docker.DockerClient, image_id: str) -> bytes | None:
-    """Read the record out of an image, running nothing of it; None where it has none.
+    """Read the record out of an image, running nothing of it; None where it has none, or no plain file in its place.
 
     Raises:
-        ImageError: The daemon refuses.
+        ImageError: The daemon refuses, or it is far too large.
     """
     with _translated(f"reading the build record of {image_id}"):
         container = client.containers.create(image_id)
@@ -84,11 +85,14 @@ def extract_record(client: docker.DockerClient, image_id: str) -> bytes | None:
 
 def _read_files(container: Container) -> BuiltFiles:
     installed = _read_file(container, INSTALLED_FILE)
-    return BuiltFiles(
-        json.loads(installed) if installed is not None else None,
-        (_read_file(container, _DPKG_STATUS) or b"").decode(),
-        (_read_file(container, _DEBIAN_VERSION) or b"").decode(),
-    )
+    try:
+        return BuiltFiles(
+            json.loads(installed) if installed is not None else None,
+            (_read_file(container, _DPKG_STATUS) or b"").decode(),
+            (_read_file(container, _DEBIAN_VERSION) or b"").decode(),
+        )
+    except (ValueError, RecursionError) as err:
+        raise ImageError(f"the built image has a file that cannot be read: {err}", hint="build it anew") from err
 
 
 def _read_file(container: Container, path: str) -> bytes | None:
@@ -96,9 +100,19 @@ def _read_file(container: Container, path: str) -> bytes | None:
         stream, _ = container.get_archive(path)
     except NotFound:
         return None
-    with tarfile.open(fileobj=io.BytesIO(b"".join(stream))) as archive:
-        file = archive.extractfile(archive.next() or "")
-        return file.read() if file is not None else None
+    packed = bytearray()
+    for piece in stream:
+        packed += piece
+        if len(packed) > _MOST_BYTES:
+            raise ImageError(f"{path} in the image is larger than {_MOST_BYTES} bytes", hint="build the image anew")
+    try:
+        with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
+            member = archive.next()
+            # A link would lead to whatever else the image has.
+            file = archive.extractfile(member) if member is not None and member.isreg() else None
+            return file.read() if file is not None else None
+    except tarfile.TarError as err:
+        raise ImageError(f"{path} in the image cannot be read: {err}", hint=_HINT) from err
 
 
 def _pack(content: bytes) -> bytes:

@@ -28,7 +28,7 @@ def keep_record(
         built: The record, where the image was built just now.
 
     Raises:
-        ImageError: It cannot be read.
+        ImageError: It cannot be read, or is none.
         HostError: It cannot be written.
     """
     path = build_record_path(paths, service)
@@ -40,13 +40,14 @@ def keep_record(
         content = _read_kept(path, label) or extract_record(client, image)
         if content is None or hash_record(content) != label:
             return None
+    record = parse_record(content, image)
     try:
         path.parent.mkdir(mode=0o700, exist_ok=True)
     except OSError as err:
         raise build_folder_error(path.parent, err) from err
     if _read_kept(path, hash_record(content)) is None:
         write_whole(path, content.decode())
-    return parse_record(content, image)
+    return record
 
 
 def load_record(paths: ProjectPaths, service: str) -> dict[str, Any] | None:

@@ -98,13 +98,21 @@ class ImageFetcher:
     def read_record(self, service: str) -> dict[str, Any] | None:
         """Give the record of a service's image; None for one that was not built here from packages.
 
+        An image that came from elsewhere runs as well without: a record of it that is none is said, and left alone.
+
         Raises:
-            ImageError: It cannot be read.
+            ImageError: The record of what was just built cannot be read.
         """
         fetched = self._fetched[service]
         if fetched.need.recipe is None:
             return None
-        return keep_record(self._session.paths, self._client, service, fetched.image_id, fetched.record)
+        try:
+            return keep_record(self._session.paths, self._client, service, fetched.image_id, fetched.record)
+        except ImageError as err:
+            if fetched.record is not None:
+                raise
+            self._session.say(f"warning: {err.message}; {service} goes without one")
+            return None
 
     def services(self) -> list[str]:
         """List the services whose images are here."""

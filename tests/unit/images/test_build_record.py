@@ -17,6 +17,7 @@ from stack.images.build_record import (
 )
 from stack.images.packages import Package
 from stack.images.recipe import build_base_recipe, build_engine_recipe, build_service_recipe
+from stack.operations.locked_build import lock_build
 
 BASE = build_base_recipe("bookworm", "http://deb.debian.org/debian")
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -89,3 +90,28 @@ def test_what_is_no_record_is_refused(content):
 
 def test_an_empty_database_has_no_packages():
     assert parse_dpkg_status("") == {}
+
+
+PACKAGE = {"name": "numpy", "version": "2.4.6", "file": "numpy.whl", "sha256": "2" * 64}
+SOUND = {
+    "schema_version": 1, "machine": "x86_64", "python": "3.11.2", "packages": [PACKAGE],
+    "inputs": {"distribution": "vllm", "version": "0.32.1"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [{"packages": [1]}, {"packages": {}}, {"packages": [{"file": "x"}]}, {"packages": [PACKAGE | {"sha256": "x"}]},
+     {"packages": [PACKAGE | {"name": "Num Py"}]}, {"packages": [PACKAGE | {"version": "1 --index-url=http://x"}]},
+     {"inputs": []}, {"inputs": {}}, {"inputs": {"distribution": 1, "version": "1"}}, {"machine": None},
+     {"python": 3}, {"cuda": {"a": 1}}],
+)  # fmt: skip
+def test_a_record_of_another_form_is_refused_by_name(odd):
+    assert lock_build(parse_record(json.dumps(SOUND).encode(), "x")).packages["numpy"].version == "2.4.6"
+    with pytest.raises(ImageError, match="the build record of x"):
+        lock_build(parse_record(json.dumps(SOUND | odd).encode(), "x"))
+
+
+def test_a_record_nested_without_end_is_refused():
+    with pytest.raises(ImageError, match="cannot be read"):
+        parse_record(b"[" * 100_000, "x")

@@ -10,6 +10,7 @@ import pytest
 from docker.errors import APIError, NotFound
 
 from stack.errors import ImageError
+from stack.images import build_seal
 from stack.images.build_record import PACKAGES_LABEL, RECORD_FILE, RECORD_LABEL, hash_record
 from stack.images.build_seal import extract_record, seal_image
 from stack.images.packages import Package, PackageSet
@@ -119,3 +120,49 @@ def test_a_daemon_that_refuses_is_told_and_nothing_stays(daemon):
 
 def test_an_image_without_a_record_has_none(daemon):
     assert extract_record(daemon()[0], "sha256:old") is None
+
+
+class Crafted(FakeContainer):
+    """A container of an image in which something else lies in the record's place."""
+
+    def __init__(self, kind=tarfile.REGTYPE, size=0, body=None):
+        super().__init__({}, False)
+        entry = tarfile.TarInfo("build.json")
+        entry.type, entry.linkname, entry.size = kind, "/etc/shadow", size
+        self.body = entry.tobuf() if body is None else body
+
+    def get_archive(self, path):
+        return iter([self.body, *[bytes(1024**2)] * 70]), {}
+
+
+@pytest.fixture
+def extract():
+    """A function: gives the record out of a crafted image."""
+
+    def call(**options):
+        container = Crafted(**options)
+        try:
+            return extract_record(
+                SimpleNamespace(containers=SimpleNamespace(create=lambda image_id: container)), "sha256:x"
+            )
+        finally:
+            assert container.is_removed
+
+    return call
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.DIRTYPE, tarfile.FIFOTYPE])
+def test_what_is_no_plain_file_is_no_record(extract, kind, monkeypatch):
+    monkeypatch.setattr(build_seal, "_MOST_BYTES", 100 * 1024**2)
+    assert extract(kind=kind) is None
+
+
+def test_a_file_beyond_all_measure_is_not_taken_into_memory(extract):
+    with pytest.raises(ImageError, match="/usr/share/stack/build.json in the image is larger than"):
+        extract(size=70 * 1024**2)
+
+
+def test_a_stream_that_is_no_archive_is_told(extract, monkeypatch):
+    monkeypatch.setattr(build_seal, "_MOST_BYTES", 100 * 1024**2)
+    with pytest.raises(ImageError, match="cannot be read"):
+        extract(body=b"not a tar" * 200)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
 from stack.errors import ImageError
 from stack.images.build_record import RECORD_LABEL, hash_record
-from stack.operations import build_records
+from stack.operations import build_records, fetch_images
 from stack.operations.build_records import build_record_path, keep_record, load_record
 
 CONTENT = json.dumps({"schema_version": 1, "service": "engine"}).encode()
@@ -59,3 +61,42 @@ def test_a_damaged_record_is_told(keep):
     path.write_text("{")
     with pytest.raises(ImageError, match="build record of"):
         load_record(keep.paths, "engine")
+
+
+def test_what_is_no_record_is_told_and_does_not_come_into_the_state(keep):
+    for content in (b"\xff", b'{"schema_version": 1, "packages": [1]}'):
+        with pytest.raises(ImageError, match="build record of sha256:1"):
+            keep(hash_record(content), content)
+    assert not build_record_path(keep.paths, "engine").exists()
+
+
+@pytest.fixture
+def fetcher(make_session, monkeypatch):
+    """A function: an image that is here, or was just built, gives what reads its record, and what is said."""
+    said = []
+    monkeypatch.setattr(
+        build_records, "read_image", lambda *_: {"Config": {"Labels": {RECORD_LABEL: hash_record(b"[")}}}
+    )
+    monkeypatch.setattr(build_records, "extract_record", lambda *_: b"[")
+
+    def make(built):
+        session = replace(make_session(), say=said.append)
+        need = SimpleNamespace(action="none", image_id="sha256:1", name="x", recipe=object())
+        resolved = SimpleNamespace(needs={"engine": need})
+        monkeypatch.setattr(fetch_images, "ImageBuilder", lambda *rest, **more: None)
+        found = fetch_images.ImageFetcher(session, None, resolved)
+        found._fetched["engine"] = replace(found.fetched("engine"), record=built)
+        return found
+
+    make.said = said
+    return make
+
+
+def test_an_image_from_elsewhere_with_a_crafted_record_goes_without_one(fetcher):
+    assert fetcher(None).read_record("engine") is None
+    assert len(fetcher.said) == 1 and "engine goes without one" in fetcher.said[0]
+
+
+def test_a_record_that_was_just_built_and_is_none_is_an_error(fetcher):
+    with pytest.raises(ImageError):
+        fetcher(b"[").read_record("engine")
