@@ -17,6 +17,7 @@ import os
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import BinaryIO
 
 import zstandard
@@ -187,13 +188,20 @@ class FileWriter:
     @contextlib.contextmanager
     def _pack(self) -> Iterator[Callable[[bytes], object]]:
         if self._compressor is None:
-            yield self._file.write
+            yield self._write_all
             return
-        with self._compressor.stream_writer(self._file, closefd=False) as stream:
+        with self._compressor.stream_writer(SimpleNamespace(write=self._write_all), closefd=False) as stream:
             yield stream.write
 
     def _write_block(self, block: bytes) -> None:
-        self._file.write(block if self._compressor is None else wrap_block(block))
+        self._write_all(block if self._compressor is None else wrap_block(block))
+
+    def _write_all(self, data: bytes) -> int:
+        """Write all of it: a disk that is nearly full takes a part before it refuses."""
+        rest = memoryview(data)
+        while rest:
+            rest = rest[self._file.write(rest) or 0 :]
+        return len(data)
 
     def _cut(self, position: int) -> None:
         self._file.truncate(position)

@@ -19,7 +19,7 @@ from stack.config.engine_env import is_secret_name
 from stack.config.lock import Lock, LockedImage, render_lock
 from stack.images.reference import parse_reference
 from stack.models.snapshot import Snapshot
-from stack.operations.bundle_config import Settings, build_carried_settings, find_secrets, render_settings
+from stack.operations.bundle_config import Settings, build_carried_settings, find_secrets, has_secret, render_settings
 from stack.operations.bundle_contents import (
     add_layout,
     add_text,
@@ -227,7 +227,7 @@ def _demand_no_secrets(session: Session, texts: dict[str, str]) -> None:
             continue
     secrets += [value for name, value in session.environ.items() if is_secret_name(name)]
     for name, text in texts.items():
-        if find_secrets([text], secrets):
+        if find_secrets([text], secrets) or (name == "lock" and has_secret(text)):
             raise BundleError(
                 f"the {name} holds one of this project's secrets, and secrets are never part of a bundle",
                 hint="take it out of the configuration: secrets are files",

@@ -1,5 +1,6 @@
 """A bundle is written whole or not at all, and what an interrupted save left is not written again."""
 
+import io
 import json
 import os
 import random
@@ -216,3 +217,23 @@ def test_a_bundle_can_be_copied_and_is_as_whole_there(tmp_path):
     assert is_whole(tmp_path / "copy")
     assert json.loads((tmp_path / "copy" / "bundle.json").read_text())["model"]["id"] == "acme/tiny"
     assert set(MODEL) == {file.name for file in load_manifest(open_source(where)).list_part("model")}
+
+
+@pytest.mark.parametrize("name", ["bundle.tar", "bundle.tar.zst"])
+def test_a_disk_that_takes_a_part_of_what_it_is_given_gets_the_rest_too(tmp_path, name, monkeypatch):
+    class Reluctant(io.FileIO):
+        def write(self, data):
+            return super().write(bytes(data)[:300])
+
+    real = Path.open
+    monkeypatch.setattr(
+        Path,
+        "open",
+        lambda path, mode="r", *rest, **more: (
+            Reluctant(path, mode) if mode == "r+b" else real(path, mode, *rest, **more)
+        ),
+    )
+    where = write_bundle(tmp_path / name)
+    source = open_source(where)
+    bundle = load_manifest(source)
+    assert find_differences(source, bundle) == find_damage(source, bundle) == []
