@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -11,11 +9,10 @@ from pathlib import Path
 
 import docker
 
-from stack.bundles.manifest import BundleFile
 from stack.bundles.problem import BundleError, DamagedBundleError
 from stack.checks.host.filesystems import find_existing
 from stack.config.load import CONFIG_NAME
-from stack.models.volume import make_folder
+from stack.operations.bundle_caches import take_caches
 from stack.operations.bundle_docker import ImageLoader, ReceivedImage, list_exact, receive_images
 from stack.operations.bundle_history import import_history, parse_history
 from stack.operations.bundle_model import ReceivedModel, receive_model
@@ -24,7 +21,7 @@ from stack.operations.bundle_target import LoadWishes, Target, build_target, wri
 from stack.operations.project import load_facts, make_folders, write_facts
 from stack.operations.service_layouts import engine_uid
 from stack.operations.session import Session, build_session, hold_project
-from stack.progress import ProgressEvent, Report
+from stack.progress import Report
 
 _SPARE_BYTES = 64 * 1024**2
 # The engine keeps the stream in a temporary folder while it unpacks it; packed layers grow about as much again.
@@ -75,9 +72,11 @@ def run_load(where: Path, wishes: LoadWishes, report: Report, say: Callable[[str
         images = receive_images(opened, client)
         history = parse_history(opened.read_part("history") or b"")
         with receive_model(opened.bundle, session.config.model.volume, target.model_place, report) as model:
-            _check_space(client, opened, images, model)
+            caches_bytes = sum(file.size_bytes for file in opened.bundle.list_part("cache")) if wishes.trust else 0
+            _check_space(client, opened, images, {model.volume: model.missing_bytes, session.paths.cache: caches_bytes})
             _verify(opened, model, report)
-            ids = ImageLoader(opened, client, report).load_all(images)
+            loader = ImageLoader(opened, client, report)
+            ids = {item.service: loader.load(item) for item in images}
             model.land(opened.bundle)
         caches = _take_caches(session, opened, wishes)
         _note_images(session, ids, images, wishes.target)
@@ -126,9 +125,15 @@ def _verify(opened: OpenBundle, model: ReceivedModel, report: Report) -> None:
 
 
 def _check_space(
-    client: docker.DockerClient, opened: OpenBundle, images: list[ReceivedImage], model: ReceivedModel
+    client: docker.DockerClient, opened: OpenBundle, images: list[ReceivedImage], others: Mapping[Path, int]
 ) -> None:
     """Say before the start which disk has no room; needs on one file system are added.
+
+    Args:
+        client: The engine.
+        opened: The bundle.
+        images: What goes into the engine.
+        others: Bytes that go to other places.
 
     Raises:
         BundleError: One has none.
@@ -137,7 +142,7 @@ def _check_space(
     needs = {
         Path(client.info().get("DockerRootDir") or "/nowhere"): _IN_ENGINE
         * sum(b.size_bytes for b in missing.values()),
-        model.volume: model.missing_bytes,
+        **others,
     }
     by_device: dict[int, tuple[Path, int]] = {}
     for path, needed in needs.items():
@@ -177,32 +182,8 @@ def _take_caches(session: Session, opened: OpenBundle, wishes: LoadWishes) -> in
     files = opened.bundle.list_part("cache")
     if not wishes.trust:
         return None if files else 0
-    folder, task = session.paths.cache, "load compile caches"
-    for file in files:
-        _take_cache(folder, opened, file)
-    if files:
-        session.report(ProgressEvent(task, f"{len(files)} files", state="done"))
-    return len(files)
-
-
-def _take_cache(folder: Path, opened: OpenBundle, file: BundleFile) -> None:
-    target = folder / file.name
-    if target.exists():
-        return
-    digest = hashlib.sha256()
-    draft = target.with_name(f".{target.name}.bundle")
-    make_folder(target.parent)
-    with draft.open("wb") as stream:
-        for piece in opened.source.read_pieces(file.path):
-            digest.update(piece)
-            stream.write(piece)
-    if digest.hexdigest() != file.sha256:
-        draft.unlink()
-        raise BundleError(f"{file.path} changed while it was loaded")
-    if os.geteuid() == 0:
-        for path in (draft, *(p for p in target.parents if p.is_relative_to(folder))):
-            os.chown(path, engine_uid(), 0)
-    draft.replace(target)
+    make_folders(session.paths, engine_uid())
+    return take_caches(session.paths.cache, opened, engine_uid(), session.report)
 
 
 def _import(session: Session, opened: OpenBundle, history: Mapping[str, object]) -> None:
