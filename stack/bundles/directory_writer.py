@@ -115,10 +115,12 @@ class DirectoryWriter:
         try:
             digest, written = HashThread(), 0
             try:
-                with draft.open("wb", buffering=0) as file:
+                # Buffered: a disk that is nearly full takes a part of an unbuffered write, and says nothing.
+                with draft.open("wb") as file:
                     for piece in pieces:
                         digest.update(piece)
                         written += file.write(piece)
+                    file.flush()
                     os.fsync(file.fileno())
             finally:
                 found = digest.finish()
