@@ -1,6 +1,7 @@
 """A save writes and removes nothing but what is a bundle's own, whatever ended the one before."""
 
 import os
+import resource
 import shutil
 
 import pytest
@@ -164,3 +165,14 @@ def test_hashing_what_an_interrupted_save_left_tells_its_bytes(form, tmp_path):
         assert writer.has(sha256(LAYERS[0])) == len(LAYERS[0])
     assert told[-1].completed_bytes == told[-1].total_bytes == len(LAYERS[0]) and told[-1].state == "done"
     assert len(told) > 1
+
+
+def test_a_disk_that_takes_only_a_part_of_a_write_is_told(form, tmp_path):
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with open_writer(tmp_path / form) as writer:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
+        try:
+            with pytest.raises(BundleError, match="cannot be written"):
+                writer.add_blob([os.urandom(200_000)])
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)

@@ -234,6 +234,15 @@ def test_no_room_is_told_before_anything_is_loaded(where, load, daemon, tmp_path
     assert not (tmp_path / "to/stack.toml").exists()
 
 
+@pytest.mark.parametrize("trust", [False, True])
+def test_compile_caches_count_for_the_room_where_they_are_taken(load, tmp_path, monkeypatch, trust):
+    asked = []
+    monkeypatch.setattr(bundle_load, "_check_space", lambda *rest: asked.append(rest[-1]))
+    load(write_bundle(tmp_path / "dir"), trust=trust)
+    size = sum(map(len, CACHES.values())) if trust else 0
+    assert asked[0][tmp_path / "home/.cache/stack/mine"] == size
+
+
 def test_an_engine_that_refuses_leaves_the_rest_undone_and_the_next_load_goes_on(where, load, daemon, tmp_path):
     daemon.refuses = "no space left on device"
     with pytest.raises(ImageError, match="no space left"):
