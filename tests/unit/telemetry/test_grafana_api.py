@@ -8,6 +8,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from stack.assets import asset_path
 from stack.errors import ServiceApiError
 from stack.telemetry.grafana_api import Annotation, DashboardHit, DatasourceHealth, GrafanaApi
 
@@ -70,7 +71,11 @@ def test_a_grafana_that_does_not_answer_is_not_ready():
 
 
 def test_every_provisioned_dashboard_is_found(grafana):
-    assert make_api(grafana).fetch_dashboards() == (DashboardHit("overview", "Overview", "/d/overview/overview"),)
+    found = make_api(grafana).fetch_dashboards()
+    assert DashboardHit("overview", "Overview", "/d/overview/overview") in found
+    assert sorted(hit.uid for hit in found) == sorted(
+        path.stem for path in asset_path("grafana", "dashboards").glob("*")
+    )
 
 
 def test_a_dashboard_comes_with_its_model_and_meta(grafana):
