@@ -75,18 +75,47 @@ def send_image(client: DockerClient, image: ArchivedImage, pieces: Iterator[byte
     Raises:
         ImageError: The daemon refuses it, or has another image than the one that was meant.
     """
+    send_stream(client, pieces, image.reference, image.total_bytes, report, task)
+    image_id = demand_loaded(client, image)
+    report(ProgressEvent(task, image.digest, image.total_bytes, image.total_bytes, "done"))
+    return image_id
+
+
+def send_stream(
+    client: DockerClient, pieces: Iterator[bytes], name: str, size_bytes: int, report: Report, task: str
+) -> None:
+    """Give the daemon a tar for `docker load`; of a stream that ends too early it takes nothing.
+
+    Args:
+        client: The daemon.
+        pieces: The tar.
+        name: What is in it, for messages.
+        size_bytes: About how much that is.
+        report: Told the bytes.
+        task: The task's name in reports.
+
+    Raises:
+        ImageError: The daemon refuses it.
+    """
     try:
-        _send(client, _count(pieces, image, task, report), image)
-        image_id = find_loaded(client, image)
+        _send(client, _count(pieces, size_bytes, task, report), name)
     except ImageError as err:
         report(ProgressEvent(task, err.message, state="failed"))
         raise
+
+
+def demand_loaded(client: DockerClient, image: ArchivedImage) -> str:
+    """Give the ID of an image that the daemon says to have loaded.
+
+    Raises:
+        ImageError: It has another one than was meant, or none.
+    """
+    image_id = find_loaded(client, image)
     if image_id is None:
         raise ImageError(
             f"the Docker engine says to have loaded `{image.reference}`, but has no image of {image.digest}",
             hint="update the Docker engine, or pull the image from a registry",
         )
-    report(ProgressEvent(task, image.digest, image.total_bytes, image.total_bytes, "done"))
     return image_id
 
 
@@ -152,8 +181,8 @@ def _get_id(client: DockerClient, name: str) -> str | None:
         raise ImageError(f"the Docker engine cannot be asked for `{name}`: {err}") from err
 
 
-def _count(pieces: Iterator[bytes], image: ArchivedImage, task: str, report: Report) -> Iterator[bytes]:
-    sent, total = 0, image.total_bytes
+def _count(pieces: Iterator[bytes], total: int, task: str, report: Report) -> Iterator[bytes]:
+    sent = 0
     for piece in pieces:
         sent += len(piece)
         report(ProgressEvent(task, "", min(sent, total), total))
@@ -162,7 +191,7 @@ def _count(pieces: Iterator[bytes], image: ArchivedImage, task: str, report: Rep
     report(ProgressEvent(task, "the Docker engine unpacks it", total, total))
 
 
-def _send(client: DockerClient, pieces: Iterator[bytes], image: ArchivedImage) -> None:
+def _send(client: DockerClient, pieces: Iterator[bytes], name: str) -> None:
     api = client.api
     # The SDK's own `load` gives up where the daemon says nothing for as long as it takes to unpack a large layer.
     url = f"{api.base_url}/v{api.api_version}/images/load"
@@ -173,10 +202,10 @@ def _send(client: DockerClient, pieces: Iterator[bytes], image: ArchivedImage) -
             lines = [line for line in got.iter_lines() if line]
             status = got.status_code
     except (requests.RequestException, urllib3.exceptions.HTTPError, ConnectionError) as err:
-        raise ImageError(f"the Docker engine broke off while `{image.reference}` was loaded: {err}") from err
+        raise ImageError(f"the Docker engine broke off while `{name}` was loaded: {err}") from err
     refused = _find_error(lines, status)
     if refused:
-        raise ImageError(f"the Docker engine does not load `{image.reference}`: {refused}", hint=_hint(refused))
+        raise ImageError(f"the Docker engine does not load `{name}`: {refused}", hint=_hint(refused))
 
 
 def _find_error(lines: list[bytes], status: int) -> str | None:

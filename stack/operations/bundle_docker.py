@@ -6,7 +6,8 @@ remembers which ID stands for which digest, where the registry's own manifest pr
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+import json
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import docker
@@ -27,7 +28,7 @@ from stack.images.archive_layout import (
     render_load_index,
     render_load_manifest,
 )
-from stack.images.archive_load import find_loaded, find_store, send_image
+from stack.images.archive_load import demand_loaded, find_loaded, find_store, send_stream
 from stack.images.manifests import Manifest, parse_layers
 from stack.images.reference import ImageReference, parse_reference
 from stack.operations.bundle_images import name_carried
@@ -136,7 +137,7 @@ def _prove(opened: OpenBundle, said: BundleImage) -> str | None:
 
 
 class ImageLoader:
-    """Loads images of a verified bundle.
+    """Loads the images of a bundle.
 
     Args:
         opened: The bundle.
@@ -148,30 +149,50 @@ class ImageLoader:
         self._opened, self._client, self._report = opened, client, report
         self._is_classic = find_store(client.info()) == "classic"
 
-    def load(self, received: ReceivedImage) -> str:
-        """Have one image in the engine under its name, and give its ID.
+    def load(self, images: Sequence[ReceivedImage], wait_verified: Callable[[], None]) -> dict[str, str]:
+        """Have every image in the engine under its name, and give the ID of each service's.
+
+        All that is missing goes in one stream, whose lists of images come last: of a stream without them the engine
+        takes nothing, so that it may be sent while it is still verified.
+
+        Args:
+            images: The images.
+            wait_verified: Ends when every byte of the bundle was found to be right, and raises where one was not.
 
         Raises:
             ImageError: The engine refuses it.
         """
-        task = f"load {received.service}"
-        image_id = received.image_id or find_loaded(self._client, received.image)
-        if image_id is None:
-            try:
-                image_id = self._send(received, self._find_here(received), task)
-            except ImageError:
-                if not self._is_classic:
-                    raise
-                # A layer that was here a moment ago may be gone with its image.
-                image_id = self._send(received, (), task)
+        for item in images:
+            if item.image_id is not None:
+                self._report(ProgressEvent(f"load {item.service}", "it is here already", state="skipped"))
+        missing = list({item.image.image_id: item for item in images if item.image_id is None}.values())
+        if missing:
+            self._send(missing, wait_verified)
         else:
-            self._report(ProgressEvent(task, "it is here already", state="skipped"))
-        self._tag(image_id, received.tag)
-        return image_id
+            wait_verified()
+        ids = {item.service: item.image_id or demand_loaded(self._client, item.image) for item in images}
+        for item in images:
+            self._tag(ids[item.service], item.tag)
+        return ids
 
-    def _send(self, received: ReceivedImage, here: Collection[str], task: str) -> str:
-        pieces = self._build_stream(received, here)
-        return send_image(self._client, received.image, pieces, self._report, task)
+    def _send(self, missing: Sequence[ReceivedImage], wait_verified: Callable[[], None]) -> None:
+        try:
+            self._send_once(missing, self._find_sent(missing), wait_verified)
+        except ImageError:
+            if not self._is_classic:
+                raise
+            # A layer that was here a moment ago may be gone with its image.
+            wait_verified()
+            self._send_once(missing, {blob for item in missing for blob in item.image.blobs}, wait_verified)
+
+    def _send_once(
+        self, missing: Sequence[ReceivedImage], blobs: Collection[Blob], wait_verified: Callable[[], None]
+    ) -> None:
+        task, size_bytes = "load images", sum(blob.size_bytes for blob in blobs)
+        name = ", ".join(item.service for item in missing)
+        pieces = self._build_stream(missing, blobs, wait_verified)
+        send_stream(self._client, pieces, name, size_bytes, self._report, task)
+        self._report(ProgressEvent(task, name, size_bytes, size_bytes, "done"))
 
     def _tag(self, image_id: str, tag: ImageReference) -> None:
         if (read_image(self._client, str(tag)) or {}).get("Id") == image_id:
@@ -179,13 +200,19 @@ class ImageLoader:
         with translated(f"naming the image {tag}"):
             self._client.images.get(image_id).tag(tag.name, tag.tag)
 
-    def _find_here(self, received: ReceivedImage) -> set[str]:
-        """Give the layers that the engine has under the same layers, so that they need not be sent.
+    def _find_sent(self, missing: Sequence[ReceivedImage]) -> set[Blob]:
+        """Give the blobs that the engine needs: not the layers that it has under the same layers.
 
         The classic store looks for a layer by all that lie under it before it reads it from the stream.
         """
-        if not self._is_classic:
-            return set()
+        chains = self._list_chains() if self._is_classic else set()
+        sent: set[Blob] = set()
+        for item in missing:
+            here = {layer for number, layer in enumerate(item.layers, 1) if tuple(item.diff_ids[:number]) in chains}
+            sent |= {blob for blob in item.image.blobs if blob.digest not in here}
+        return sent
+
+    def _list_chains(self) -> set[tuple[str, ...]]:
         chains: set[tuple[str, ...]] = set()
         with translated("listing the images"):
             for item in self._client.images.list():
@@ -193,27 +220,36 @@ class ImageLoader:
                 if not known:
                     known = tuple((read_image(self._client, str(item.id)) or {})["RootFS"].get("Layers") or ())
                 chains |= {known[:length] for length in range(1, len(known) + 1)}
-        return {layer for number, layer in enumerate(received.layers, 1) if tuple(received.diff_ids[:number]) in chains}
+        return chains
 
-    def _build_stream(self, received: ReceivedImage, here: Collection[str]) -> Iterator[bytes]:
-        """Give a tar for `docker load`; every blob of it was hashed before."""
-        image, tag = received.image, received.tag
+    def _build_stream(
+        self, missing: Sequence[ReceivedImage], blobs: Collection[Blob], wait_verified: Callable[[], None]
+    ) -> Iterator[bytes]:
+        """Give a tar for `docker load`; what makes images of its blobs comes when every blob of it was hashed."""
         yield from _build_member("oci-layout", LAYOUT.encode())
-        yield from _build_member("index.json", render_load_index(image, tag).encode())
-        yield from _build_member("manifest.json", render_load_manifest(image, received.layers, tag).encode())
-        for blob in image.blobs:
-            if blob.digest in here:
-                continue
-            file = self._opened.bundle.find_blob(blob.digest)
-            yield build_header(build_blob_name(blob.digest), file.size_bytes)
+        for digest in sorted({blob.digest for blob in blobs}):
+            file = self._opened.bundle.find_blob(digest)
+            yield build_header(build_blob_name(digest), file.size_bytes)
             sent = 0
             for piece in self._opened.source.read_pieces(file.path):
                 sent += len(piece)
                 yield piece
             if sent != file.size_bytes:
+                # A bundle that was damaged says so by name, if this is why.
+                wait_verified()
                 raise BundleError(f"{file.path} was cut while it was loaded")
             yield bytes(count_padding(file.size_bytes))
+        wait_verified()
+        indexes = [json.loads(render_load_index(item.image, item.tag)) for item in missing]
+        index = indexes[0] | {"manifests": [entry for one in indexes for entry in one["manifests"]]}
+        listed = [entry for item in missing for entry in json.loads(_render_manifest(item))]
+        yield from _build_member("index.json", json.dumps(index).encode())
+        yield from _build_member("manifest.json", json.dumps(listed).encode())
         yield bytes(2 * BLOCK_BYTES)
+
+
+def _render_manifest(received: ReceivedImage) -> str:
+    return render_load_manifest(received.image, received.layers, received.tag)
 
 
 def _build_member(name: str, body: bytes) -> Iterator[bytes]:

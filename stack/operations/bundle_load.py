@@ -9,15 +9,16 @@ from pathlib import Path
 
 import docker
 
-from stack.bundles.problem import BundleError, DamagedBundleError
+from stack.bundles.problem import BundleError
 from stack.checks.host.filesystems import find_existing
 from stack.config.load import CONFIG_NAME
 from stack.operations.bundle_caches import take_caches
 from stack.operations.bundle_docker import ImageLoader, ReceivedImage, list_exact, receive_images
 from stack.operations.bundle_history import import_history, parse_history
-from stack.operations.bundle_model import ReceivedModel, receive_model
-from stack.operations.bundle_open import OpenBundle, check_platform, demand_whole, find_problems, open_bundle
+from stack.operations.bundle_model import receive_model
+from stack.operations.bundle_open import OpenBundle, check_platform, demand_whole, open_bundle
 from stack.operations.bundle_target import LoadWishes, Target, build_target, write_target
+from stack.operations.bundle_verify import verified_beside
 from stack.operations.project import load_facts, make_folders, write_facts
 from stack.operations.service_layouts import engine_uid
 from stack.operations.session import Session, build_session, hold_project
@@ -74,9 +75,8 @@ def run_load(where: Path, wishes: LoadWishes, report: Report, say: Callable[[str
         with receive_model(opened.bundle, session.config.model.volume, target.model_place, report) as model:
             caches_bytes = sum(file.size_bytes for file in opened.bundle.list_part("cache")) if wishes.trust else 0
             _check_space(client, opened, images, {model.volume: model.missing_bytes, session.paths.cache: caches_bytes})
-            _verify(opened, model, report)
-            loader = ImageLoader(opened, client, report)
-            ids = {item.service: loader.load(item) for item in images}
+            with verified_beside(where, model, report) as wait_verified:
+                ids = ImageLoader(opened, client, report).load(images, wait_verified)
             model.land(opened.bundle)
         caches = _take_caches(session, opened, wishes)
         _note_images(session, ids, images, wishes.target)
@@ -116,12 +116,6 @@ def _demand_ours(session: Session, wishes: LoadWishes, target: Target) -> None:
             f"project `{session.project}` is here already, and is that of {whose}",
             hint="`--project NAME` loads the bundle under another name; `--force` takes that project over",
         )
-
-
-def _verify(opened: OpenBundle, model: ReceivedModel, report: Report) -> None:
-    problems = find_problems(opened, report, model.keep)
-    if problems:
-        raise DamagedBundleError(opened.source.where, problems)
 
 
 def _check_space(

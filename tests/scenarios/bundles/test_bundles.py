@@ -188,7 +188,7 @@ def test_a_stack_comes_up_from_a_bundle_where_nothing_was(sender: Stack, packed:
 def test_a_load_that_is_killed_goes_on(sender: Stack, receiver: Stack, tmp_path: Path) -> None:
     where = str(sender.folder / "out")
     with start(receiver, "bundle", "load", where) as load:
-        load.wait_said("load engine")
+        load.wait_said("load images")
         load.end(signal.SIGKILL)
     assert not (tmp_path / "stack.toml").exists()
     receiver.run("bundle", "load", where).demand()

@@ -4,6 +4,7 @@ import io
 import json
 import os
 import tarfile
+import threading
 from collections import namedtuple
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +23,7 @@ from stack.errors import ConfigError, ImageError, ModelError
 from stack.history.store import open_history
 from stack.models.ensure import find_snapshot
 from stack.models.reference import parse_model_reference
-from stack.operations import bundle_load, bundle_model
+from stack.operations import bundle_load, bundle_model, bundle_verify
 from stack.operations.bundle_load import run_load
 from stack.operations.bundle_lock import build_locked_model
 from stack.operations.bundle_target import LoadWishes
@@ -189,6 +190,58 @@ def test_damage_of_any_part_is_named_and_changes_nothing(tmp_path, load, daemon,
         load(where)
     assert file.path in caught.value.message and f"({file.part}" in caught.value.message
     assert daemon.sent == [] and list_changes(tmp_path) - set((tmp_path / "home").rglob(".staging/**/*")) == set()
+
+
+def test_what_makes_images_of_a_stream_comes_after_every_byte_was_verified(where, load, daemon, monkeypatch):
+    seen = []
+    real = daemon._post
+
+    def post(url, *, data, **more):
+        def watch():
+            for piece in data:
+                seen.append((b"manifest.json" in piece, verified.is_set()))
+                began.set()
+                yield piece
+
+        return real(url, data=watch(), **more)
+
+    began, verified = threading.Event(), threading.Event()
+    find = bundle_verify.find_problems
+
+    def find_late(*arguments):
+        found = find(*arguments)
+        assert began.wait(10), "the stream waits for the verification"
+        verified.set()
+        return found
+
+    daemon.api.post = post
+    monkeypatch.setattr(bundle_verify, "find_problems", find_late)
+    load(where)
+    assert [is_verified for is_list, is_verified in seen if is_list] == [True]
+    assert (False, False) in seen
+    assert list(daemon.sent[0])[-2:] == ["index.json", "manifest.json"]
+
+
+def test_a_refused_stream_ends_the_verification_beside_it(tmp_path, load, monkeypatch):
+    def refuse(*arguments):
+        raise ImageError("the engine is gone")
+
+    said = []
+    monkeypatch.setattr(bundle_load.ImageLoader, "load", refuse)
+    monkeypatch.setattr(bundle_verify, "find_problems", lambda opened, tell, keep: said.append(wait_told(tell)) or [])
+    with pytest.raises(ImageError, match="the engine is gone"):
+        load(write_bundle(tmp_path / "dir"))
+    assert said == ["the verification was stopped"]
+
+
+def wait_told(tell):
+    for _ in range(1000):
+        try:
+            tell(None)
+        except BundleError as err:
+            return err.message
+        threading.Event().wait(0.01)
+    return None
 
 
 def test_another_machines_bundle_is_refused_before_anything_else(tmp_path, load, daemon):
@@ -404,7 +457,7 @@ def test_a_disk_that_takes_a_part_of_what_it_is_given_gets_the_rest_too(tmp_path
 
 
 def test_a_model_file_of_another_size_than_it_was_written_with_is_not_landed(tmp_path, load, monkeypatch):
-    real = bundle_load.find_problems
+    real = bundle_verify.find_problems
 
     def find(opened, report, keep):
         found = real(opened, report, keep)
@@ -413,7 +466,7 @@ def test_a_model_file_of_another_size_than_it_was_written_with_is_not_landed(tmp
             os.truncate(path, 100)
         return found
 
-    monkeypatch.setattr(bundle_load, "find_problems", find)
+    monkeypatch.setattr(bundle_verify, "find_problems", find)
     with pytest.raises(ModelError, match="came to 100 bytes on"):
         load(write_bundle(tmp_path / "dir"))
     assert not (tmp_path / "to/stack.toml").exists()
