@@ -11,11 +11,13 @@ from typing import Any
 from stack.assets import asset_path
 from stack.errors import ImageError
 from stack.images.reference import ImageReference, apply_mirror, parse_reference
-from stack.images.wheels import SOURCE_NAME
 
 _SCHEMA_VERSION = 1
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _FIELD = re.compile(r"\{([^{}]*)\}")
+
+# What the source of wheels is called in `images.sources` and in the lock.
+WHEEL_SOURCE = "wheel"
 
 
 @dataclass(frozen=True)
@@ -114,7 +116,7 @@ def merge_sources(table: SourceTable, added: Mapping[str, str]) -> SourceTable:
 
     That of wheels is no place of images: `load_wheel_host` reads it.
     """
-    added = {name: reference for name, reference in added.items() if name != SOURCE_NAME}
+    added = {name: reference for name, reference in added.items() if name != WHEEL_SOURCE}
     names = {source.name for source in table.sources}
     own = [
         ImageSource(name, f"`images.sources.{name}`", {"": reference})

@@ -23,6 +23,7 @@ from stack.images.recipe import load_packages
 from stack.images.reference import is_loopback_host
 from stack.images.registry_errors import describe_transport_error, is_tls_error, is_worth_retrying
 from stack.images.registry_http import Answer, BoundedSender
+from stack.images.sources import WHEEL_SOURCE
 
 _WHEEL = re.compile(r"vllm-(?P<version>[0-9][^-]*)(?:-[0-9][^-]*)?-[^-]+-[^-]+-(?P<platform>[^-]+)\.whl")
 _HASH_IN_VERSION = re.compile(r"[+.]g([0-9a-f]{7,40})(?![0-9a-z])")
@@ -30,8 +31,6 @@ _HASH_IN_VERSION = re.compile(r"[+.]g([0-9a-f]{7,40})(?![0-9a-z])")
 _MISSING_STATUSES = frozenset({403, 404, 410})
 _RETRY_STATUSES = frozenset({429, 500, 502, 503, 504})
 _LONGEST_PAUSE_SECONDS = 30.0
-# What the source of wheels is called in `images.sources` and in the lock.
-SOURCE_NAME = "wheel"
 _OTHER_WAYS = "name an image of it with `engine.image`, or a release with `engine.version` instead of the commit"
 
 
@@ -84,10 +83,10 @@ def load_wheel_host(sources: Mapping[str, str] | None = None) -> WheelHost:
         MissingWheelError: It was taken out.
     """
     table = load_packages()["wheels"]
-    metadata = (sources or {}).get(SOURCE_NAME, table["metadata"])
+    metadata = (sources or {}).get(WHEEL_SOURCE, table["metadata"])
     if not metadata:
         raise MissingWheelError(
-            f"no wheel is looked for: `images.sources.{SOURCE_NAME}` is empty", hint=f"take it away, or {_OTHER_WAYS}"
+            f"no wheel is looked for: `images.sources.{WHEEL_SOURCE}` is empty", hint=f"take it away, or {_OTHER_WAYS}"
         )
     return WheelHost(metadata, table["variants"])
 
