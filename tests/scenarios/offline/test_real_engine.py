@@ -53,7 +53,7 @@ def test_a_stack_that_was_carried_over_boots_and_is_right_without_a_network(
     bundle.unlink()
     up = there.run("up", "--offline").demand()
     assert "smoke     passed: " in up.out
-    assert "images.source = packages" in up.err and "model.id = demo" in up.err
+    assert "offline = true: as asked" in up.err
     status = there.status()
     assert (status["smoke"]["passed"], status["engine"]["commit_level"]) == (True, "claimed")
     assert {"engine", "prometheus", "node-exporter"} <= set(services_of(status))
