@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, TypeVar
 
+from stack.checks.gpu_state import read_each
+
 Answer = TypeVar("Answer")
 
 # nvml.h, nvmlClocksEventReason*. Idle clocks (0x1) and clocks that applications asked for (0x2) are no fault, nor is
@@ -51,19 +53,7 @@ def read_gpu_clocks(nvml: Any = None) -> tuple[GpuClocks, ...]:
     Args:
         nvml: The `pynvml` module, or a recorded stand-in; None imports it.
     """
-    if nvml is None:
-        import pynvml as nvml
-    try:
-        nvml.nvmlInit()
-    except nvml.NVMLError:
-        return ()
-    try:
-        read = [_read(nvml, index) for index in range(nvml.nvmlDeviceGetCount())]
-    except nvml.NVMLError:
-        return ()
-    finally:
-        nvml.nvmlShutdown()
-    return tuple(one for one in read if one is not None)
+    return read_each(nvml, _read)
 
 
 def _read(nvml: Any, index: int) -> GpuClocks | None:

@@ -72,6 +72,16 @@ def read_gpu_states(nvml: Any = None) -> tuple[GpuState, ...]:
     Args:
         nvml: The `pynvml` module, or a recorded stand-in; None imports it.
     """
+    return read_each(nvml, _read_state)
+
+
+def read_each(nvml: Any, read: Callable[[Any, int], Answer | None]) -> tuple[Answer, ...]:
+    """Give what is read of each GPU; empty where there is no driver, or it does not answer.
+
+    Args:
+        nvml: The `pynvml` module, or a recorded stand-in; None imports it.
+        read: Gives what is wanted of the GPU with NVML's index, or None to leave it out.
+    """
     if nvml is None:
         import pynvml as nvml
     try:
@@ -79,12 +89,12 @@ def read_gpu_states(nvml: Any = None) -> tuple[GpuState, ...]:
     except nvml.NVMLError:
         return ()
     try:
-        states = [_read_state(nvml, index) for index in range(nvml.nvmlDeviceGetCount())]
+        found = [read(nvml, index) for index in range(nvml.nvmlDeviceGetCount())]
     except nvml.NVMLError:
         return ()
     finally:
         nvml.nvmlShutdown()
-    return tuple(state for state in states if state is not None)
+    return tuple(one for one in found if one is not None)
 
 
 def _read_state(nvml: Any, index: int) -> GpuState | None:
