@@ -5,14 +5,11 @@ Reads NVML through nvidia-ml-py and changes nothing; what a board does not tell 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import Any
 
-from stack.checks.gpu_state import read_each
-
-Answer = TypeVar("Answer")
+from stack.checks.gpu_state import ask, read_each
 
 # nvml.h, nvmlClocksEventReason*. Idle clocks (0x1) and clocks that applications asked for (0x2) are no fault, nor is
 # sync boost (0x10) or a display's clock (0x100).
@@ -57,15 +54,15 @@ def read_gpu_clocks(nvml: Any = None) -> tuple[GpuClocks, ...]:
 
 
 def _read(nvml: Any, index: int) -> GpuClocks | None:
-    handle = _ask(nvml, lambda: nvml.nvmlDeviceGetHandleByIndex(index))
-    uuid = None if handle is None else _ask(nvml, lambda: nvml.nvmlDeviceGetUUID(handle))
+    handle = ask(nvml, lambda: nvml.nvmlDeviceGetHandleByIndex(index))
+    uuid = None if handle is None else ask(nvml, lambda: nvml.nvmlDeviceGetUUID(handle))
     if uuid is None:
         return None
-    clock = _ask(nvml, lambda: nvml.nvmlDeviceGetClockInfo(handle, _SM_CLOCK))
-    highest = _ask(nvml, lambda: nvml.nvmlDeviceGetMaxClockInfo(handle, _SM_CLOCK))
-    rates = _ask(nvml, lambda: nvml.nvmlDeviceGetUtilizationRates(handle))
+    clock = ask(nvml, lambda: nvml.nvmlDeviceGetClockInfo(handle, _SM_CLOCK))
+    highest = ask(nvml, lambda: nvml.nvmlDeviceGetMaxClockInfo(handle, _SM_CLOCK))
+    rates = ask(nvml, lambda: nvml.nvmlDeviceGetUtilizationRates(handle))
     # The name that drivers before 535 know, too.
-    reasons = _ask(nvml, lambda: nvml.nvmlDeviceGetCurrentClocksThrottleReasons(handle)) or 0
+    reasons = ask(nvml, lambda: nvml.nvmlDeviceGetCurrentClocksThrottleReasons(handle)) or 0
     return GpuClocks(
         index,
         uuid.decode() if isinstance(uuid, bytes) else str(uuid),
@@ -73,10 +70,3 @@ def _read(nvml: Any, index: int) -> GpuClocks | None:
         rates.gpu / 100 if rates is not None else None,
         tuple(words for bit, words in _SLOWDOWNS.items() if reasons & bit),
     )
-
-
-def _ask(nvml: Any, question: Callable[[], Answer]) -> Answer | None:
-    try:
-        return question()
-    except nvml.NVMLError:
-        return None

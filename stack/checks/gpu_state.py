@@ -98,15 +98,15 @@ def read_each(nvml: Any, read: Callable[[Any, int], Answer | None]) -> tuple[Ans
 
 
 def _read_state(nvml: Any, index: int) -> GpuState | None:
-    handle = _ask(nvml, lambda: nvml.nvmlDeviceGetHandleByIndex(index))
+    handle = ask(nvml, lambda: nvml.nvmlDeviceGetHandleByIndex(index))
     if handle is None:
         return None
-    mig = _ask(nvml, lambda: nvml.nvmlDeviceGetMigMode(handle))
-    ecc = _ask(nvml, lambda: nvml.nvmlDeviceGetEccMode(handle))
-    mode = _ask(nvml, lambda: nvml.nvmlDeviceGetComputeMode(handle))
-    persistence = _ask(nvml, lambda: nvml.nvmlDeviceGetPersistenceMode(handle))
+    mig = ask(nvml, lambda: nvml.nvmlDeviceGetMigMode(handle))
+    ecc = ask(nvml, lambda: nvml.nvmlDeviceGetEccMode(handle))
+    mode = ask(nvml, lambda: nvml.nvmlDeviceGetComputeMode(handle))
+    persistence = ask(nvml, lambda: nvml.nvmlDeviceGetPersistenceMode(handle))
     # Correctable, uncorrectable, pending, failed.
-    rows = _ask(nvml, lambda: nvml.nvmlDeviceGetRemappedRows(handle))
+    rows = ask(nvml, lambda: nvml.nvmlDeviceGetRemappedRows(handle))
     return GpuState(
         index=index,
         is_mig=bool(mig[0]) if mig else None,
@@ -115,7 +115,7 @@ def _read_state(nvml: Any, index: int) -> GpuState | None:
         is_persistent=bool(persistence) if persistence is not None else None,
         is_ecc=bool(ecc[0]) if ecc else None,
         is_ecc_pending=bool(ecc and ecc[0] != ecc[1]),
-        uncorrected_errors=_ask(nvml, lambda: nvml.nvmlDeviceGetTotalEccErrors(handle, _UNCORRECTED, _SINCE_BOOT)),
+        uncorrected_errors=ask(nvml, lambda: nvml.nvmlDeviceGetTotalEccErrors(handle, _UNCORRECTED, _SINCE_BOOT)),
         is_repair_pending=bool(rows and rows[2]),
         is_repair_failed=bool(rows and rows[3]),
         processes=_read_processes(nvml, handle),
@@ -123,8 +123,8 @@ def _read_state(nvml: Any, index: int) -> GpuState | None:
 
 
 def _read_processes(nvml: Any, handle: Any) -> tuple[GpuProcess, ...] | None:
-    compute = _ask(nvml, lambda: nvml.nvmlDeviceGetComputeRunningProcesses(handle))
-    graphics = _ask(nvml, lambda: nvml.nvmlDeviceGetGraphicsRunningProcesses(handle))
+    compute = ask(nvml, lambda: nvml.nvmlDeviceGetComputeRunningProcesses(handle))
+    graphics = ask(nvml, lambda: nvml.nvmlDeviceGetGraphicsRunningProcesses(handle))
     if compute is None and graphics is None:
         return None
     found: dict[int, GpuProcess] = {}
@@ -136,7 +136,8 @@ def _read_processes(nvml: Any, handle: Any) -> tuple[GpuProcess, ...] | None:
     return tuple(sorted(found.values(), key=lambda process: (-(process.used_bytes or 0), process.pid)))
 
 
-def _ask(nvml: Any, question: Callable[[], Answer]) -> Answer | None:
+def ask(nvml: Any, question: Callable[[], Answer]) -> Answer | None:
+    """Give NVML's answer, or None where a board or driver has none."""
     try:
         return question()
     except nvml.NVMLError:

@@ -46,9 +46,9 @@ def test_the_configuration_goes_before_the_environment(tmp_path):
 
 
 def test_the_environment_may_name_several_folders_and_pages():
-    environ = {"PIP_FIND_LINKS": "/opt/wheels https://wheels.example/a file:///srv/my%20wheels"}
+    environ = {"PIP_FIND_LINKS": "/srv/wheels https://wheels.example/a file:///srv/my%20wheels"}
     settings = build_settings(environ)
-    assert settings.find_links == (Path("/opt/wheels"), Path("/srv/my wheels"))
+    assert settings.find_links == (Path("/srv/wheels"), Path("/srv/my wheels"))
     assert settings.find_links_urls == ("https://wheels.example/a",)
 
 
