@@ -205,7 +205,9 @@ def _build_entries(
         rests_on=identity.rests_on,
     )
     if image.digest is None:
-        entry = LockedImage(reference=str(image.reference), device=device, source="packages", found_by="wheel")
+        entry = LockedImage(
+            reference=str(image.reference), device=device, source="packages", found_by=image.source.name
+        )
         return engine, entry
     served = image.served_by
     recorded = "upstream" if served is not None and is_upstream(served) else "registry"

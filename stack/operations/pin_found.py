@@ -15,6 +15,11 @@ from stack.operations.pin_target import PinTarget
 
 Outcome = Literal["found", "missing", "failed", "skipped"]
 
+LOCAL = ImageSource("local", "already local", {})
+NAMED = ImageSource("named", "what was named", {})
+WHEEL = ImageSource("wheel", "upstream's wheel of the commit, built here", {})
+RELEASE = ImageSource("packages", "the release from a package index, built here", {})
+
 
 @dataclass(frozen=True)
 class Step:
@@ -70,12 +75,12 @@ class PinWorld:
         fetch_image: Describes the image of a reference, or raises ImageError.
         fetch_digest: Gives the digest of a reference, or raises ImageError.
         find_local: Gives the inspect documents of the images here that say they are of a commit, or have a digest.
-        find_recipe: Gives the recipe that builds a commit from upstream's wheel, or raises ImageError.
+        find_recipe: Gives the recipe that builds a commit from upstream's wheel, or a release, or raises ImageError.
         tell: Takes each step as it ends.
     """
 
     fetch_image: Callable[[ImageReference], RemoteImage]
     fetch_digest: Callable[[ImageReference], str]
     find_local: Callable[[PinTarget], Iterable[Mapping[str, Any]]]
-    find_recipe: Callable[[str], ImageRecipe]
+    find_recipe: Callable[[PinTarget], ImageRecipe]
     tell: Callable[[Step], None]

@@ -21,12 +21,20 @@ def find_pin(config: StackConfig, lock: Lock) -> LockedEngine | None:
 
 
 def use_pin(config: StackConfig, lock: Lock) -> StackConfig:
-    """Give the configuration as the pin completes it: with its commit, and with the level that was accepted for it."""
+    """Give the configuration as the pin completes it: with its commit, and with the level that was accepted for it.
+
+    A release that is built here and whose commit nobody knows is named by its version.
+    """
     pin = find_pin(config, lock)
-    if pin is None or pin.commit is None:
+    if pin is None:
         return config
-    accept = "claimed" if pin.commit_level == "claimed" else config.engine.accept
-    engine = config.engine.model_copy(update={"commit": pin.commit, "version": None, "accept": accept})
+    if pin.commit is None:
+        built = [name for name, entry in lock.images.items() if (name[:7], entry.source) == ("engine/", "packages")]
+        asked = {"version": pin.version} if built and pin.version else {}
+    else:
+        accept = "claimed" if pin.commit_level == "claimed" else config.engine.accept
+        asked = {"commit": pin.commit, "version": None, "accept": accept}
+    engine = config.engine.model_copy(update=asked)
     return config.model_copy(update={"engine": engine})
 
 
@@ -39,7 +47,7 @@ def describe_pin(config: StackConfig, lock: Lock, device: str) -> tuple[str, str
     if find_pin(config, lock) is None:
         return str(asked), f"asked for; the pin of stack.lock (`stack pin {pin.pinned}`) is not used"
     entry = lock.images.get(f"engine/{device}")
-    return pin.commit or (entry and entry.digest) or "unknown", f"pinned by `stack pin {pin.pinned}`"
+    return pin.commit or (entry and entry.digest) or pin.version or "unknown", f"pinned by `stack pin {pin.pinned}`"
 
 
 def find_fading(config: StackConfig, lock: Lock, device: str, now: datetime.datetime) -> str | None:
@@ -105,8 +113,10 @@ def merge_pin(old: Lock, engine: LockedEngine, key: str, image: LockedImage) -> 
 
 
 def keep_pin(old: LockedEngine | None, new: LockedEngine) -> LockedEngine:
-    """Give an engine that `up` read with what the pin of the same commit says beside it."""
+    """Give an engine that `up` read with what the pin of the same commit, or else release, says beside it."""
     if old is None or old.pinned is None or old.commit != new.commit:
+        return new
+    if new.commit is None and new.version is not None and old.version != new.version:
         return new
     return new.model_copy(update={"pinned": old.pinned, "rests_on": old.rests_on, "accepted": old.accepted})
 

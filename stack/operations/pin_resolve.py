@@ -24,13 +24,9 @@ from stack.images.sources import (
     list_repositories,
 )
 from stack.operations.offline import OfflineError
-from stack.operations.pin_found import Outcome, PinnedImage, PinWorld, Step
+from stack.operations.pin_found import LOCAL, NAMED, RELEASE, WHEEL, Outcome, PinnedImage, PinWorld, Step
 from stack.operations.pin_target import PinTarget
 from stack.operations.wanted_images import find_commit_release
-
-_LOCAL = ImageSource("local", "already local", {})
-_NAMED = ImageSource("named", "what was named", {})
-_WHEEL = ImageSource("wheel", "upstream's wheel of the commit, built here", {})
 
 
 class PinResolver:
@@ -74,8 +70,10 @@ class PinResolver:
         if found is None:
             places = self._list_places(target)
             found = next((image for image in map(self._ask, places) if image is not None), None)
-        if found is None and target.kind == "commit":
-            found = self._build(str(target.commit))
+            # As for `up`: a release is built where no registry answers, not where one says that it has none.
+            is_silent = {apply_mirror(place.reference, self._mirror).registry for place in places} <= self._silent
+            if found is None and (target.kind == "commit" or target.kind == "version" and is_silent):
+                found = self._build(target)
         if found is None:
             raise self._build_error(target)
         self._check(target, found)
@@ -103,9 +101,9 @@ class PinResolver:
             if target.commit and check_identity(identity, target.commit, self._accept) is not None:
                 said = f"an image here says so, but that is only {identity.level}"
                 continue
-            self._note(_LOCAL, name, "found", f"{name.digest}")
-            return PinnedImage(_LOCAL, self._recall(name), name.digest, identity, config)
-        self._note(_LOCAL, None, "missing", said)
+            self._note(LOCAL, name, "found", f"{name.digest}")
+            return PinnedImage(LOCAL, self._recall(name), name.digest, identity, config)
+        self._note(LOCAL, None, "missing", said)
         return None
 
     def _recall(self, name: ImageReference) -> ImageReference:
@@ -132,10 +130,10 @@ class PinResolver:
 
     def _list_places(self, target: PinTarget) -> list[Place]:
         if target.reference is not None:
-            return [Place(_NAMED, target.reference)]
+            return [Place(NAMED, target.reference)]
         if target.digest is not None:
             names = list_repositories(self._table, self._variant, {})
-            return [Place(_NAMED, name.with_digest(target.digest)) for name in names]
+            return [Place(NAMED, name.with_digest(target.digest)) for name in names]
         commit = target.commit if target.kind == "commit" else None
         return build_places(self._table, self._variant, commit=commit, version=target.version)
 
@@ -173,20 +171,23 @@ class PinResolver:
             if is_same and entry.digest and entry.digest != digest:
                 raise MovedTagError(reference, asked.registry, entry.digest, digest)
 
-    def _build(self, commit: str) -> PinnedImage | None:
+    def _build(self, target: PinTarget) -> PinnedImage | None:
+        source = WHEEL if target.kind == "commit" else RELEASE
         try:
-            recipe = self._world.find_recipe(commit)
+            recipe = self._world.find_recipe(target)
         except ImageError as err:
             outcome: Outcome = "skipped" if isinstance(err, OfflineError) else "failed"
-            self._note(_WHEEL, None, outcome, err.message)
+            self._note(source, None, outcome, err.message)
             return None
-        if self._accept != "claimed":
-            self._note(_WHEEL, None, "skipped", "what is built here is only claimed: `--accept claimed` takes it")
+        if target.kind == "commit" and self._accept != "claimed":
+            self._note(source, None, "skipped", "what is built here is only claimed: `--accept claimed` takes it")
             return None
-        version = dict(recipe.arguments).get("VERSION")
-        self._note(_WHEEL, None, "found", f"vLLM {version}; the next `stack up` builds it")
-        identity = Identity(commit, "claimed", version, "the commit whose wheel is built on this machine")
-        return PinnedImage(_WHEEL, parse_reference(recipe.tag), None, identity)
+        built = dict(recipe.arguments)
+        version, commit = built.get("VERSION"), built.get("COMMIT") or None
+        self._note(source, None, "found", f"vLLM {version}; the next `stack up` builds it")
+        rests_on = f"the {'commit whose wheel' if target.kind == 'commit' else 'release that'} is built on this machine"
+        identity = Identity(commit, "claimed" if commit else "unknown", version, rests_on)
+        return PinnedImage(source, parse_reference(recipe.tag), None, identity)
 
     def _check(self, target: PinTarget, found: PinnedImage) -> None:
         identity = found.identity

@@ -103,9 +103,12 @@ def build_world(
         yield from _find_local(client, target)
         yield from find_archived(Archive(session.config.images.archive_dir), target)
 
-    def find_recipe(commit: str) -> ImageRecipe:
-        engine = session.config.engine.model_copy(update={"commit": commit, "version": None})
-        config = session.config.model_copy(update={"engine": engine})
+    def find_recipe(target: PinTarget) -> ImageRecipe:
+        is_commit = target.kind == "commit"
+        if not is_commit and session.config.images.source == "registry":
+            raise ImageError('`images.source = "registry"` lets nothing be built')
+        asked = {"commit": target.commit if is_commit else None, "version": None if is_commit else target.version}
+        config = session.config.model_copy(update={"engine": session.config.engine.model_copy(update=asked)})
         return _build_recipe(config, device, published)
 
     return PinWorld(desk.fetch_image, desk.fetch_digest, find_local, find_recipe, tell)

@@ -79,3 +79,21 @@ def test_what_up_writes_keeps_what_the_pin_said_of_the_same_and_only_of_that():
     bare = LockedImage(reference="a.example/b:c", tag="c", digest=DIGEST, source="registry")
     assert keep_found(IMAGE, bare).found_by == "nightly"
     assert keep_found(IMAGE, bare.model_copy(update={"reference": "a.example/b:d"})).found_by is None
+
+
+BUILT = LockedImage(reference="localhost/stack/engine:cpu-0.30.0-1", device="cpu", source="packages")
+RELEASE = LockedEngine(commit_level="unknown", version="0.30.0", accepted="verified", pinned="0.30.0")
+
+
+def test_a_release_that_is_built_here_without_a_known_commit_goes_by_its_version():
+    lock = Lock(engine=RELEASE, images={"engine/cpu": BUILT})
+    assert (use_pin(configure(), lock).engine.version, use_pin(configure(), lock).engine.commit) == ("0.30.0", None)
+    pulled = Lock(engine=RELEASE, images={"engine/cpu": IMAGE})
+    assert use_pin(configure(), pulled) == configure()
+
+
+def test_a_pin_of_a_release_without_a_commit_does_not_outlive_another_release():
+    read = LockedEngine(commit_level="unknown", version="0.30.0", accepted="verified")
+    assert keep_pin(RELEASE, read).pinned == "0.30.0"
+    assert keep_pin(RELEASE, read.model_copy(update={"version": "0.29.0"})).pinned is None
+    assert keep_pin(RELEASE, read.model_copy(update={"version": None})).pinned == "0.30.0"

@@ -41,12 +41,14 @@ class World:
             raise found
         return found
 
-    def find_recipe(self, commit):
+    def find_recipe(self, target):
+        base = build_base_recipe("bookworm", "http://deb.example")
+        if target.kind == "version":
+            return build_engine_recipe("cpu", base, version=target.version)
         if self.wheel is None:
             raise ImageError("no wheel")
-        base = build_base_recipe("bookworm", "http://deb.example")
         return build_engine_recipe(
-            "cuda", base, version=self.wheel, commit=commit, wheel="https://wheels.example/x.whl"
+            "cuda", base, version=self.wheel, commit=target.commit, wheel="https://wheels.example/x.whl"
         )
 
     def resolve(self, text=COMMIT, *, cuda=None, device="cuda", accept="verified", mirror=None, locked=None, **sources):
@@ -198,3 +200,27 @@ def test_a_digest_is_looked_for_in_every_known_repository():
     world = World({f"{ECR}/vllm-release-repo@{DIGEST}": describe()})
     assert world.resolve(DIGEST).identity.commit == COMMIT
     assert world.asked == [f"{HUB}@{DIGEST}", f"{ECR}/vllm-release-repo@{DIGEST}"]
+
+
+HUB_CPU = "docker.io/vllm/vllm-openai-cpu:v0.30.0"
+
+
+def test_a_release_is_built_where_no_registry_answers_and_needs_no_acceptance():
+    world = World({HUB_CPU: UnreachableRegistryError("docker.io is not reachable")})
+    found = world.resolve("0.30.0", device="cpu")
+    assert (found.digest, found.identity.version, found.identity.commit) == (None, "0.30.0", None)
+    assert found.identity.level == "unknown" and ":cpu-0.30.0-" in str(found.reference)
+    assert world.outcomes == [("release", "failed"), ("packages", "found")]
+
+
+def test_a_release_that_a_registry_says_it_has_not_is_not_built_instead():
+    world = World()
+    with pytest.raises(ImageError, match=r"no image of `0\.30\.0` was found for cpu"):
+        world.resolve("0.30.0", device="cpu")
+    assert world.outcomes == [("release", "missing")]
+
+
+def test_a_release_is_built_where_the_sources_name_no_registry():
+    world = World()
+    found = world.resolve("0.30.0", device="cpu", nightly="", release="", ci="", **{"release-repository": ""})
+    assert found.source.name == "packages" and world.asked == []
