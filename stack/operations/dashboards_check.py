@@ -19,7 +19,9 @@ from stack.telemetry.contract.inventory import (
     build_inventory,
     build_name_inventory,
     load_inventory,
+    mark_later,
     merge_inventories,
+    read_version,
 )
 from stack.telemetry.contract.query import Fault, Query, QueryFile
 from stack.telemetry.exposition import fetch_exposition
@@ -83,7 +85,8 @@ def check_dashboards(
         engine = engine or _find_url(status, "engine")
         prometheus = prometheus or _find_url(status, "prometheus")
         api = PrometheusApi(http, prometheus) if prometheus else None
-        found = _read_inventory(http, engine, api, inventory)
+        version = status.engine.version if status is not None and status.engine is not None else None
+        found = _read_inventory(http, engine, api, inventory, version)
         # Prometheus knows recorded names by itself; for files alone our rules tell what exists.
         records = _own_records() if api is None else frozenset()
         interval = session.config.services.prometheus.scrape_interval_seconds
@@ -131,9 +134,12 @@ def fetch_engine_inventory(session: Session, engine: str | None) -> Inventory:
         return _fetch_inventory(http, url)
 
 
-def _read_inventory(http: httpx2.Client, engine: str | None, api: PrometheusApi | None, path: Path | None) -> Inventory:
+def _read_inventory(
+    http: httpx2.Client, engine: str | None, api: PrometheusApi | None, path: Path | None, version: str | None
+) -> Inventory:
     kept = load_inventory(path) if path is not None else None
     own = kept or (_fetch_inventory(http, engine) if engine else None)
+    own = mark_later(own, version, load_shipped_inventories()) if own is not None and version is not None else own
     if api is not None:
         names = build_name_inventory(api.fetch_names(), "Prometheus")
         return merge_inventories(own, names) if own else names
@@ -142,11 +148,13 @@ def _read_inventory(http: httpx2.Client, engine: str | None, api: PrometheusApi 
 
 def find_newest_inventory() -> Path:
     """Give the shipped inventory of the newest engine version."""
+    return max(asset_path(*INVENTORIES).glob("vllm-*.json"), key=lambda path: read_version(path.stem))
 
-    def version(path: Path) -> tuple[int, ...]:
-        return tuple(int(part) for part in path.stem.removeprefix("vllm-").split("."))
 
-    return max(asset_path(*INVENTORIES).glob("vllm-*.json"), key=version)
+def load_shipped_inventories() -> dict[str, Inventory]:
+    """Give the shipped inventories by the engine's version."""
+    paths = asset_path(*INVENTORIES).glob("vllm-*.json")
+    return {path.stem.removeprefix("vllm-"): load_inventory(path) for path in paths}
 
 
 def _fetch_inventory(http: httpx2.Client, engine: str) -> Inventory:

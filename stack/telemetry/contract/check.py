@@ -13,6 +13,7 @@ from typing import Any, Literal
 import yaml
 
 from stack.errors import ServiceApiError
+from stack.telemetry.contract.empty import EmptyExplainer, Reason, find_rules
 from stack.telemetry.contract.grafana_file import read_dashboard
 from stack.telemetry.contract.inventory import Inventory
 from stack.telemetry.contract.lint import Linted, lint
@@ -33,9 +34,10 @@ class Answer:
 
     Attributes:
         query: The query.
-        outcome: `ok`; `empty`: its metrics exist, and it gives nothing now; `conditional`: they exist only under a
-            condition; `dead`: one of them does not exist; `error`: Prometheus refused it.
-        reason: Why, where it is not `ok`.
+        outcome: `ok`: it gives numbers, or is an alert that could fire and does not; `conditional`: it gives none as
+            long as something has not happened, or is not there; `empty`: its metrics exist, and it gives none for no
+            reason that is known; `dead`: one of its metrics does not exist; `error`: Prometheus refused it.
+        reason: Why, where it gives no number.
         series_count: How many series came back.
         seconds: How long Prometheus took.
     """
@@ -92,11 +94,13 @@ def run_queries(
     """Run every query and tell what became of it.
 
     Args:
-        queries: The queries.
+        queries: The queries; those of recording rules among them explain the others.
         faults: What `check_files` found: a query with a dead or conditional name is told as such.
         ask: Gives an expression's value now, `PrometheusApi.query`.
         clock: Seconds that only grow.
     """
+    queries = tuple(queries)
+    explainer = EmptyExplainer(ask, load_names(), find_rules(queries))
     dead = {fault.place: fault for fault in faults if fault.rule in ("dead-metric", "dead-label", "dead-value")}
     conditional = {fault.place: fault for fault in faults if fault.rule == "conditional"}
     for query in queries:
@@ -115,7 +119,15 @@ def run_queries(
         elif query.place in conditional:
             yield Answer(query, "conditional", conditional[query.place].message, seconds=seconds)
         else:
-            yield Answer(query, "empty", "its metrics exist, and it gives no number now", seconds=seconds)
+            yield _explain_empty(query, explainer.explain(query.expr), seconds)
+
+
+def _explain_empty(query: Query, reason: Reason | None, seconds: float) -> Answer:
+    if reason is None:
+        return Answer(query, "ok", "it gives a number since a moment ago", seconds=seconds)
+    if reason.kind == "quiet" and query.place.kind == "alert":
+        return Answer(query, "ok", f"it does not fire: {reason.text}", seconds=seconds)
+    return Answer(query, "empty" if reason.kind == "unknown" else "conditional", reason.text, seconds=seconds)
 
 
 def _unreadable(name: str, message: str) -> QueryFile:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -40,11 +41,13 @@ class Inventory:
         source: What it was read from, for messages.
         series: What is known of each name.
         prefixes: Whose names it knows all of: a name with another prefix is not its business.
+        later: Names that came with a later version than this one, and that version.
     """
 
     source: str
     series: Mapping[str, SeriesFacts] = field(default_factory=dict)
     prefixes: tuple[str, ...] = ("vllm:", "http_request", "http_response")
+    later: Mapping[str, str] = field(default_factory=dict)
 
     def covers(self, name: str) -> bool:
         """Tell whether a name that is not here is a name that does not exist."""
@@ -74,10 +77,38 @@ def build_name_inventory(names: Iterable[str], source: str) -> Inventory:
 
 
 def merge_inventories(first: Inventory, second: Inventory) -> Inventory:
-    """Give what either knows; where both know a name, the first one's facts hold."""
-    return Inventory(
-        f"{first.source} and {second.source}", {**second.series, **first.series}, (*first.prefixes, *second.prefixes)
-    )
+    """Give what either knows; of names that the first one covers, the second one adds none.
+
+    A Prometheus still has the names that an engine exported yesterday.
+    """
+    others = {name: facts for name, facts in second.series.items() if not first.covers(name)}
+    source, prefixes = f"{first.source} and {second.source}", (*first.prefixes, *second.prefixes)
+    return replace(first, source=source, series={**others, **first.series}, prefixes=prefixes)
+
+
+def mark_later(inventory: Inventory, version: str, shipped: Mapping[str, Inventory]) -> Inventory:
+    """Give an engine's inventory that knows which names came after its version.
+
+    Args:
+        inventory: What it exports.
+        version: Its version, `0.31.0`.
+        shipped: Inventories by version.
+    """
+    own = read_version(version)
+    later: dict[str, str] = {}
+    for other in sorted(shipped, key=read_version, reverse=True):
+        is_newer = read_version(other) > own
+        if not is_newer:
+            # The nearest version that is no newer: what it had was there already.
+            later = {name: since for name, since in later.items() if name not in shipped[other].series}
+            break
+        later |= dict.fromkeys(shipped[other].series, other)
+    return replace(inventory, later=later)
+
+
+def read_version(text: str) -> tuple[int, ...]:
+    """Give the numbers of a version, to compare by; a development version's suffix is left out."""
+    return tuple(int(part) for part in re.findall(r"\d+", text)[:3])
 
 
 def render_inventory(inventory: Inventory, *, version: str, commit: str | None) -> str:

@@ -44,17 +44,20 @@ def _explain_missing(
 ) -> Iterator[Fault]:
     line, column = find_spot(query.text, name)
     gone = names.gone.get(name)
-    condition = names.find_condition(name)
+    condition = names.find_condition(name, inventory.series)
     if gone is not None:
         since = f" since vLLM {gone.since}" if gone.since else ""
         message = f"`{name}` does not exist{since}"
         yield Fault("dead-metric", query.place, message, f"instead: {gone.instead}", line, column)
-    elif condition is not None:
-        message = f"`{name}` exists only with {condition}"
-        yield Fault("conditional", query.place, message, None, line, column)
     elif not inventory.covers(name):
         message = f"`{name}` is not of {inventory.source}: nobody was asked for it"
         yield Fault("not-checked", query.place, message, "give --prometheus URL", line, column)
+    elif condition is not None:
+        message = f"`{name}` exists only with {condition}"
+        yield Fault("conditional", query.place, message, None, line, column)
+    elif name in inventory.later:
+        message = f"`{name}` exists since vLLM {inventory.later[name]}, and this engine is older"
+        yield Fault("conditional", query.place, message, None, line, column)
     elif not is_absence:
         message = f"`{name}` does not exist in {inventory.source}"
         yield Fault("dead-metric", query.place, message, _suggest(name, inventory), line, column)

@@ -13,9 +13,11 @@ from stack.errors import ServiceApiError
 from stack.telemetry.contract.check import check_files, load_query_file, run_queries
 from stack.telemetry.contract.inventory import (
     Inventory,
+    SeriesFacts,
     build_inventory,
     build_name_inventory,
     load_inventory,
+    mark_later,
     merge_inventories,
     render_inventory,
 )
@@ -241,3 +243,44 @@ def test_running_tells_ok_empty_conditional_dead_and_error(tmp_path: Path) -> No
 def test_only_its_own_names_are_judged_by_an_inventory() -> None:
     assert INVENTORY.covers("vllm:anything") and not INVENTORY.covers("node_load1")
     assert isinstance(INVENTORY, Inventory)
+
+
+def test_a_name_that_came_with_a_later_version_is_no_fault_of_an_older_engine() -> None:
+    shipped = {
+        version: Inventory(version, {f"vllm:{letter}": SeriesFacts("gauge") for letter in letters})
+        for version, letters in {"0.9.0": "a", "0.10.0": "ab", "0.11.1": "bc"}.items()
+    }
+    assert mark_later(Inventory("x"), "0.9.2.dev3", shipped).later == {"vllm:b": "0.10.0", "vllm:c": "0.11.1"}
+    assert mark_later(Inventory("x"), "0.10.0", shipped).later == {"vllm:c": "0.11.1"}
+    assert mark_later(Inventory("x"), "0.12.0", shipped).later == {}
+
+
+def test_a_prometheus_that_remembers_a_name_does_not_make_the_engine_export_it() -> None:
+    both = merge_inventories(INVENTORY, build_name_inventory(["vllm:lost", "up"], "Prometheus"))
+    assert "vllm:lost" not in both.series
+    assert "up" in both.series
+
+
+def test_a_name_of_an_exporter_that_answers_is_dead_and_of_one_that_is_not_there_conditional(tmp_path: Path) -> None:
+    file = load_query_file(write_panel(tmp_path, "node_lod1"))
+
+    def judge(*names: str) -> list[str]:
+        faults = check_files([file], build_name_inventory(names, "Prometheus"), scrape_interval_seconds=15)
+        return [fault.rule for fault in faults]
+
+    assert judge("up") == ["conditional"]
+    assert judge("up", "node_load1") == ["dead-metric"]
+
+
+def test_an_alert_whose_parts_have_numbers_is_well_while_it_does_not_fire(tmp_path: Path) -> None:
+    rules = [{"alert": "Full", "expr": "vllm:kv_cache_usage_perc > 0.9"}, {"alert": "Lost", "expr": "up > 9"}]
+    path = tmp_path / "rules.yaml"
+    path.write_text(json.dumps({"groups": [{"name": "group", "rules": rules}]}))
+    file = load_query_file(path)
+
+    def ask(expr: str) -> tuple[Series, ...]:
+        return (Series({}, ((0.0, 0.5),)),) if expr.startswith("vllm:") and ">" not in expr else ()
+
+    answers = list(run_queries(file.queries, [], ask))
+    assert [answer.outcome for answer in answers] == ["ok", "empty"]
+    assert answers[0].reason == "it does not fire: `vllm:kv_cache_usage_perc{}` is nowhere `> 0.9` now"
