@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from html import escape
 
-import httpx2
-
+from stack.containers.daemon import ServiceState, read_services
 from stack.errors import StackError
 from stack.history.file import render_time
 from stack.history.query import Entry, Wanted, find_entries
 from stack.history.store import History
 from stack.operations.access import GRAFANA_PASSWORD, read_secret
-from stack.operations.project import load_facts
+from stack.operations.annotate_report import publish_report
 from stack.operations.session import Session
-from stack.telemetry.grafana_api import GrafanaApi
 
-SERVICE = "grafana"
 _TAG = "stack"
-_PATIENCE_SECONDS = 1.0
+# Two of them at most: to connect, and until it answers.
+_PATIENCE_SECONDS = 1.4
 _LOOKED_AT = 20
 _TEXT_CHARS = 1000
-# Grafana refuses an annotation whose tags take more than 500 characters together (its `tags_length` setting).
-_TAG_CHARS, _MOST_TAGS = 60, 7
+# Grafana refuses an annotation whose tags take more than 500 characters as JSON (its `tags_length` setting).
+_TAG_CHARS, _TAGS_CHARS = 60, 500
 
 
 def annotate_run(
@@ -39,7 +38,7 @@ def annotate_run(
     """Tell this project's Grafana of a run, with a link to its report; never fails.
 
     Call it after the run was noted in the history: the run is found there by `kind` and `started`, and gives
-    the link, and the commit and model as tags. Where Grafana is no part of the stack nothing happens; one that does
+    the report, and the commit and model as tags. Where no Grafana runs only the report is written; one that does
     not answer at once, or refuses, is a warning.
 
     Args:
@@ -51,33 +50,36 @@ def annotate_run(
         started: When it began, with its time zone: as it was noted in the history.
         ended: When it ended; None for a moment.
     """
-    path = session.paths.secrets / GRAFANA_PASSWORD
-    facts = load_facts(session.paths.facts)
-    port = facts.ports.get(SERVICE)
-    if port is None or SERVICE in facts.left_out or not path.is_file():
-        return
     try:
+        services = find_services(session)
         entry = find_noted(session, kind, started)
-        with httpx2.Client(trust_env=False) as http:
-            api = GrafanaApi(
-                http,
-                f"http://127.0.0.1:{port}",
-                user="admin",
-                password=read_secret(path),
-                timeout_seconds=_PATIENCE_SECONDS,
-            )
-            api.create_annotation(
-                render_text(title, text, entry.name if entry else None),
-                tags=build_tags(kind, tags, entry),
-                start_seconds=started.timestamp(),
-                end_seconds=ended.timestamp() if ended is not None else None,
-            )
+        link = publish_report(session, entry, services.get("prometheus")) if entry is not None else None
+        _send(
+            session,
+            services,
+            render_text(title, text, entry.name if entry is not None else None, link),
+            build_tags(kind, tags, entry),
+            (started, ended),
+        )
     except StackError as err:
         session.warn(f"Grafana does not show this {kind}: {err.message}")
 
 
+def find_services(session: Session) -> Mapping[str, ServiceState]:
+    """Give the project's containers, by the daemon's word: a port that is remembered may be somebody else's by now.
+
+    Raises:
+        HostError: The daemon does not answer.
+    """
+    return read_services(session.connect(), session.project)
+
+
 def find_noted(session: Session, kind: str, started: datetime) -> Entry | None:
-    """Give the run of this kind that the history says began then; None where it has none."""
+    """Give the run of this kind that the history says began then; None where it has none.
+
+    Raises:
+        StackError: The history cannot be read.
+    """
     if not session.paths.history.is_file():
         return None
     entries = find_entries(History(session.paths.history), Wanted(kind=kind, limit=_LOOKED_AT))
@@ -92,12 +94,46 @@ def build_tags(kind: str, tags: Iterable[str], entry: Entry | None) -> list[str]
         start = entry.boot.start
         known = [(start.commit or "")[:12], start.model]
     cut = [" ".join(tag.split())[:_TAG_CHARS] for tag in (_TAG, kind, *known, *tags)]
-    return list(dict.fromkeys(tag for tag in cut if tag))[:_MOST_TAGS]
+    kept = list(dict.fromkeys(tag for tag in cut if tag))
+    while len(json.dumps(kept)) > _TAGS_CHARS:
+        kept.pop()
+    return kept
 
 
-def render_text(title: str, text: str, name: str | None) -> str:
-    """Give an annotation's text; Grafana shows it as HTML, so that everything in it is escaped."""
+def render_text(title: str, text: str, name: str | None, link: str | None) -> str:
+    """Give an annotation's text; Grafana shows it as HTML, so that everything in it is escaped.
+
+    The link names host and port: Grafana's pages take a link without them for one of their own
+    (public/app/core/navigation/patch/interceptLinkClicks.ts), and drop a `target` (DOMPurify).
+    """
     parts = [f"<b>{escape(title)}</b>", escape(text[:_TEXT_CHARS])]
     if name is not None:
-        parts.append(f"<code>stack report {escape(name)}</code>")
+        command = f"<code>stack report {escape(name)}</code>"
+        parts.append(f'<a href="{escape(link)}">{escape(name)}</a> ({command})' if link else command)
     return "<br>".join(part for part in parts if part)
+
+
+def _send(
+    session: Session,
+    services: Mapping[str, ServiceState],
+    text: str,
+    tags: list[str],
+    moments: tuple[datetime, datetime | None],
+) -> None:
+    grafana, secret = services.get("grafana"), session.paths.secrets / GRAFANA_PASSWORD
+    if grafana is None or grafana.state != "running" or grafana.host_port is None or not secret.is_file():
+        return
+    import httpx2
+
+    from stack.telemetry.grafana_api import GrafanaApi
+
+    started, ended = moments
+    with httpx2.Client(trust_env=False) as http:
+        url, password = f"http://127.0.0.1:{grafana.host_port}", read_secret(secret)
+        api = GrafanaApi(http, url, user="admin", password=password, timeout_seconds=_PATIENCE_SECONDS)
+        api.create_annotation(
+            text,
+            tags=tags,
+            start_seconds=started.timestamp(),
+            end_seconds=ended.timestamp() if ended is not None else None,
+        )

@@ -80,7 +80,7 @@ def _write(session: Session, layout: Layout, snapshot: Snapshot, folder: Path) -
 
 def _make_folders(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    for name, mode in (("files", 0o755), ("metrics", 0o755), ("secrets", 0o700), ("cache", 0o700)):
+    for name, mode in (("files", 0o755), ("metrics", 0o755), ("reports", 0o755), ("secrets", 0o700), ("cache", 0o700)):
         (folder / name).mkdir(exist_ok=True)
         (folder / name).chmod(mode)
     if os.geteuid() == 0:
@@ -94,6 +94,7 @@ def relocate(layout: Layout, paths: ProjectPaths) -> Layout:
         paths.secrets: Path("secrets"),
         paths.cache: Path("cache"),
         paths.metrics: Path("metrics"),
+        paths.reports: Path("reports"),
     }
     services = {name: _relocate(service, relative) for name, service in layout.services.items()}
     # A name of its own: volumes and containers of the project that it came from are not its own.

@@ -62,6 +62,11 @@ class ProjectPaths:
         return self.state / "metrics"
 
     @property
+    def reports(self) -> Path:
+        """Give the world-readable folder of reports, which Prometheus serves below `/user/`."""
+        return self.state / "reports"
+
+    @property
     def history(self) -> Path:
         """Give the history's file."""
         return self.state / "history.sqlite"
@@ -117,6 +122,7 @@ def make_folders(paths: ProjectPaths, engine_uid: int) -> None:
             (paths.boots, 0o700),
             (paths.rendered, 0o755),
             (paths.metrics, 0o755),
+            (paths.reports, 0o755),
         ):
             path.mkdir(parents=True, exist_ok=True)
             path.chmod(mode)

@@ -13,6 +13,7 @@ from typing import Any
 from stack.checks.near_tie import compare_greedy
 from stack.errors import NotRunningError, StackError, TraceError
 from stack.operations.access import read_api_key
+from stack.operations.annotate_kinds import annotate_replay
 from stack.operations.record import open_project_history, write_metrics
 from stack.operations.replay_report import SCHEMA_VERSION, Tally
 from stack.operations.run_engine import build_engine
@@ -251,6 +252,7 @@ def _note(session: Session, status: Status, started: datetime.datetime, document
         report = {**document, "rows": kept, "rows_left_out": left_out}
         history.note_run("replay", started, boot_id, document["is_passed"], report)
         write_metrics(session, history)
+        annotate_replay(session, document, started)
     except StackError as err:
         # The result stands without it.
         session.say(f"this replay is not in the history, or not in the metrics: {err.message}")

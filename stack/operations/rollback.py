@@ -10,6 +10,7 @@ from stack.config.lock import Lock, load_lock, write_lock
 from stack.containers.daemon import read_image
 from stack.errors import ConfigError, ImageError, ModelError, Problem, StackError
 from stack.images.archive_store import Archive
+from stack.operations.annotate_kinds import annotate_rollback
 from stack.operations.archived import find_archived_ids, read_archived
 from stack.operations.keep_image import keep_engine
 from stack.operations.outcome import UpResult
@@ -122,6 +123,7 @@ def run_rollback(session: Session, asked: str | None = None) -> RollbackResult:
             open_project_history(own).note_run(
                 "rollback", now, boot, passed, build_document(result) | {"passed": passed}
             )
+            annotate_rollback(own, f"to {describe_candidate(candidate)}", passed, now)
         warning = keep_engine(own, look.resolved.device.device, now)
         result.warnings += [warning] if warning else []
         return result

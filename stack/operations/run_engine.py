@@ -14,6 +14,7 @@ from stack.history.pace import EARLIER_BOOTS
 from stack.history.records import compare_phases
 from stack.history.store import History
 from stack.operations.access import read_api_key
+from stack.operations.annotate_kinds import annotate_boot
 from stack.operations.boot import Boot, BootWatch, wait_first_token
 from stack.operations.boot_start import build_start, read_host
 from stack.operations.outcome import BootResult, UpResult
@@ -53,6 +54,8 @@ def follow_boot(session: Session, up: UpResult, state: ServiceState | None) -> B
         outcome = "interrupted" if isinstance(err, KeyboardInterrupt) else "failed"
         history.finish_boot(boot_id, outcome, total_seconds=watch.elapsed_seconds())
         session.report(ProgressEvent("boot", outcome, state="failed"))
+        if outcome == "failed":
+            annotate_boot(session, boot_id)
         raise
     finally:
         watch.close()

@@ -31,6 +31,7 @@ GRAFANA_UID = 472
 NOBODY = 65534
 _MODELS = "/models"
 _CACHE = "/cache"
+_REPORTS = "/run/stack-reports"
 
 # Everything that vLLM and what it builds on would write under a home directory goes to the cache volume,
 # nothing is looked up online (the weights are here), and nobody is told that it runs. Values must stay the
@@ -133,7 +134,7 @@ def build_engine(decided: Decided, choice: EngineChoice, snapshot: Snapshot, mem
 
 
 def build_prometheus(decided: Decided) -> Service:
-    """Give Prometheus with its configuration, targets and rules."""
+    """Give Prometheus with its configuration, targets and rules; it also serves the reports of runs."""
     settings = decided.config.services.prometheus
     return Service(
         name="prometheus",
@@ -144,8 +145,13 @@ def build_prometheus(decided: Decided) -> Service:
             f"--storage.tsdb.retention.time={settings.retention_time}",
             f"--storage.tsdb.retention.size={settings.retention_size}",
             "--web.listen-address=:9090",
+            # Below `/user/`: what Grafana's annotations link to.
+            f"--web.user-assets={_REPORTS}",
         ),
-        mounts=(Mount(decided.paths.rendered / "prometheus", "/etc/prometheus"),),
+        mounts=(
+            Mount(decided.paths.rendered / "prometheus", "/etc/prometheus"),
+            Mount(decided.paths.reports, _REPORTS),
+        ),
         address="127.0.0.1",
         port=decided.ports["prometheus"],
         limits=Limits(settings.cpus, settings.memory or "1g"),

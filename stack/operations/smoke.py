@@ -27,6 +27,7 @@ from stack.models.facts import ModelFacts as FileFacts
 from stack.models.facts import build_model_facts
 from stack.models.warm import list_snapshots
 from stack.operations.access import GRAFANA_PASSWORD, read_api_key, read_secret
+from stack.operations.annotate_kinds import annotate_smoke
 from stack.operations.outcome import UpResult
 from stack.operations.project import container_stamp
 from stack.operations.record import open_project_history, write_metrics
@@ -70,6 +71,7 @@ def run(session: Session) -> Report:
     if report.baseline is not None and target.baseline is None:
         history.save_baseline(_baseline_key(status), report.baseline.to_document())
     write_metrics(session, history)
+    annotate_smoke(session, report, started)
     return report
 
 

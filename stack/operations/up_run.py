@@ -17,6 +17,7 @@ from stack.models.hub_access import load_token
 from stack.models.snapshot import Snapshot
 from stack.operations import gpu_test, page_cache
 from stack.operations.access import open_grafana
+from stack.operations.annotate_kinds import annotate_boot
 from stack.operations.assemble import render_files, write_files, write_secrets
 from stack.operations.decide import check_readable, decide_layout
 from stack.operations.fetch_images import ImageFetcher
@@ -102,6 +103,8 @@ class UpRun:
             with timeline.measure("boot"):
                 result.boot = follow_boot(self.session, result, after.get("engine"))
         self._restore_grafana(after)
+        if result.boot is not None:
+            annotate_boot(self.session, result.boot.boot_id)
         result.states = read_services(self.client, self.session.project)
         self._remember(result)
         return result

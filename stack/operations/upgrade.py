@@ -10,6 +10,7 @@ from pathlib import Path
 
 from stack.config.lock import load_lock, write_lock
 from stack.errors import ConfigError, NotRunningError, Problem, StackError
+from stack.operations.annotate_kinds import annotate_upgrade
 from stack.operations.fetch_images import ImageFetcher
 from stack.operations.keep_image import keep_engine
 from stack.operations.outcome import UpResult
@@ -23,7 +24,7 @@ from stack.operations.up import run_up
 from stack.operations.upgrade_compare import compare_engines, describe_pace, find_failed, judge
 from stack.operations.upgrade_leftover import clear_trial, end_trial, start_trial
 from stack.operations.upgrade_measure import load_queries, measure_engine, run_smoke
-from stack.operations.upgrade_result import Force, UpgradeResult, UpgradeStrandedError, build_document
+from stack.operations.upgrade_result import Force, UpgradeResult, UpgradeStrandedError, build_document, describe_outcome
 from stack.traffic.record import Record
 from stack.traffic.record_file import load_builtin_records, load_records
 
@@ -135,6 +136,7 @@ class _Upgrade:
             boot = result.new.boot.id if result.new is not None else None
             history = open_project_history(self.session)
             history.note_run("upgrade", self.now, boot, not result.against, build_document(result))
+            annotate_upgrade(self.session, result.outcome, describe_outcome(result), result.against, self.now)
         return result
 
     def _demand_present(self) -> Status:

@@ -56,6 +56,12 @@ def make_session(tmp_path: Path, said: list[str], events: list[Any], warned: lis
     return make
 
 
+@pytest.fixture(autouse=True)
+def no_services(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs are told to no Grafana: none runs, unless a test says so."""
+    monkeypatch.setattr("stack.operations.annotate.find_services", lambda session: {})
+
+
 def _fail() -> Any:
     raise AssertionError("this test must not connect to a daemon")
 

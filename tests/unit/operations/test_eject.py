@@ -67,7 +67,7 @@ def read_all(folder: Path) -> str:
 def test_the_directory_has_everything_and_nothing_else(run):
     _, folder, _ = run()
     assert sorted(path.name for path in folder.iterdir()) == [
-        ".env", "README.md", "cache", "compose.override.json", "compose.yaml", "files", "metrics", "secrets",
+        ".env", "README.md", "cache", "compose.override.json", "compose.yaml", "files", "metrics", "reports", "secrets",
     ]  # fmt: skip
     env = (folder / ".env").read_text()
     assert env == "COMPOSE_PROJECT_NAME=stack-ejected\nCOMPOSE_FILE=compose.yaml:compose.override.json\n"
