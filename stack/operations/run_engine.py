@@ -19,7 +19,7 @@ from stack.operations.boot import Boot, BootWatch, wait_first_token
 from stack.operations.boot_start import build_start, read_host
 from stack.operations.outcome import BootResult, UpResult
 from stack.operations.record import open_project_history, write_metrics
-from stack.operations.run_facts import note_ready_gpus
+from stack.operations.run_facts import clear_boot_deadline, note_boot_deadline, note_ready_gpus
 from stack.operations.session import Session
 from stack.operations.slow_phase import SlowPhaseWatch
 from stack.progress import ProgressEvent
@@ -42,6 +42,7 @@ def follow_boot(session: Session, up: UpResult, state: ServiceState | None) -> B
     lock = _note_lock(session, history, up, started)
     host = read_host(session, up)
     start = build_start(up, state, started, log_path=str(log_path), lock_sha256=lock, host=host)
+    note_boot_deadline(session.paths.metrics, time.time() + session.config.engine.ready_timeout_seconds)
     boot_id = history.record_boot(start)
     for old in history.prune_logs():
         old.unlink(missing_ok=True)
@@ -55,6 +56,8 @@ def follow_boot(session: Session, up: UpResult, state: ServiceState | None) -> B
         history.finish_boot(boot_id, outcome, total_seconds=watch.elapsed_seconds())
         session.report(ProgressEvent("boot", outcome, state="failed"))
         if outcome == "failed":
+            # An interrupted one goes on in its container.
+            clear_boot_deadline(session.paths.metrics)
             annotate_boot(session, boot_id)
         raise
     finally:
@@ -63,6 +66,7 @@ def follow_boot(session: Session, up: UpResult, state: ServiceState | None) -> B
         history.record_phase(boot_id, phase.name, round(phase.seconds, 3))
     seconds = round(boot.total_seconds, 3)
     history.finish_boot(boot_id, "ready", total_seconds=seconds, cache_state=boot.cache_state)
+    clear_boot_deadline(session.paths.metrics)
     note_ready_gpus(session.paths.metrics, up.resolved.device.gpus)
     write_metrics(session, history)
     current = {phase.name: phase.seconds for phase in boot.phases}

@@ -1,4 +1,4 @@
-"""What the run metrics tell beside boots and smokes: when the image expires, and the GPUs as the boot left them."""
+"""What the run metrics tell beside boots and smokes: when the image expires, a boot under way, the GPUs after it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,15 @@ from stack.operations.archived import read_archived
 from stack.operations.pin_lock import read_expiry
 from stack.operations.resolve_images import build_lock_key
 from stack.operations.session import Session
-from stack.telemetry.run_metrics import GPU_FILE_NAME, ImageExpiry, ReadyGpu, render_gpu_metrics, write_run_metrics
+from stack.telemetry.run_metrics import (
+    BOOT_FILE_NAME,
+    GPU_FILE_NAME,
+    ImageExpiry,
+    ReadyGpu,
+    render_boot_deadline,
+    render_gpu_metrics,
+    write_run_metrics,
+)
 
 
 def find_image_expiry(session: Session, device: str, now: datetime.datetime) -> ImageExpiry | None:
@@ -25,6 +33,20 @@ def find_image_expiry(session: Session, device: str, now: datetime.datetime) -> 
     if entry.digest in read_archived(Archive(session.config.images.archive_dir), session.say):
         return None
     return ImageExpiry(entry.reference, expires.timestamp())
+
+
+def note_boot_deadline(folder: Path, deadline_seconds: float) -> None:
+    """Write that a boot is under way, and until when it may take; a process that dies leaves no more than that.
+
+    Raises:
+        StackError: The folder cannot be written.
+    """
+    write_run_metrics(folder, render_boot_deadline(deadline_seconds), name=BOOT_FILE_NAME)
+
+
+def clear_boot_deadline(folder: Path) -> None:
+    """Write that no boot is under way any more."""
+    (folder / BOOT_FILE_NAME).unlink(missing_ok=True)
 
 
 def note_ready_gpus(folder: Path, gpus: Sequence[Gpu], *, ask: Callable[[], GpuReport] = read_gpus) -> None:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 FILE_NAME = "stack.prom"
 # A file of its own: it is true from one boot to the next, while the other is written anew by every smoke run.
 GPU_FILE_NAME = "stack-gpus.prom"
+# There only while a boot is under way.
+BOOT_FILE_NAME = "stack-boot.prom"
 BOOTS_KEPT = 5
 
 PASSED, FAILED, SKIPPED = 1, 0, -1
@@ -169,6 +171,16 @@ def render_gpu_metrics(gpus: Sequence[ReadyGpu]) -> str:
     free = build_gauge(registry, "stack_gpu_ready_free_bytes", about, "gpu", "UUID", "modelName")
     for gpu in gpus:
         free.labels(gpu=str(gpu.index), UUID=gpu.uuid, modelName=gpu.name).set(gpu.free_bytes)
+    return generate_latest(registry).decode()
+
+
+def render_boot_deadline(deadline_seconds: float) -> str:
+    """Give until when a boot that is under way may take, as Unix time: alerts wait for it, and no longer."""
+    from prometheus_client import CollectorRegistry, generate_latest
+
+    registry = CollectorRegistry()
+    about = "Until when the boot that is under way may take, as Unix time; absent where none is."
+    build_gauge(registry, "stack_boot_deadline_timestamp_seconds", about).set(deadline_seconds)
     return generate_latest(registry).decode()
 
 

@@ -20,6 +20,7 @@ from stack.telemetry.run_metrics import (
     ReadyGpu,
     RunIdentity,
     SmokeRun,
+    render_boot_deadline,
     render_gpu_metrics,
     render_run_metrics,
 )
@@ -63,7 +64,8 @@ OUR_METRICS = render_run_metrics(
     [BootRun(1.7e9, 40, {"load": 30.0}, is_cache_warm=True)],
     SmokeRun(1.7e9, 6, {"baseline": 1}, {"again": 0.1}),
     ImageExpiry("docker.io/vllm/vllm-openai:nightly", 1.7e9),
-) + render_gpu_metrics([ReadyGpu(0, "GPU-a", "RTX", 1)])
+)
+OUR_METRICS += render_gpu_metrics([ReadyGpu(0, "GPU-a", "RTX", 1)]) + render_boot_deadline(1.7e9)
 RUNBOOK = (PROMETHEUS / "runbook.md").read_text(encoding="utf-8")
 SECTIONS = dict(re.findall(r"^## (\S+)\n(.*?)(?=^## |\Z)", RUNBOOK, re.MULTILINE | re.DOTALL))
 
