@@ -40,7 +40,8 @@ def check(
 ) -> None:
     """Check PATHs (Grafana JSON, rule files, folders of them), else this stack's own; exit code 1 on an error.
 
-    Without an engine, a Prometheus or an inventory, names are held against the newest shipped inventory.
+    Without an engine, a Prometheus or an inventory, names are held against the shipped inventory of
+    the version that is pinned or configured, or the nearest one's; of the newest where nothing is.
     """
     from stack.checks.report import render_junit
     from stack.operations.dashboards_check import check_dashboards
@@ -61,7 +62,7 @@ def check(
 
 @command.command("inventory")
 @click.option("--engine", help="Engine to ask, as a URL; this project's if it runs")
-@click.option("--version", required=True, help="The engine's vLLM version, written into the document")
+@click.option("--version", help="Version to write into the document; what the engine says it is, if not given")
 @click.option("--commit", help="Its commit, where it is known")
 @project_options
 @click.pass_obj
@@ -70,7 +71,7 @@ def inventory(
     config_path: Path | None,
     project: str | None,
     engine: str | None,
-    version: str,
+    version: str | None,
     commit: str | None,
 ) -> None:
     """Print what an engine exports (names, types, labels, bounds) as JSON, for `check --inventory`."""
@@ -78,4 +79,5 @@ def inventory(
     from stack.telemetry.contract.inventory import render_inventory
 
     session = open_session(console, config_path, {"project": project})
-    console.result(render_inventory(fetch_engine_inventory(session, engine), version=version, commit=commit), end="")
+    found, said = fetch_engine_inventory(session, engine)
+    console.result(render_inventory(found, version=version or said, commit=commit), end="")

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import httpx2
 
 from stack.assets import asset_path
-from stack.errors import ConfigError, HostError, NotRunningError, Problem
-from stack.operations.session import Session
+from stack.errors import ConfigError, HostError, NotRunningError, Problem, ServiceApiError
+from stack.operations.session import Session, load_project_lock
 from stack.operations.status import Status, read_status
 from stack.progress import ProgressEvent
 from stack.telemetry.contract.check import Answer, check_files, load_query_file, run_queries
@@ -21,13 +21,13 @@ from stack.telemetry.contract.inventory import (
     load_inventory,
     mark_later,
     merge_inventories,
-    read_version,
 )
+from stack.telemetry.contract.kept import find_kept_inventory, load_kept_inventories
 from stack.telemetry.contract.query import Fault, Query, QueryFile
 from stack.telemetry.exposition import fetch_exposition
 from stack.telemetry.prometheus_api import PrometheusApi
+from stack.telemetry.service_http import check_status, fetch_response, parse_json, read_answer
 
-INVENTORIES = ("prometheus", "inventories")
 _SUFFIXES = {".json", ".yaml", ".yml"}
 # What our own dashboards name: the data source that is provisioned beside them.
 _OWN_DATASOURCE = "prometheus"
@@ -85,8 +85,7 @@ def check_dashboards(
         engine = engine or _find_url(status, "engine")
         prometheus = prometheus or _find_url(status, "prometheus")
         api = PrometheusApi(http, prometheus) if prometheus else None
-        version = status.engine.version if status is not None and status.engine is not None else None
-        found = _read_inventory(http, engine, api, inventory, version)
+        found = _read_inventory(session, http, engine, api, inventory)
         # Prometheus knows recorded names by itself; for files alone our rules tell what exists.
         records = _own_records() if api is None else frozenset()
         interval = session.config.services.prometheus.scrape_interval_seconds
@@ -120,8 +119,8 @@ def find_files(paths: Sequence[Path]) -> list[Path]:
     return found
 
 
-def fetch_engine_inventory(session: Session, engine: str | None) -> Inventory:
-    """Give the inventory of an engine that runs, this project's where none is named.
+def fetch_engine_inventory(session: Session, engine: str | None) -> tuple[Inventory, str]:
+    """Give the inventory of an engine that runs, this project's where none is named, and the version it says it is.
 
     Raises:
         NotRunningError: None is named, and the project's does not run.
@@ -131,35 +130,60 @@ def fetch_engine_inventory(session: Session, engine: str | None) -> Inventory:
     if url is None:
         raise NotRunningError("engine", session.project)
     with httpx2.Client(trust_env=False) as http:
-        return _fetch_inventory(http, url)
+        return _fetch_inventory(http, url), _fetch_version(http, url)
 
 
 def _read_inventory(
-    http: httpx2.Client, engine: str | None, api: PrometheusApi | None, path: Path | None, version: str | None
+    session: Session, http: httpx2.Client, engine: str | None, api: PrometheusApi | None, path: Path | None
 ) -> Inventory:
-    kept = load_inventory(path) if path is not None else None
-    own = kept or (_fetch_inventory(http, engine) if engine else None)
-    own = mark_later(own, version, load_shipped_inventories()) if own is not None and version is not None else own
+    own: Inventory | None = None
+    if path is not None:
+        own = load_inventory(path)
+    elif engine is not None:
+        own = replace(_fetch_inventory(http, engine), version=_ask_version(http, engine))
+    elif api is None:
+        own = _load_kept(session)
+    if own is not None and own.version is not None:
+        own = mark_later(own, own.version, load_kept_inventories())
     if api is not None:
         names = build_name_inventory(api.fetch_names(), "Prometheus")
         return merge_inventories(own, names) if own else names
-    return own or load_inventory(find_newest_inventory())
+    assert own is not None
+    return own
 
 
-def find_newest_inventory() -> Path:
-    """Give the shipped inventory of the newest engine version."""
-    return max(asset_path(*INVENTORIES).glob("vllm-*.json"), key=lambda path: read_version(path.stem))
+def _load_kept(session: Session) -> Inventory:
+    """Load the shipped inventory of the version that is locked or configured; the newest where neither says one."""
+    locked = load_project_lock(session).engine
+    version = session.config.engine.version or (locked.version if locked is not None else None)
+    kept = find_kept_inventory(version)
+    if not kept.is_exact:
+        session.say(f"no inventory of vLLM {version} is kept: names are held against the nearest, {kept.version}")
+    return load_inventory(kept.path)
 
 
-def load_shipped_inventories() -> dict[str, Inventory]:
-    """Give the shipped inventories by the engine's version."""
-    paths = asset_path(*INVENTORIES).glob("vllm-*.json")
-    return {path.stem.removeprefix("vllm-"): load_inventory(path) for path in paths}
+def _ask_version(http: httpx2.Client, engine: str) -> str | None:
+    """Give the version that an engine says it is, or None where it says none: the names can be held against it yet."""
+    try:
+        return _fetch_version(http, engine)
+    except ServiceApiError:
+        return None
+
+
+def _fetch_version(http: httpx2.Client, engine: str) -> str:
+    url = f"{_strip(engine)}/version"
+    answer = fetch_response(http, "engine", url)
+    check_status(answer, "engine", url)
+    return read_answer(parse_json(answer, "engine", url), lambda found: str(found["version"]), "engine", url)
 
 
 def _fetch_inventory(http: httpx2.Client, engine: str) -> Inventory:
-    url = engine.rstrip("/").removesuffix("/metrics") + "/metrics"
+    url = f"{_strip(engine)}/metrics"
     return build_inventory(fetch_exposition(http, url), url)
+
+
+def _strip(engine: str) -> str:
+    return engine.rstrip("/").removesuffix("/metrics")
 
 
 def _look(session: Session) -> Status | None:

@@ -42,12 +42,14 @@ class Inventory:
         series: What is known of each name.
         prefixes: Whose names it knows all of: a name with another prefix is not its business.
         later: Names that came with a later version than this one, and that version.
+        version: The engine's, where it is known.
     """
 
     source: str
     series: Mapping[str, SeriesFacts] = field(default_factory=dict)
     prefixes: tuple[str, ...] = ("vllm:", "http_request", "http_response")
     later: Mapping[str, str] = field(default_factory=dict)
+    version: str | None = None
 
     def covers(self, name: str) -> bool:
         """Tell whether a name that is not here is a name that does not exist."""
@@ -136,7 +138,7 @@ def load_inventory(path: Path) -> Inventory:
             name: SeriesFacts(item["type"], frozenset(item["labels"]), tuple(item.get("bounds", ())))
             for name, item in document["series"].items()
         }
-        return Inventory(f"vLLM {document['version']}", series)
+        return Inventory(f"vLLM {document['version']}", series, version=document["version"])
     except (OSError, ValueError, KeyError, TypeError) as err:
         raise ConfigError([Problem(str(path), f"no inventory of metrics: {err}")]) from err
 

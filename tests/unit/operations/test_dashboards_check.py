@@ -11,14 +11,20 @@ import pytest
 
 from stack.assets import asset_path
 from stack.checks.report import render_junit
+from stack.config.lock import Lock, LockedEngine
 from stack.errors import ConfigError, HostError
 from stack.operations import dashboards_check
-from stack.operations.dashboards_check import check_dashboards, find_files, find_newest_inventory
+from stack.operations.dashboards_check import check_dashboards, fetch_engine_inventory, find_files
 from stack.operations.dashboards_report import build_document, build_report, render_lines
-from stack.telemetry.contract.inventory import load_inventory
+from stack.telemetry.contract.inventory import load_inventory, render_inventory
+from stack.telemetry.contract.kept import find_kept_inventory
+from tests.fixtures.stub_engine import FakeEngine, load_stub
 
 SESSION: Any = SimpleNamespace(
-    config=SimpleNamespace(services=SimpleNamespace(prometheus=SimpleNamespace(scrape_interval_seconds=15))),
+    config=SimpleNamespace(
+        services=SimpleNamespace(prometheus=SimpleNamespace(scrape_interval_seconds=15)),
+        engine=SimpleNamespace(version=None),
+    ),
     project="p",
     say=lambda text: None,
     report=lambda event: None,
@@ -31,6 +37,12 @@ def no_docker(monkeypatch: pytest.MonkeyPatch) -> None:
         raise HostError("Docker does not answer")
 
     monkeypatch.setattr(dashboards_check, "read_status", refuse)
+    lock_version(monkeypatch, None)
+
+
+def lock_version(monkeypatch: pytest.MonkeyPatch, version: str | None) -> None:
+    engine = LockedEngine(commit_level="unknown", version=version, accepted="verified") if version else None
+    monkeypatch.setattr(dashboards_check, "load_project_lock", lambda session: Lock(engine=engine))
 
 
 def check(*paths: Path, **more: Any) -> Any:
@@ -46,7 +58,7 @@ def write_board(folder: Path, expr: str) -> Path:
 def test_the_shipped_files_pass_without_docker_against_the_newest_inventory() -> None:
     checked = check()
     assert checked.is_passed
-    assert checked.source == load_inventory(find_newest_inventory()).source
+    assert checked.source == load_inventory(find_kept_inventory(None).path).source
     assert len(checked.queries) > 50
     assert render_lines(checked)[-1].startswith(f"passed: {len(checked.queries)} queries of ")
 
@@ -61,7 +73,35 @@ def test_an_older_inventory_lacks_what_came_later(tmp_path: Path) -> None:
     board = write_board(tmp_path, "rate(vllm:admission_rejections_total[5m])")
     older = asset_path("prometheus", "inventories", "vllm-0.31.0.json")
     assert check(board).is_passed
-    assert [fault.rule for fault in check(board, inventory=older).faults] == ["dead-metric"]
+    (fault,) = check(board, inventory=older).faults
+    assert fault.rule == "conditional" and "exists since vLLM 0.32.0, and this engine is older" in fault.message
+
+
+def test_names_are_held_against_the_version_that_is_locked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    board = write_board(tmp_path, "rate(vllm:admission_rejections_total[5m])")
+    said: list[str] = []
+    monkeypatch.setattr(SESSION, "say", said.append)
+    lock_version(monkeypatch, "0.31.0")
+    assert check(board).source == "vLLM 0.31.0"
+    assert [fault.rule for fault in check(board).faults] == ["conditional"]
+    assert not any("is kept" in text for text in said)
+    lock_version(monkeypatch, "0.31.2")
+    assert check(board).source == "vLLM 0.31.0"
+    assert said[-1] == "no inventory of vLLM 0.31.2 is kept: names are held against the nearest, 0.31.0"
+
+
+def test_an_inventory_says_the_version_that_its_engine_says_and_is_the_same_each_time() -> None:
+    engine = FakeEngine(load_stub())
+    try:
+        found, version = fetch_engine_inventory(SESSION, f"{engine.url}/metrics")
+        again, _ = fetch_engine_inventory(SESSION, engine.url)
+    finally:
+        engine.close()
+    assert version == "0.32.0" and "vllm:num_requests_running" in found.series
+    text = render_inventory(found, version=version, commit=None)
+    assert text == render_inventory(again, version=version, commit=None)
+    names = list(json.loads(text)["series"])
+    assert names == sorted(names)
 
 
 def test_an_error_fails_and_is_told_in_every_form(tmp_path: Path) -> None:
