@@ -30,7 +30,7 @@ from stack.telemetry.service_http import check_status, fetch_response, parse_jso
 
 _SUFFIXES = {".json", ".yaml", ".yml"}
 # What our own dashboards name: the data source that is provisioned beside them.
-_OWN_DATASOURCE = "prometheus"
+OWN_DATASOURCE = "prometheus"
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def check_dashboards(
         ConfigError: A path does not exist, or holds nothing to check.
         ServiceApiError: The engine or Prometheus does not answer.
     """
-    known = () if paths else (_OWN_DATASOURCE,)
+    known = () if paths else (OWN_DATASOURCE,)
     files = tuple(load_query_file(path, known) for path in find_files(paths))
     is_elsewhere = engine is not None or prometheus is not None or inventory is not None
     status = None if is_elsewhere else _look(session)
@@ -87,7 +87,7 @@ def check_dashboards(
         api = PrometheusApi(http, prometheus) if prometheus else None
         found = _read_inventory(session, http, engine, api, inventory)
         # Prometheus knows recorded names by itself; for files alone our rules tell what exists.
-        records = _own_records() if api is None else frozenset()
+        records = read_own_records() if api is None else frozenset()
         interval = session.config.services.prometheus.scrape_interval_seconds
         faults = check_files(files, found, scrape_interval_seconds=interval, records=records)
         answers: tuple[Answer, ...] = ()
@@ -143,13 +143,23 @@ def _read_inventory(
         own = replace(_fetch_inventory(http, engine), version=_ask_version(http, engine))
     elif api is None:
         own = _load_kept(session)
+    found = complete_inventory(own, api)
+    assert found is not None
+    return found
+
+
+def complete_inventory(own: Inventory | None, api: PrometheusApi | None) -> Inventory | None:
+    """Give an engine's inventory with what came after its version, and with the names that Prometheus has.
+
+    Raises:
+        ServiceApiError: Prometheus does not answer.
+    """
     if own is not None and own.version is not None:
         own = mark_later(own, own.version, load_kept_inventories())
-    if api is not None:
-        names = build_name_inventory(api.fetch_names(), "Prometheus")
-        return merge_inventories(own, names) if own else names
-    assert own is not None
-    return own
+    if api is None:
+        return own
+    names = build_name_inventory(api.fetch_names(), "Prometheus")
+    return merge_inventories(own, names) if own is not None else names
 
 
 def _load_kept(session: Session) -> Inventory:
@@ -200,6 +210,7 @@ def _find_url(status: Status | None, service: str) -> str | None:
     return next(iter(found), None)
 
 
-def _own_records() -> frozenset[str]:
+def read_own_records() -> frozenset[str]:
+    """Give the names that the shipped recording rules make."""
     files = (load_query_file(path) for path in sorted(asset_path("prometheus", "rules").glob("*.yaml")))
     return frozenset(name for file in files for name in file.records)

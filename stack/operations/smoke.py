@@ -33,6 +33,7 @@ from stack.operations.project import container_stamp
 from stack.operations.record import open_project_history, write_metrics
 from stack.operations.run_engine import build_engine
 from stack.operations.session import Session, wait_for_others
+from stack.operations.smoke_contract import ContractFacts
 from stack.operations.smoke_watchers import GrafanaFacts, PrometheusFacts
 from stack.operations.status import Status, read_status
 from stack.operations.status_judge import SETTLED_SECONDS
@@ -102,6 +103,13 @@ def build_target(session: Session, status: Status, history: History, http: httpx
         prometheus=prometheus,
         grafana=grafana,
         grafana_skip=grafana_skip,
+        contract=ContractFacts(
+            session.paths.rendered,
+            engine.fetch_metrics,
+            version=status.engine.version if status.engine is not None else None,
+            api=prometheus.api if prometheus is not None else None,
+            scrape_interval_seconds=config.services.prometheus.scrape_interval_seconds,
+        ),
         dashboard_uids=tuple(path.stem for path in sorted(asset_path("grafana", "dashboards").glob("*.json"))),
         baseline=_read_baseline(history, status),
         config=SmokeConfig(

@@ -20,23 +20,23 @@ class PrometheusFacts:
     """
 
     def __init__(self, api: PrometheusApi) -> None:
-        self._api = api
+        self.api = api
 
     def targets(self) -> Sequence[TargetState]:
         """Give every scrape target."""
-        return [TargetState(item.job, item.url, item.health, item.last_error) for item in self._api.fetch_targets()]
+        return [TargetState(item.job, item.url, item.health, item.last_error) for item in self.api.fetch_targets()]
 
     def rules(self) -> Sequence[RuleState]:
         """Give every rule that has been judged, or will be within seconds."""
         return [
             RuleState(item.group, item.name, item.health, item.last_error)
-            for item in self._api.fetch_rules()
+            for item in self.api.fetch_rules()
             if item.health != "unknown" or item.interval_seconds < _SELDOM_SECONDS
         ]
 
     def query(self, expression: str) -> Sequence[tuple[Mapping[str, str], float]]:
         """Give the series of an instant query."""
-        return [(series.labels, series.value) for series in self._api.query(expression)]
+        return [(series.labels, series.value) for series in self.api.query(expression)]
 
 
 class GrafanaFacts:

@@ -44,6 +44,8 @@ def run_smoke(
     """
     began = clock()
     context = SmokeContext(target, clock=clock, sleep=sleep)
+    if target.contract is not None:
+        target.contract.begin()
     kind = "pooling" if target.model.is_pooling else "generation"
     chosen = [check for check in (load_checks() if checks is None else checks) if check.model in ("any", kind)]
     runner = _Runner(context, began + target.config.timeout_seconds, on_finding)

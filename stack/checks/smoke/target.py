@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from stack.checks.finding import Baseline
+from stack.checks.smoke.contract import Contract
 
 Level = Literal["verified", "claimed", "unknown"]
 Messages = Sequence[Mapping[str, str]]
@@ -208,6 +209,7 @@ class SmokeTarget:
         api_key: The key that must be demanded, or None when none is set.
         prometheus: None when there is none; the reason stands in `prometheus_skip`.
         grafana: None when there is none; the reason stands in `grafana_skip`.
+        contract: The stack's own dashboards, rules and alerts, or None where they are not known.
         baseline: What an earlier run measured on this model revision.
     """
 
@@ -224,5 +226,6 @@ class SmokeTarget:
     grafana: Grafana | None = None
     grafana_skip: str = "there is no Grafana in this stack"
     dashboard_uids: tuple[str, ...] = ()
+    contract: Contract | None = None
     baseline: Baseline | None = None
     config: SmokeConfig = field(default_factory=SmokeConfig)

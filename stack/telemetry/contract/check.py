@@ -119,12 +119,10 @@ def run_queries(
         elif query.place in conditional:
             yield Answer(query, "conditional", conditional[query.place].message, seconds=seconds)
         else:
-            yield _explain_empty(query, explainer.explain(query.expr), seconds)
+            yield _explain_empty(query, explainer.explain(query.expr, found), seconds)
 
 
-def _explain_empty(query: Query, reason: Reason | None, seconds: float) -> Answer:
-    if reason is None:
-        return Answer(query, "ok", "it gives a number since a moment ago", seconds=seconds)
+def _explain_empty(query: Query, reason: Reason, seconds: float) -> Answer:
     if reason.kind == "quiet" and query.place.kind == "alert":
         return Answer(query, "ok", f"it does not fire: {reason.text}", seconds=seconds)
     return Answer(query, "empty" if reason.kind == "unknown" else "conditional", reason.text, seconds=seconds)

@@ -59,10 +59,17 @@ class EmptyExplainer:
         self._ask, self._names, self._rules = ask, names, rules
         self._told: dict[str, Sequence[Series]] = {}
 
-    def explain(self, expr: str) -> Reason | None:
-        """Give why an expression has no number now; None where it has one, after all."""
+    def explain(self, expr: str, found: Sequence[Series]) -> Reason:
+        """Give why an expression has no number now.
+
+        Args:
+            expr: The expression.
+            found: What it was found to give: nothing, or what is no number.
+        """
+        tree = strip(parse(expr))
+        self._told[_render(tree)] = found
         try:
-            return self._explain(parse(expr))
+            return self._explain(tree) or Reason("it is no expression that gives numbers", "unknown")
         except ServiceApiError as err:
             return Reason(err.message, "unknown")
 
