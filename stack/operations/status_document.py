@@ -20,6 +20,8 @@ def build_document(status: Status, verdict: Verdict, secrets: Mapping[str, str] 
     - `drift`: in what the running stack differs from stack.toml and stack.lock: `service`, `what`, `wanted`, `found`
       (null where there is none), `hint` (the command that mends it).
     - `foreign`: containers under the project's name that this project did not make: `name`, `image`, `state`, `why`.
+    - `alerts`: the alerts that fire, the worst first: `name`, `severity`, `since`, `summary`, `labels`; null where
+      Prometheus does not tell.
     - `left_out`: services that the configuration asks for and this machine cannot run, with the reason.
     - `services`, `engine` (null where no engine's container is), `boot` and `smoke` (null where none is known).
     """
@@ -30,6 +32,7 @@ def build_document(status: Status, verdict: Verdict, secrets: Mapping[str, str] 
         "reasons": [vars(reason) for reason in verdict.reasons],
         "drift": [vars(drift) for drift in verdict.drift],
         "foreign": [vars(item) for item in status.foreign],
+        "alerts": None if verdict.alerts is None else [vars(alert) for alert in verdict.alerts],
         "left_out": dict(verdict.left_out),
         "services": [vars(service) for service in status.services],
         "engine": None if status.engine is None else vars(status.engine),

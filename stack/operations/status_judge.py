@@ -11,12 +11,15 @@ from stack.containers.exits import Exit, describe_exit, hint_log
 from stack.containers.layout import SERVICES
 from stack.containers.ownership import Foreign
 from stack.history.records import SmokeRecord
+from stack.telemetry.firing import FiringAlert
 from stack.traffic.health import Probe
 
 UP, DEGRADED, DOWN, FOREIGN = "up", "degraded", "down", "foreign"
 SETTLED_SECONDS = 600
 """A restart longer ago than this is over: compose/engine/serve.sh counts crashes in a row in the same way."""
 
+# Of these `status` asks the engine and the history itself, and knows of their end before Prometheus does.
+_JUDGED_HERE = ("VllmEngineDown", "StackSmokeFailing", "VllmNumericDrift")
 _ALIVE = ("running", "restarting", "paused")
 
 
@@ -47,6 +50,8 @@ class Seen:
         foreign: Containers that only bear the project's name.
         phase: What an engine that does not answer yet is doing, by its own log; None where it is not booting.
         smoke: The last smoke run of the last boot, or None.
+        alerts: The alerts that fire.
+        runbook: The file that says what each alert means.
         now: The time, in UTC.
     """
 
@@ -57,6 +62,8 @@ class Seen:
     foreign: tuple[Foreign, ...] = ()
     phase: str | None = None
     smoke: SmokeRecord | None = None
+    alerts: tuple[FiringAlert, ...] = ()
+    runbook: str = "prometheus/runbook.md"
     now: datetime.datetime = field(default_factory=lambda: datetime.datetime.now(datetime.UTC))
 
 
@@ -75,13 +82,14 @@ def judge(seen: Seen) -> tuple[str, tuple[Reason, ...]]:
     ]
     if seen.smoke is not None and not seen.smoke.passed:
         reasons.append(_judge_smoke(seen.smoke))
+    reasons += _judge_alerts(seen)
     reasons += others
     return (DEGRADED if reasons else UP), tuple(reasons)
 
 
 def describe_reasons(reasons: Iterable[Reason]) -> str:
     """Give reasons in one sentence."""
-    return "; ".join(f"{reason.service or 'project'} {reason.message}" for reason in reasons)
+    return "; ".join(f"{reason.service} {reason.message}" if reason.service else reason.message for reason in reasons)
 
 
 def _in_order(services: Mapping[str, ServiceState]) -> list[ServiceState]:
@@ -150,6 +158,28 @@ def _judge_smoke(smoke: SmokeRecord) -> Reason:
     return Reason(
         "engine", f"the last smoke test failed at {smoke.started_at:%Y-%m-%d %H:%M:%S} UTC{named}", "stack smoke"
     )
+
+
+def _judge_alerts(seen: Seen) -> list[Reason]:
+    """Tell of critical alerts, each once, however many models or GPUs it is about."""
+    told = {
+        alert.name: alert
+        for alert in reversed(seen.alerts)
+        if alert.severity == "critical" and alert.name not in _JUDGED_HERE
+    }
+    return [
+        Reason(None, f"alert {alert.name} fires since {describe_since(alert)}: {alert.summary}", _hint(alert, seen))
+        for alert in reversed(told.values())
+    ]
+
+
+def _hint(alert: FiringAlert, seen: Seen) -> str:
+    return f"less -p '## {alert.name}' {seen.runbook}"
+
+
+def describe_since(alert: FiringAlert) -> str:
+    """Say since when an alert fires, or waited to fire."""
+    return f"{alert.since.replace('T', ' ').removesuffix('+00:00')} UTC"
 
 
 def _count(times: int) -> str:

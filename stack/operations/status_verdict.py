@@ -13,6 +13,7 @@ from typing import Any
 
 import docker
 
+from stack.assets import asset_path
 from stack.containers.daemon import ServiceState, read_log
 from stack.errors import CommandError, StackError
 from stack.operations.session import Session
@@ -20,12 +21,16 @@ from stack.operations.status import Status
 from stack.operations.status_drift import Drift, find_drift
 from stack.operations.status_judge import Reason, Seen, judge
 from stack.operations.wanted_images import list_services
+from stack.telemetry.firing import FiringAlert, fetch_firing
 from stack.traffic.health import Probe, probe_health
 
+RUNBOOK = asset_path("prometheus", "runbook.md")
 HEALTH_PAGES = {"engine": "/health", "prometheus": "/-/ready", "grafana": "/api/health"}
 _PROBE_SECONDS = 2.0
+_ALERTS_SECONDS = 0.3
 _RETRY_SECONDS = 0.25
 Ask = Callable[[int, str], Probe]
+FetchFiring = Callable[[int], tuple[FiringAlert, ...] | None]
 
 
 @dataclass(frozen=True)
@@ -37,12 +42,14 @@ class Verdict:
         reasons: What keeps it from being up.
         drift: In what it differs from configuration and lock.
         left_out: Services that cannot run on this machine, with the reason.
+        alerts: The alerts that fire, the worst first; None where Prometheus does not tell.
     """
 
     state: str
     reasons: tuple[Reason, ...]
     drift: tuple[Drift, ...]
     left_out: Mapping[str, str]
+    alerts: tuple[FiringAlert, ...] | None = None
 
 
 def read_verdict(
@@ -52,6 +59,7 @@ def read_verdict(
     *,
     patience_seconds: float = 0.0,
     ask: Ask | None = None,
+    fetch: FetchFiring | None = None,
     now: Callable[[], datetime.datetime] = lambda: datetime.datetime.now(datetime.UTC),
 ) -> Verdict:
     """Ask the services that run, and judge.
@@ -62,6 +70,7 @@ def read_verdict(
         client: A connection to the daemon.
         patience_seconds: How long a service that was just started may take to answer.
         ask: Asks a port for a page; None asks for real.
+        fetch: Gives the alerts that fire by the Prometheus on a port; None asks for real.
         now: The time, in UTC.
     """
     rendered = read_rendered(session.paths.override)
@@ -69,13 +78,16 @@ def read_verdict(
     wanted = list_services(session.config, device)
     left_out = {name: why for name, why in status.facts.left_out.items() if name in wanted and name not in status.found}
     asker = ask or (lambda port, page: probe_health(port, page, timeout_seconds=_PROBE_SECONDS))
-    with ThreadPoolExecutor(max_workers=len(HEALTH_PAGES)) as pool:
+    prometheus = status.states.get("prometheus")
+    with ThreadPoolExecutor(max_workers=len(HEALTH_PAGES) + 1) as pool:
+        firing = pool.submit(_fetch_firing, prometheus, fetch)
         answers = {
             name: pool.submit(_ask, asker, port, HEALTH_PAGES[name], patience_seconds)
             for name, port in _list_asked(status)
         }
         drift = _find_drift(session, status, rendered)
         probes = {name: answer.result() for name, answer in answers.items()}
+        alerts = firing.result()
     new = {item.service for item in drift if item.what == "service"}
     expected = [name for name in wanted if name not in left_out and name not in new]
     state, reasons = judge(
@@ -87,10 +99,19 @@ def read_verdict(
             foreign=status.foreign,
             phase=_read_phase(client, status.states.get("engine"), probes.get("engine"), now()),
             smoke=status.smoke,
+            alerts=alerts or (),
+            runbook=str(RUNBOOK),
             now=now(),
         )
     )
-    return Verdict(state, reasons, drift, left_out)
+    return Verdict(state, reasons, drift, left_out, alerts)
+
+
+def _fetch_firing(prometheus: ServiceState | None, fetch: FetchFiring | None) -> tuple[FiringAlert, ...] | None:
+    if prometheus is None or prometheus.state != "running" or prometheus.host_port is None:
+        return None
+    fetcher = fetch or (lambda port: fetch_firing(port, timeout_seconds=_ALERTS_SECONDS))
+    return fetcher(prometheus.host_port)
 
 
 def _list_asked(status: Status) -> Iterator[tuple[str, int]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -12,8 +13,8 @@ from stack.operations.project import container_stamp
 from stack.operations.session import Session
 from stack.operations.status import Status
 from stack.operations.status_drift import Drift
-from stack.operations.status_judge import DOWN
-from stack.operations.status_verdict import Verdict
+from stack.operations.status_judge import DOWN, describe_since
+from stack.operations.status_verdict import RUNBOOK, Verdict
 from stack.operations.timeline import render_timeline
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def render_summary(
         blocks.append("chosen engine args\n" + "\n".join(lines))
     if up is not None and up.plan.steps:
         blocks.append("\n".join(["steps of this `up`", *(f"  {line}" for line in render_timeline(up.timeline.steps))]))
-    blocks.append("\n".join([*_render_smoke(status, report), *_render_places(session)]))
+    blocks.append("\n".join([*_render_smoke(status, report), *_render_alerts(verdict), *_render_places(session)]))
     if status.is_serving:
         blocks.append(render_curl(session, status))
     return "\n\n".join(block for block in blocks if block)
@@ -153,6 +154,20 @@ def _render_smoke(status: Status, report: Report | None) -> list[str]:
         return ["smoke     not run; `stack smoke` runs it"] if status.is_serving else []
     word = "passed" if status.smoke.passed else "FAILED"
     return [f"smoke     {word} at {status.smoke.started_at:%Y-%m-%d %H:%M:%S} UTC"]
+
+
+def _render_alerts(verdict: Verdict) -> list[str]:
+    """Give the alerts that fire, one line for each name."""
+    if not verdict.alerts:
+        return []
+    named = Counter(alert.name for alert in verdict.alerts)
+    first = {alert.name: alert for alert in reversed(verdict.alerts)}
+    lines = [f"alerts    {len(named)} firing; each has a heading in {RUNBOOK}"]
+    for name in named:
+        alert, times = first[name], f" {named[name]} times" if named[name] > 1 else ""
+        severity = alert.severity or "no severity"
+        lines.append(f"          {name} ({severity}){times} since {describe_since(alert)}: {alert.summary}")
+    return lines
 
 
 def _render_places(session: Session) -> list[str]:

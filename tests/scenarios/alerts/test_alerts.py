@@ -42,6 +42,17 @@ TOKEN = "a-token-that-nobody-may-see"
 WAITS = {"group_wait: 10s": "group_wait: 2s", "group_interval: 1m": "group_interval: 3s"}
 
 
+ALWAYS = """
+groups:
+  - name: always
+    rules:
+      - alert: SomethingIsWrong
+        expr: vector(1)
+        labels: {severity: critical, part: a}
+        annotations: {summary: It is <wrong>}
+"""
+
+
 class Receiver(BaseHTTPRequestHandler):
     """Keeps what is posted."""
 
@@ -116,6 +127,26 @@ def test_an_alert_fires_is_told_with_its_kind_and_its_end_is_told_too(stack: Sta
     run_docker("start", engine)
     resolved = eventually(lambda: find_told("resolved", "VllmEngineDown"), 60, "its end", every_seconds=0.2)
     assert resolved["groupKey"] == firing["groupKey"]
+
+
+def test_status_is_degraded_while_a_critical_alert_fires_and_says_since_when(stack: Stack) -> None:
+    rules = stack.state / "rendered" / "prometheus" / "rules" / "always.yaml"
+    rules.write_text(ALWAYS)
+    try:
+        run_docker("kill", "--signal", "HUP", stack.containers()["prometheus"]["Id"])
+        document = eventually(
+            lambda: found if (found := stack.status())["state"] == "degraded" else None, 60, "a degraded stack"
+        )
+        (alert,) = [item for item in document["alerts"] if item["name"] == "SomethingIsWrong"]
+        assert (alert["severity"], alert["summary"], alert["labels"]) == ("critical", "It is <wrong>", {"part": "a"})
+        (reason,) = [item for item in document["reasons"] if "SomethingIsWrong" in item["message"]]
+        assert reason["message"].endswith(f"{alert['since'][11:19]} UTC: It is <wrong>")
+        said = stack.run("status", "--check").demand(1).out
+        assert "SomethingIsWrong (critical) since" in said
+    finally:
+        rules.unlink()
+        run_docker("kill", "--signal", "HUP", stack.containers()["prometheus"]["Id"])
+    eventually(lambda: stack.status()["state"] == "up", 60, "a stack that is up again")
 
 
 def test_nobody_can_read_where_alerts_are_sent(stack: Stack) -> None:

@@ -24,8 +24,9 @@ from stack.operations.status_document import build_document
 from stack.operations.status_drift import Drift
 from stack.operations.status_engine import EngineStatus, read_served_name
 from stack.operations.status_judge import Reason
-from stack.operations.status_verdict import Verdict
+from stack.operations.status_verdict import RUNBOOK, Verdict
 from stack.operations.summary import render_curl, render_summary
+from stack.telemetry.firing import FiringAlert
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 REVISION = "89abcdef0123456789abcdef0123456789abcdef"
@@ -192,8 +193,8 @@ def test_the_document_of_a_running_stack(make_status):
     assert json.loads(json.dumps(document)) == document
     assert document["schema_version"] == 1
     assert list(document) == [
-        "schema_version", "project", "state", "reasons", "drift", "foreign", "left_out", "services", "engine", "boot",
-        "smoke",
+        "schema_version", "project", "state", "reasons", "drift", "foreign", "alerts", "left_out", "services", "engine",
+        "boot", "smoke",
     ]  # fmt: skip
     assert {"name", "state", "health", "url", "image", "digest"} < set(document["services"][0])
     engine = {name: document["engine"][name] for name in ("commit", "commit_level", "version", "model", "revision")}
@@ -369,6 +370,34 @@ def test_what_is_wrong_and_what_differs_comes_first_each_with_its_command(make_s
     assert document["drift"][0] == {
         "service": "engine", "what": "arg max-model-len", "wanted": "1024", "found": "auto", "hint": "stack up",
     }  # fmt: skip
+
+
+ALERTS = (
+    FiringAlert("GpuLost", "critical", "2026-11-22T00:58:00+00:00", "A GPU is gone", {"gpu": "0"}),
+    FiringAlert("GpuLost", "critical", "2026-11-22T00:59:00+00:00", "A GPU is gone", {"gpu": "1"}),
+    FiringAlert("VllmQueueNotDraining", "", "2026-11-22T01:02:03+00:00", "Requests queue", {"model_name": "m"}),
+)
+
+
+def test_alerts_that_fire_are_told_once_for_each_name_with_where_to_read_on(make_session, make_status):
+    verdict = Verdict("degraded", (), (), {}, ALERTS)
+    text = render_summary(make_session(), make_status(), verdict)
+    assert (
+        f"alerts    2 firing; each has a heading in {RUNBOOK}\n"
+        "          GpuLost (critical) 2 times since 2026-11-22 00:58:00 UTC: A GPU is gone\n"
+        "          VllmQueueNotDraining (no severity) since 2026-11-22 01:02:03 UTC: Requests queue\n"
+    ) in text
+    assert build_document(make_status(), verdict)["alerts"][2] == {
+        "name": "VllmQueueNotDraining", "severity": "", "since": "2026-11-22T01:02:03+00:00",
+        "summary": "Requests queue", "labels": {"model_name": "m"},
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("alerts", [(), None])
+def test_where_no_alert_fires_none_is_told(make_session, make_status, alerts):
+    verdict = Verdict("up", (), (), {}, alerts)
+    assert "alerts" not in render_summary(make_session(), make_status(), verdict)
+    assert build_document(make_status(), verdict)["alerts"] == (None if alerts is None else [])
 
 
 def test_an_engine_of_another_image_than_the_history_knows_is_read_from_its_labels(

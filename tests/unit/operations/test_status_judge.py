@@ -9,6 +9,7 @@ import pytest
 from stack.containers.ownership import Foreign
 from stack.history.records import SmokeRecord
 from stack.operations.status_judge import Seen, describe_reasons, judge
+from stack.telemetry.firing import FiringAlert
 from stack.traffic.health import Probe
 
 NOW = datetime.datetime(2026, 11, 22, 1, 0, tzinfo=datetime.UTC)
@@ -143,10 +144,37 @@ def test_strangers_alone_are_foreign_and_beside_ours_a_reason(look):
     assert (state, reasons[0][:2]) == ("degraded", (None, said))
 
 
+def build_alert(name="GpuLost", severity="critical", **changes):
+    values = {"since": "2026-11-22T00:58:00+00:00", "summary": "A GPU is gone", "labels": {}}
+    return FiringAlert(name, severity, **(values | changes))
+
+
+def test_a_critical_alert_that_fires_degrades_what_runs(look):
+    state, reasons = look(seen={"alerts": (build_alert(),), "runbook": "/r.md"})
+    said = "alert GpuLost fires since 2026-11-22 00:58:00 UTC: A GPU is gone"
+    assert (state, reasons) == ("degraded", [(None, said, "less -p '## GpuLost' /r.md")])
+
+
+def test_one_alert_about_two_gpus_is_one_reason_since_the_first(look):
+    two = [build_alert(labels={"gpu": "0"}), build_alert(labels={"gpu": "1"}, since="2026-11-22T00:59:00+00:00")]
+    (reason,) = look(seen={"alerts": (*two, build_alert("HostDiskFull"))})[1][:-1]
+    assert "since 2026-11-22 00:58:00" in reason[1]
+
+
+@pytest.mark.parametrize("severity", ["warning", "info", ""])
+def test_an_alert_that_can_wait_degrades_nothing(look, severity):
+    assert look(seen={"alerts": (build_alert(severity=severity),)}) == ("up", [])
+
+
+@pytest.mark.parametrize("name", ["VllmEngineDown", "StackSmokeFailing", "VllmNumericDrift"])
+def test_what_is_asked_here_is_not_taken_from_an_alert_that_may_be_older(look, name):
+    assert look(seen={"alerts": (build_alert(name),)}) == ("up", [])
+
+
 def test_reasons_make_one_sentence(make_state):
     crashed = build(make_state, state="exited", exit_code=1)
     _, reasons = judge(Seen("mine", {"engine": crashed}, (), foreign=(STRANGER,), now=NOW))
     assert describe_reasons(reasons) == (
-        "project container `other-engine-1` bears this project's name, but this tool did not make it; "
+        "container `other-engine-1` bears this project's name, but this tool did not make it; "
         "engine ended with exit status 1"
     )

@@ -13,6 +13,7 @@ from stack.operations import status_verdict as module
 from stack.operations.project import ProjectFacts
 from stack.operations.status import Status
 from stack.operations.status_verdict import read_rendered, read_verdict
+from stack.telemetry.firing import FiringAlert
 from stack.traffic.health import Probe
 
 NOW = datetime.datetime(2026, 11, 21, 22, 0, 20, tzinfo=datetime.UTC)
@@ -29,7 +30,7 @@ def look(make_session, make_state, monkeypatch):
     """A function: the engine's container, the answers and the engine's log give the verdict."""
     monkeypatch.setattr(module, "find_drift", lambda session, status, rendered: ())
 
-    def call(*, toml=ALONE, answers=(GOOD,), log="", facts=None, others=(), **changes):
+    def call(*, toml=ALONE, answers=(GOOD,), log="", facts=None, others=(), fetch=None, **changes):
         def read(client, container_id, *, since):
             if isinstance(log, Exception):
                 raise log
@@ -47,7 +48,7 @@ def look(make_session, make_state, monkeypatch):
         states |= {state.name: state for state in others}
         status = Status("mine", (), None, None, None, states, facts or ProjectFacts(), Lock())
         verdict = read_verdict(
-            make_session(toml), status, CLIENT, ask=ask, now=lambda: NOW,
+            make_session(toml), status, CLIENT, ask=ask, fetch=fetch, now=lambda: NOW,
             patience_seconds=5.0 if len(answers) > 1 else 0.0,
         )  # fmt: skip
         return verdict, asked
@@ -132,3 +133,24 @@ def test_an_override_that_is_damaged_says_nothing(tmp_path, text):
     assert read_rendered(path) == {}
     path.write_text(json.dumps({"services": {"engine": {"image": "x"}}}))
     assert read_rendered(path) == {"engine": {"image": "x"}}
+
+
+def test_prometheus_is_asked_which_alerts_fire(look, make_state):
+    alert = FiringAlert("GpuLost", "critical", "2026-11-21T21:00:00+00:00", "A GPU is gone", {})
+    prometheus = make_state("prometheus", host_port=9090)
+    asked = []
+    verdict, _ = look(others=[prometheus], fetch=lambda port: asked.append(port) or (alert,))
+    assert (asked, verdict.alerts, verdict.state) == ([9090], (alert,), "degraded")
+    assert "prometheus/runbook.md" in verdict.reasons[0].hint
+
+
+@pytest.mark.parametrize("changes", [{"state": "exited"}, {"host_port": None}])
+def test_a_prometheus_that_does_not_run_or_publishes_nothing_is_not_asked(look, make_state, changes):
+    prometheus = make_state("prometheus", **({"host_port": 9090} | changes))
+    verdict, _ = look(others=[prometheus], fetch=lambda port: pytest.fail("it was asked"))
+    assert verdict.alerts is None
+
+
+def test_a_prometheus_that_does_not_tell_degrades_nothing(look, make_state):
+    verdict, _ = look(others=[make_state("prometheus", host_port=9090)], fetch=lambda port: None)
+    assert (verdict.state, verdict.alerts) == ("up", None)
