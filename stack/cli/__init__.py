@@ -34,6 +34,7 @@ _COMMANDS = {
     "upgrade": "Try another engine against this one; keep it, or go back",
     "rollback": "Return to the last engine that passed smoke",
     "smoke": "Test whether the running stack answers correctly",
+    "demo": "Send mixed traffic and say which panels to look at",
     "replay": "Send recorded requests and compare the answers",
     "history": "Show what ran on which commit, and with which result",
     "report": "Write a run as an HTML page, and as JUnit XML",

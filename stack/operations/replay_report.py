@@ -118,9 +118,9 @@ class Tally:
         }
 
 
-def build_percentiles(spread: Spread) -> dict[str, float] | None:
-    """Give p50 and p99, in seconds; None without values."""
-    found = {f"p{percent}": spread.find_percentile(percent) for percent in (50, 99)}
+def build_percentiles(spread: Spread, percents: Sequence[int] = (50, 99)) -> dict[str, float] | None:
+    """Give percentiles by name, `p50`, in seconds; None without values."""
+    found = {f"p{percent}": spread.find_percentile(percent) for percent in percents}
     return {name: round(value, 6) for name, value in found.items() if value is not None} or None
 
 
