@@ -24,6 +24,7 @@ def command() -> None:
     "--inventory", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Kept inventory of an engine"
 )
 @click.option("--junit", type=click.Path(dir_okay=False, path_type=Path), help="Write a JUnit XML report there, too")
+@click.option("--strict", "is_strict", is_flag=True, help="Fail, too, for a query that is empty without a known reason")
 @JSON
 @project_options
 @click.pass_obj
@@ -36,6 +37,7 @@ def check(
     prometheus: str | None,
     inventory: Path | None,
     junit: Path | None,
+    is_strict: bool,
     as_json: bool,
 ) -> None:
     """Check PATHs (Grafana JSON, rule files, folders of them), else this stack's own; exit code 1 on an error.
@@ -49,7 +51,9 @@ def check(
     from stack.operations.project import write_whole
 
     session = open_session(console, config_path, {"project": project})
-    checked = check_dashboards(session, paths, engine=engine, prometheus=prometheus, inventory=inventory)
+    checked = check_dashboards(
+        session, paths, engine=engine, prometheus=prometheus, inventory=inventory, is_strict=is_strict
+    )
     if junit is not None:
         write_whole(junit, render_junit(build_report(checked), "stack dashboards check"))
     if as_json:

@@ -14,7 +14,7 @@ from stack.errors import EXIT_CHECK_FAILED, EXIT_INTERRUPTED
 @click.command("demo")
 @click.option(
     "--minutes",
-    type=click.FloatRange(0.5, 60),
+    type=click.FloatRange(0.1, 60),
     default=2,
     show_default=True,
     help="How long, about 10 s of measuring included",

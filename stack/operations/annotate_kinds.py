@@ -88,6 +88,22 @@ def annotate_replay(session: Session, document: Mapping[str, Any], started: date
     )
 
 
+def annotate_demo(session: Session, document: Mapping[str, Any], started: datetime) -> None:
+    """Tell of a demo; never fails."""
+    outcomes = {name: count for name, count in document["now"]["outcomes"].items() if count}
+    said = ", ".join(f"{count} {name}" for name, count in outcomes.items())
+    phases = ", ".join(phase["name"] for phase in document["phases"])
+    annotate_run(
+        session,
+        kind="demo",
+        title=_say("demo", document["is_passed"]),
+        text=f"{document['records']['ended']} requests{f': {said}' if said else ''} ({phases})",
+        tags=(),
+        started=started,
+        ended=started + timedelta(seconds=document["duration_seconds"]),
+    )
+
+
 def _say(what: str, passed: bool) -> str:
     return f"{what} {'passed' if passed else 'failed'}"
 

@@ -42,12 +42,14 @@ class Checked:
         files: The files.
         faults: Every fault.
         answers: What became of each query; empty where no Prometheus was asked.
+        is_strict: Whether a query fails, too, that gives nothing for no reason that is known.
     """
 
     source: str
     files: tuple[QueryFile, ...]
     faults: tuple[Fault, ...]
     answers: tuple[Answer, ...] = ()
+    is_strict: bool = False
 
     @property
     def queries(self) -> tuple[Query, ...]:
@@ -55,14 +57,25 @@ class Checked:
         return tuple(query for file in self.files for query in file.queries)
 
     @property
+    def failing_outcomes(self) -> tuple[str, ...]:
+        """What may become of no query."""
+        return ("dead", "error", "empty") if self.is_strict else ("dead", "error")
+
+    @property
     def is_passed(self) -> bool:
-        """Whether there is no error, and no query is dead or refused."""
-        failed = any(answer.outcome in ("dead", "error") for answer in self.answers)
+        """Whether there is no error, and no query came to what it may not."""
+        failed = any(answer.outcome in self.failing_outcomes for answer in self.answers)
         return not failed and not any(fault.severity == "error" for fault in self.faults)
 
 
 def check_dashboards(
-    session: Session, paths: Sequence[Path], *, engine: str | None, prometheus: str | None, inventory: Path | None
+    session: Session,
+    paths: Sequence[Path],
+    *,
+    engine: str | None,
+    prometheus: str | None,
+    inventory: Path | None,
+    is_strict: bool = False,
 ) -> Checked:
     """Check files, this stack's own where none are named.
 
@@ -72,9 +85,11 @@ def check_dashboards(
         engine: Where /metrics is served, or None for this project's engine while it runs.
         prometheus: Where a Prometheus answers, or None for this project's while it runs.
         inventory: A kept inventory to use instead of an engine.
+        is_strict: Whether every query must give a number, or have a reason why it gives none.
 
     Raises:
         ConfigError: A path does not exist, or holds nothing to check.
+        NotRunningError: There is no Prometheus to be strict with.
         ServiceApiError: The engine or Prometheus does not answer.
     """
     known = () if paths else (OWN_DATASOURCE,)
@@ -84,6 +99,8 @@ def check_dashboards(
     with httpx2.Client(trust_env=False) as http:
         engine = engine or _find_url(status, "engine")
         prometheus = prometheus or _find_url(status, "prometheus")
+        if is_strict and not prometheus:
+            raise NotRunningError("prometheus", session.project, hint="stack up, or `--prometheus URL`")
         api = PrometheusApi(http, prometheus) if prometheus else None
         found = _read_inventory(session, http, engine, api, inventory)
         # Prometheus knows recorded names by itself; for files alone our rules tell what exists.
@@ -95,7 +112,7 @@ def check_dashboards(
             queries = [query for file in files for query in file.queries]
             session.report(ProgressEvent("dashboards", f"asking Prometheus {len(queries)} queries"))
             answers = tuple(run_queries(queries, faults, api.query))
-    return Checked(found.source, files, faults, answers)
+    return Checked(found.source, files, faults, answers, is_strict)
 
 
 def find_files(paths: Sequence[Path]) -> list[Path]:

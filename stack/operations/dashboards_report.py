@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from stack.checks.finding import Finding, Report, Status
@@ -21,7 +21,8 @@ def build_report(checked: Checked) -> Report:
         by_place.setdefault(fault.place, []).append(fault)
     answers = {answer.query.place: answer for answer in checked.answers}
     places = dict.fromkeys((*by_place, *(query.place for query in checked.queries)))
-    return Report([_find(str(place), by_place.get(place, []), answers.get(place)) for place in places])
+    bad = checked.failing_outcomes
+    return Report([_find(str(place), by_place.get(place, []), answers.get(place), bad) for place in places])
 
 
 def build_document(checked: Checked) -> dict[str, Any]:
@@ -29,6 +30,7 @@ def build_document(checked: Checked) -> dict[str, Any]:
     return {
         "schema_version": SCHEMA_VERSION,
         "passed": checked.is_passed,
+        "strict": checked.is_strict,
         "against": checked.source,
         "files": [{"path": file.path, "queries": len(file.queries)} for file in checked.files],
         "faults": [_describe_fault(fault) for fault in checked.faults],
@@ -53,9 +55,23 @@ def render_lines(checked: Checked) -> list[str]:
             lines.append(f"{fault.severity:7}  {fault}")
             lines += [f"{'':9}hint: {fault.hint}"] if fault.hint else []
     for answer in checked.answers:
-        if answer.outcome != "ok":
+        if answer.outcome not in ("ok", "conditional"):
             lines.append(f"{answer.outcome:11}  {answer.query.place}: {answer.reason}")
+    lines += _render_conditional(checked.answers)
     return [*lines, "", _render_verdict(checked)] if lines else [_render_verdict(checked)]
+
+
+def _render_conditional(answers: Sequence[Answer]) -> list[str]:
+    """Give a line a reason: many queries wait for the same thing, such as a GPU."""
+    by_reason: dict[str, list[Answer]] = {}
+    for answer in answers:
+        if answer.outcome == "conditional":
+            by_reason.setdefault(answer.reason or "", []).append(answer)
+    lines = []
+    for reason, alike in by_reason.items():
+        more = f" and {len(alike) - 1} more" if len(alike) > 1 else ""
+        lines.append(f"{'conditional':11}  {alike[0].query.place}{more}: {reason}")
+    return lines
 
 
 def _render_verdict(checked: Checked) -> str:
@@ -74,10 +90,10 @@ def _render_verdict(checked: Checked) -> str:
     return text
 
 
-def _find(name: str, faults: Sequence[Fault], answer: Answer | None) -> Finding:
+def _find(name: str, faults: Sequence[Fault], answer: Answer | None, failing: Collection[str]) -> Finding:
     worst = min((_STATUSES[fault.severity] for fault in faults), key=("fail", "warn", "pass").index, default="pass")
     said = [fault.message for fault in faults]
-    if answer is not None and answer.outcome in ("dead", "error"):
+    if answer is not None and answer.outcome in failing:
         worst = "fail"
     if answer is not None and answer.outcome != "ok":
         said.append(f"{answer.outcome}: {answer.reason}")

@@ -14,6 +14,7 @@ import httpx2
 
 from stack.errors import NotRunningError, StackError
 from stack.operations.access import read_api_key
+from stack.operations.annotate_kinds import annotate_demo
 from stack.operations.demo_measure import Measured, measure
 from stack.operations.demo_tally import DemoTally
 from stack.operations.demo_tour import render_tour
@@ -201,6 +202,7 @@ def _note(session: Session, status: Status, started: datetime.datetime, document
         boot_id = status.boot.id if status.boot is not None else None
         history.note_run(_TASK, started, boot_id, document["is_passed"], document)
         write_metrics(session, history)
+        annotate_demo(session, document, started)
     except StackError as err:
         # The result stands without it.
         session.say(f"this demo is not in the history, or not in the metrics: {err.message}")

@@ -63,7 +63,9 @@ class DemoWatch:
                 pass
             else:
                 self._peaks[at].take(page.total(_RUNNING), page.total(_WAITING), page.total(_USAGE))
-            self._is_over.wait(_LOOK_SECONDS)
+            left = self._plan.spans[at].end_seconds - (self._clock() - self._began)
+            # The last phase lasts until all answers are there.
+            self._is_over.wait(min(_LOOK_SECONDS, left) if left > 0 else _LOOK_SECONDS)
 
 
 def wait_idle(

@@ -41,7 +41,7 @@ RECIPES = {
     "with the same beginning": Recipe("shared", 24, streamed=0.6),
     "long prompt": Recipe("long", 16, prompt_tokens=1500, streamed=0.8),
     "story": Recipe("story", 64, streamed=1.0, runs_to_limit=True),
-    "one of a crowd": Recipe("long", 8, prompt_tokens=160, streamed=0.5, runs_to_limit=True),
+    "one of a crowd": Recipe("long", 4, prompt_tokens=160, streamed=0.5, runs_to_limit=True),
     "given up": Recipe("story", 256, streamed=1.0, ends="left", runs_to_limit=True),
     "refused": Recipe("question", 8, streamed=0.0, ends="refused"),
 }
@@ -133,7 +133,7 @@ PHASES = (
         "burst",
         0.20,
         "more at once than the engine takes: the rest waits",
-        (Part("one of a crowd", 0.75, 16, is_at_once=True),),
+        (Part("one of a crowd", 0.9, 24, is_at_once=True),),
         (
             Look("overview", "Requests running and waiting", "both jump, then the queue is worked off"),
             Look("kv-cache", "Why requests wait", "`capacity`"),

@@ -26,6 +26,9 @@ _LONG_PREFILL_SECONDS = 3.0
 _LEAST_ANSWER_TOKENS = 4
 _THINK_SECONDS = (0.5, 2.0)
 _MEAN_PROMPT_TOKENS = {"dialogue": 120, "question": 40, "shared": 60, "story": 40}
+# What waits when all come at once is what the engine does not read in one step. Source: `max-num-batched-tokens` of
+# vLLM 0.32's server is 2048 on a CPU (vllm/engine/arg_utils.py); on a GPU, which is faster, it is more.
+_STEP_TOKENS, _STEPS, _MOST_CROWD_SECONDS = 2048, 2.5, 25.0
 # Nothing begins in the last part of a phase: it has to end, too.
 _LAST_START = 0.9
 
@@ -186,8 +189,9 @@ def fit_crowd(part: Part, recipe: Recipe, pace: Pace, limits: Limits, seconds: f
     count = int(busy / pace.estimate_seconds(recipe.prompt_tokens, answer))
     count = max(part.least, min(most, count))
     left = busy / count - answer / pace.tokens_per_second
-    fitting = int(left * pace.prefill_tokens_per_second)
-    return count, max(32, min(fitting, 8 * recipe.prompt_tokens))
+    fitting = min(int(left * pace.prefill_tokens_per_second), 8 * recipe.prompt_tokens)
+    queueing = min(_STEP_TOKENS * _STEPS, _MOST_CROWD_SECONDS * pace.prefill_tokens_per_second) / count
+    return count, max(32, fitting, int(queueing))
 
 
 def _draw_starts(per_second: float, seconds: float, least: int, chance: random.Random) -> list[float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,10 +13,11 @@ import pytest
 from stack.assets import asset_path
 from stack.checks.report import render_junit
 from stack.config.lock import Lock, LockedEngine
-from stack.errors import ConfigError, HostError
+from stack.errors import ConfigError, HostError, NotRunningError
 from stack.operations import dashboards_check
-from stack.operations.dashboards_check import check_dashboards, fetch_engine_inventory, find_files
+from stack.operations.dashboards_check import Checked, check_dashboards, fetch_engine_inventory, find_files
 from stack.operations.dashboards_report import build_document, build_report, render_lines
+from stack.telemetry.contract.check import Answer
 from stack.telemetry.contract.inventory import load_inventory, render_inventory
 from stack.telemetry.contract.kept import find_kept_inventory
 from tests.fixtures.stub_engine import FakeEngine, load_stub
@@ -128,3 +130,25 @@ def test_paths_that_give_nothing_are_all_named(tmp_path: Path) -> None:
         "holds no .json, .yaml or .yml file",
         "does not exist",
     ]
+
+
+def test_strict_fails_for_what_is_empty_without_a_reason_and_needs_a_prometheus(tmp_path: Path) -> None:
+    board = write_board(tmp_path, "up")
+    with pytest.raises(NotRunningError):
+        check(board, is_strict=True)
+    checked = check(board)
+    query = checked.queries[0]
+    empty = Checked("x", checked.files, (), (Answer(query, "empty", "nothing matches"),))
+    assert empty.is_passed and not replace(empty, is_strict=True).is_passed
+    assert 'failures="0"' in render_junit(build_report(empty), "x")
+    assert 'failures="1"' in render_junit(build_report(replace(empty, is_strict=True)), "x")
+    waits = replace(empty, is_strict=True, answers=(Answer(query, "conditional", "only with a GPU"),))
+    assert waits.is_passed and build_document(waits)["strict"] is True
+
+
+def test_queries_that_wait_for_the_same_thing_share_a_line(tmp_path: Path) -> None:
+    query = check(write_board(tmp_path, "up")).queries[0]
+    answers = [Answer(query, "conditional", "only with a GPU")] * 3 + [Answer(query, "empty", "nothing matches")]
+    lines = render_lines(Checked("x", (), (), tuple(answers)))
+    assert lines[0].startswith("empty ") and lines[1].endswith("(A) and 2 more: only with a GPU")
+    assert lines[-1].endswith("run: 3 conditional, 1 empty")

@@ -78,6 +78,12 @@ def test_the_crowd_comes_in_one_moment_and_is_more_than_the_places_where_that_is
     assert 16 < len(made) <= 32
 
 
+@pytest.mark.parametrize("pace", [Pace(0.1, 0.2, 50.0, 250.0), LAPTOP, FAST])
+def test_the_crowd_brings_more_than_the_engine_reads_in_one_step(pace: Pace) -> None:
+    made = [one for one in plan(pace).planned if one.recipe == "one of a crowd"]
+    assert sum(one.prompt_tokens for one in made) > 2 * 2048
+
+
 @pytest.mark.parametrize("length", [256, 2048, 131072])
 def test_prompts_and_answers_fit_the_context(length: int) -> None:
     engine = Engine("m", max_model_len=length, characters_per_token=4.0)

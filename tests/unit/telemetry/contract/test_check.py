@@ -36,10 +36,14 @@ def check(path: Path, **more: Any) -> list[Fault]:
     return list(check_files([load_query_file(path)], INVENTORY, scrape_interval_seconds=15, **more))
 
 
-def write_panel(folder: Path, expr: str, *, unit: str = "", title: str = "Panel", steps: Sequence[float] = ()) -> Path:
+def build_panel(title: str, expr: str, *, unit: str = "", steps: Sequence[float] = (), **more: Any) -> dict[str, Any]:
     defaults = {"unit": unit, "thresholds": {"steps": [{"value": None}, *({"value": step} for step in steps)]}}
-    panel = {"title": title, "fieldConfig": {"defaults": defaults}, "targets": [{"refId": "A", "expr": expr}]}
+    return {"title": title, "fieldConfig": {"defaults": defaults}, "targets": [{"refId": "A", "expr": expr}]} | more
+
+
+def write_panel(folder: Path, expr: str, *, unit: str = "", title: str = "Panel", steps: Sequence[float] = ()) -> Path:
     path = folder / "board.json"
+    panel = build_panel(title, expr, unit=unit, steps=steps)
     path.write_text(json.dumps({"uid": "x", "title": "Board", "panels": [panel]}))
     return path
 
@@ -86,6 +90,35 @@ def test_each_fault_is_found_and_no_other(tmp_path: Path, rule: str, expr: str, 
 def test_every_rule_has_a_broken_example() -> None:
     elsewhere = {"unreadable", "not-understood", "duplicate-uid", "fixed-datasource"}
     assert {rule for rule, *_ in BROKEN} | elsewhere == set(RULES)
+
+
+def test_a_broken_copy_of_a_shipped_dashboard_is_caught_fault_by_fault(tmp_path: Path) -> None:
+    """Each fault once, in a row that is shut, in the copy of a board that is right."""
+    shipped = ROOT / "grafana" / "dashboards" / "overview.json"
+    planted = {f"{rule} {at}": (rule, expr, panel) for at, (rule, expr, panel) in enumerate(BROKEN)}
+    board = json.loads(shipped.read_text())
+    elsewhere = {"type": "prometheus", "uid": "PBFA97CFB590B2093"}
+    broken = [
+        build_panel(name, expr, **{key: value for key, value in panel.items() if key != "title"})
+        | ({"title": f"{panel['title']} {name}"} if "title" in panel else {})
+        for name, (_, expr, panel) in planted.items()
+    ]
+    fixed = build_panel("fixed-datasource", "vllm:num_requests_running", datasource=elsewhere)
+    row = {"type": "row", "title": "Broken", "collapsed": True, "panels": [*broken, fixed]}
+    board["panels"].append(row)
+    copy = tmp_path / "copy.json"
+    copy.write_text(json.dumps(board))
+    rules = [*(ROOT / "prometheus" / "rules").glob("*.yaml")]
+    files = [load_query_file(path, ["prometheus"]) for path in (shipped, copy, *rules)]
+    found = check_files(files, INVENTORY, scrape_interval_seconds=15)
+    of_copy = [fault for fault in found if fault.place.file == str(copy) and fault.place.row in ("Broken", None)]
+    assert [fault.rule for fault in of_copy if fault.place.row is None] == ["duplicate-uid"]
+    told = [(fault.place.name, fault.rule) for fault in of_copy if fault.place.row == "Broken"]
+    wanted = [(panel["title"], rule) for panel, (rule, *_) in zip(broken, planted.values(), strict=True)]
+    assert sorted(told) == sorted([*wanted, ("fixed-datasource", "fixed-datasource")])
+    # What was right in the original is right in the copy.
+    others = [str(fault) for fault in found if fault not in of_copy and fault.severity != "note"]
+    assert others == []
 
 
 @pytest.mark.parametrize(
