@@ -16,6 +16,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.scenarios.harness import REAL_ENGINE
+
 # Set for the tests themselves, not for the tool: the only variables of ours that they see.
 KNOBS = ("STACK_REQUIRE", "STACK_KEEP_FAILED")
 KNOB_PREFIX = "STACK_TEST_"
@@ -27,6 +29,23 @@ def pytest_configure() -> None:
     # A shell that starts the tests in the background has them ignore SIGINT, and so would every process that a test
     # starts and interrupts.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Where several workers share the tests, keep a module in one of them, and begin with what takes longest."""
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(item.path.relative_to(config.rootpath).as_posix()))
+    if hasattr(config, "workerinput"):
+        items.sort(key=_compute_turn)
+
+
+def _compute_turn(item: pytest.Item) -> int:
+    mark = item.get_closest_marker("xdist_group")
+    if mark is not None and mark.args == (REAL_ENGINE,):
+        return 0
+    return 1 if "scenarios" in item.path.parts else 2
 
 
 @pytest.fixture(scope="session", autouse=True)

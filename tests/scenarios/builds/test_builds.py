@@ -28,9 +28,9 @@ from stack.images.build_record import RECORD_FILE, RECORD_LABEL, hash_record
 from stack.images.build_seal import extract_record
 from stack.images.recipe import build_base_recipe, build_engine_recipe
 from stack.operations.locked_build import use_locked_build
-from tests.scenarios.harness import Stack, run_docker
+from tests.scenarios.harness import REAL_ENGINE, Stack, run_docker
 
-pytestmark = pytest.mark.network
+pytestmark = [pytest.mark.network, pytest.mark.xdist_group(REAL_ENGINE)]
 
 # Another release than the shipped one, as if it were the wheel of a commit.
 RELEASE = "0.30.0"

@@ -13,7 +13,9 @@ import pytest
 
 from stack.telemetry.dashboards import find_dead_panels, load_dashboards, run_panel_queries
 from stack.telemetry.prometheus_api import PrometheusApi
-from tests.scenarios.harness import ROOT, Done, Stack, eventually, services_of
+from tests.scenarios.harness import REAL_ENGINE, ROOT, Done, Stack, eventually, services_of
+
+pytestmark = pytest.mark.xdist_group(REAL_ENGINE)
 
 CONFIG = """
 [model]

@@ -10,9 +10,10 @@ import shutil
 import socket
 import subprocess
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import httpx2
@@ -79,11 +80,12 @@ class Registry:
             self.process.wait()
         self.process = None
 
-    def push(self, base: str, name: str) -> str:
+    def push(self, base: str, name: str, labels: Mapping[str, str] = MappingProxyType({})) -> str:
         """Push an image like `base`, and unlike any other, as `name`; gives its digest. Nothing of it stays here."""
         self.start()
         reference = f"{self.host}/{name}"
-        text = f"FROM {base}\nLABEL test.number={next(NUMBERS)} test.registry={self.port}\n"
+        unlike = {"test.number": str(next(NUMBERS)), "test.registry": str(self.port), **labels}
+        text = f"FROM {base}\nLABEL {' '.join(f'{key}={value}' for key, value in unlike.items())}\n"
         argv = ["docker", "buildx", "build", "--load", "--tag", reference, "-"]
         subprocess.run(argv, input=text, text=True, check=True, capture_output=True)
         found = re.search(r"digest: (sha256:[0-9a-f]{64})", run_docker("push", reference))
