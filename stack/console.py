@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from stack.console_lines import ProgressLines, escape_control, format_bytes, format_duration, render_table
+from stack.console_screen import Frame, Rows, Wait, draw_frames, find_width
 from stack.errors import StackError
 from stack.progress import ProgressEvent
 
 __all__ = ["Console", "ProgressLines", "escape_control", "format_bytes", "format_duration", "render_table"]
 
 DETAIL_LINES = 20
+_UNFIT_TERMINALS = ("dumb", "unknown")
 SILENCE_SECONDS = 9.0
 """A little less than the ten that may pass in silence, for the heartbeat looks only now and then."""
 
@@ -50,7 +52,7 @@ class Console:
         self._clock = clock
         self.verbosity = verbosity
         terminal = err.isatty() if is_terminal is None else is_terminal
-        self._draws = terminal and environ.get("TERM") not in ("dumb", "unknown")
+        self._draws = terminal and environ.get("TERM") not in _UNFIT_TERMINALS
         self._colours = self._draws and not environ.get("NO_COLOR")
         self._lock = threading.RLock()
         self._lines = ProgressLines()
@@ -71,6 +73,19 @@ class Console:
     def table(self, rows: Iterable[Sequence[object]], header: Sequence[str]) -> None:
         """Write a table as a result."""
         self.result(render_table(rows, header))
+
+    @property
+    def draws_results(self) -> bool:
+        """Whether results go to a terminal that a view can be drawn on; the lines of `-v` would tear it."""
+        return self.verbosity <= 0 and self._out.isatty() and self._environ.get("TERM") not in _UNFIT_TERMINALS
+
+    def watch(self, look: Callable[[Wait], Iterator[Frame]], render: Callable[[Frame, int, int | None], Rows]) -> None:
+        """Draw frames over the whole terminal until they end or `q` is pressed; the last one stays as a result."""
+        draw_frames(self._out, self._stdin, look, render, self._environ, lambda frame: self.view(frame, render))
+
+    def view(self, frame: Frame, render: Callable[[Frame, int, int | None], Rows]) -> None:
+        """Write one frame as a result, as wide as the terminal is, and 80 columns elsewhere."""
+        self.result("\n".join(text for text, _ in render(frame, find_width(self._environ, self._out), None)))
 
     def debug(self, text: str) -> None:
         """Say what only someone who looks for a fault wants to know."""

@@ -11,6 +11,7 @@ from typing import Any
 import docker
 
 from stack.checks.gpu_clocks import GpuClocks, read_gpu_clocks
+from stack.checks.gpu_load import GpuLoad
 from stack.containers.activity import compare_samples, parse_stats
 from stack.containers.daemon import translated
 from stack.containers.ownership import Found
@@ -50,7 +51,7 @@ class AroundProbe:
         self._read_clocks = read_clocks
         self._clocks: list[GpuClocks] = []
         # The driver and the kernel of this machine tell nothing of a daemon on another one.
-        self._is_here = self._find_here()
+        self._is_here = is_on_this_machine(found, proc)
         self._before = self._take()
 
     def tick(self) -> None:
@@ -92,13 +93,6 @@ class AroundProbe:
         cores = (document.get("cpu_stats") or {}).get("online_cpus")
         return parse_stats(document, self._clock()), self._read_busy_seconds(), float(cores) if cores else None
 
-    def _find_here(self) -> bool:
-        pid = (self._found.attributes.get("State") or {}).get("Pid")
-        try:
-            return self._found.state.container_id in (self._proc / str(pid) / "cgroup").read_text()
-        except OSError:
-            return False
-
     def _read_busy_seconds(self) -> float | None:
         """Give the CPU time of all of the host, or None where it is not the engine's."""
         if not self._is_here:
@@ -120,11 +114,20 @@ def read_max_num_seqs(argv: Sequence[str]) -> int | None:
     return None
 
 
-def is_of_engine(clocks: GpuClocks, requests: Sequence[dict[str, Any]]) -> bool:
+def is_on_this_machine(found: Found, proc: Path = Path("/proc")) -> bool:
+    """Tell whether a container runs on this machine's kernel, and not on that of a daemon elsewhere."""
+    pid = (found.attributes.get("State") or {}).get("Pid")
+    try:
+        return found.state.container_id in (proc / str(pid) / "cgroup").read_text()
+    except OSError:
+        return False
+
+
+def is_of_engine(gpu: GpuClocks | GpuLoad, requests: Sequence[dict[str, Any]]) -> bool:
     """Tell whether the daemon gave this GPU to a container."""
     named = [str(name) for request in requests for name in request.get("DeviceIDs") or []]
     names = {name.rpartition("=")[2] for name in named}
-    return not names or bool(names & {"all", str(clocks.index), clocks.uuid})
+    return not names or bool(names & {"all", str(gpu.index), gpu.uuid})
 
 
 def sum_up_gpus(looks: Sequence[GpuClocks]) -> tuple[GpuUse, ...]:

@@ -171,10 +171,11 @@ def _describe_alert(
     name = alert.labels.get("alertname", "alert")
     verb = {"alert-firing": "fires", "alert-pending": "is pending", "alert-resolved": "is over"}[kind]
     summary = f": {alert.summary}" if alert.summary and kind != "alert-resolved" else ""
-    return Happening(at or _parse_time(alert.active_at) or now, "prometheus", kind, f"alert {name} {verb}{summary}")
+    return Happening(at or parse_time(alert.active_at) or now, "prometheus", kind, f"alert {name} {verb}{summary}")
 
 
-def _parse_time(text: str) -> datetime.datetime | None:
+def parse_time(text: str) -> datetime.datetime | None:
+    """Give a time as Prometheus writes it, or None."""
     try:
         return datetime.datetime.fromisoformat(text).astimezone(datetime.UTC)
     except ValueError:

@@ -27,7 +27,7 @@ hint: start it: `sudo systemctl start docker`, or run `./scripts/up`
 """
 NEED_DOCKER = [
     ["up"], ["up", "--dry-run"], ["down"], ["status"], ["status", "--json"], ["smoke"], ["logs", "engine"],
-    ["events"], ["events", "--follow"], ["chat", "hello"], ["eject", "there"],
+    ["events"], ["events", "--follow"], ["top"], ["chat", "hello"], ["eject", "there"],
 ]  # fmt: skip
 
 
