@@ -24,7 +24,7 @@ _COMMANDS = {
     "doctor": "Check whether `up` would work on this machine",
     "down": "Stop the stack; models on the shared volume stay",
     "status": "Show what runs: services, URLs, model, commit",
-    "top": "Watch the engine live: requests, tokens, latencies, KV cache, GPUs, alerts",
+    "top": "Watch requests, tokens, latencies, GPUs and alerts, live",
     "logs": "Show a service's log",
     "explain": "Explain a failure from a log, and what to do next",
     "diagnose": "Say what limits the engine now, from two looks at its metrics",
