@@ -17,7 +17,7 @@ from stack.errors import ConfigError, Problem
 from stack.images.fit import HostFacts, Judgement, read_engine_facts
 from stack.images.identity import is_upstream
 from stack.images.references import Device, load_published_images
-from stack.images.sources import Variant, load_sources
+from stack.images.sources import SourceTable, Variant, load_sources
 from stack.operations.pin_fit import demand_fit, judge_fit, read_host
 from stack.operations.pin_found import PinnedImage, Step
 from stack.operations.pin_lock import describe_expiry, keep_found, merge_pin
@@ -93,6 +93,8 @@ def run_pin(
     variant = Variant(device, cuda, platform.machine())
     table, published = load_sources(config.images.sources), load_published_images()
     target = read_target(_choose_text(session, text), table, variant, repository)
+    if config.images.source == "packages":
+        table = SourceTable(())
     _check_configuration(session, target)
     client = connect_if_there(session)
     world = build_world(session, client, device, published, lambda step: session.say(str(step)))
@@ -186,8 +188,8 @@ def _check_configuration(session: Session, target: PinTarget) -> None:
         problems.append(Problem("engine.commit", f"asks for {engine.commit}; take it away, or pin that commit"))
     if engine.version is not None and target.version != engine.version:
         problems.append(Problem("engine.version", f"asks for {engine.version}; take it away, or pin that release"))
-    if images.source == "packages":
-        problems.append(Problem("images.source", "builds every image, and a pin is pulled; take it away"))
+    if images.source == "packages" and target.kind not in ("commit", "version"):
+        problems.append(Problem("images.source", f"builds every image, and `{target.text}` is pulled; take it away"))
     if problems:
         raise ConfigError(problems)
 

@@ -82,6 +82,7 @@ class RegistryDesk:
 
         self._report(ProgressEvent("pin", f"asking {reference.registry}"))
         answer = ask_references([reference], ask, timeout_seconds=limit)[reference]
+        self._report(ProgressEvent("pin", f"{reference.registry} was asked", state="done"))
         if not isinstance(answer, ImageError):
             return answer
         if str(answer).startswith("no answer within"):

@@ -23,7 +23,7 @@ from stack.operations.status import Status, read_status
 from stack.operations.up import run_up
 from stack.operations.upgrade_compare import compare_engines, describe_pace, find_failed, judge
 from stack.operations.upgrade_leftover import clear_trial, end_trial, start_trial
-from stack.operations.upgrade_measure import load_queries, measure_engine, run_smoke
+from stack.operations.upgrade_measure import find_later_series, load_queries, measure_engine, run_smoke
 from stack.operations.upgrade_result import Force, UpgradeResult, UpgradeStrandedError, build_document, describe_outcome
 from stack.traffic.record import Record
 from stack.traffic.record_file import load_builtin_records, load_records
@@ -201,7 +201,8 @@ class _Upgrade:
         except StackError as err:
             result.against.append(f"it cannot be measured: {err.message}")
             return True
-        result.differences = compare_engines(result.old, result.new, records, load_queries())
+        later = find_later_series(result.new.boot.start.version)
+        result.differences = compare_engines(result.old, result.new, records, load_queries(), later)
         result.against += judge(result.differences)
         return True
 

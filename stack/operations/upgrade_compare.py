@@ -70,7 +70,13 @@ class Differences:
     failed_before: tuple[str, ...] = ()
 
 
-def compare_engines(old: Measured, new: Measured, records: Sequence[Record], queries: Sequence[Query]) -> Differences:
+def compare_engines(
+    old: Measured,
+    new: Measured,
+    records: Sequence[Record],
+    queries: Sequence[Query],
+    later: Mapping[str, str] | None = None,
+) -> Differences:
     """Compare what was measured on two engines.
 
     Args:
@@ -78,13 +84,14 @@ def compare_engines(old: Measured, new: Measured, records: Sequence[Record], que
         new: The engine that is tried.
         records: What was sent to both.
         queries: Every query of this stack's dashboards and rules.
+        later: Series that came with a later release than the new engine's, and that release.
     """
     broken, broken_before = find_failed(new.smoke), find_failed(old.smoke)
     is_whole = old.metrics is not None and new.metrics is not None
     return Differences(
         answers=compare(records, old.answers, new.answers, compare_greedy) if records and is_whole else None,
         likelihoods=tuple(compare_likelihoods(read_likelihoods(old.smoke), read_likelihoods(new.smoke))),
-        metrics=tuple(compare_inventories(old.metrics or {}, new.metrics or {}, queries)) if is_whole else (),
+        metrics=tuple(compare_inventories(old.metrics or {}, new.metrics or {}, queries, later)) if is_whole else (),
         phases=tuple(compare_phases(new.boot.phases, old.boot.phases)),
         speed=compare_speeds(old.speed, new.speed),
         failed=tuple(check for check in broken if check not in broken_before),
@@ -95,7 +102,8 @@ def compare_engines(old: Measured, new: Measured, records: Sequence[Record], que
 def judge(differences: Differences) -> list[str]:
     """Give what speaks against the new engine; nothing means that it may stay.
 
-    A text that parts at a near tie, a metric that came and a speed speak against nothing.
+    A text that parts at a near tie, a metric that came, one that is known to have come after it, and a speed speak
+    against nothing.
     """
     against = []
     if differences.failed:
@@ -112,7 +120,7 @@ def judge(differences: Differences) -> list[str]:
             f"({worst.text} {worst.new_nats - worst.old_nats:+.3f} nats a token, {LEAST_TOLERANCE_NATS} are allowed)"
         )
     for change in differences.metrics:
-        if change.users:
+        if change.users and change.change != "appeared" and change.since is None:
             what = "is gone" if change.change == "gone" else f"changed ({change.said})"
             verb = "needs" if len(change.users) == 1 else "need"
             against.append(f"`{change.name}` {what}, and {join_few(change.users)} {verb} it")

@@ -18,6 +18,8 @@ from stack.operations.upgrade_compare import Measured
 from stack.operations.upgrade_metrics import Query, build_inventory, list_panels, parse_rules
 from stack.operations.upgrade_speed import Speed, run_load
 from stack.progress import ProgressEvent
+from stack.telemetry.contract.inventory import Inventory, mark_later
+from stack.telemetry.contract.kept import load_kept_inventories
 from stack.telemetry.dashboards import load_dashboards
 from stack.telemetry.exposition import Exposition, parse_exposition
 from stack.traffic.record import Record, RecordedResponse
@@ -82,6 +84,11 @@ def load_queries() -> list[Query]:
     rules = [parse_rules(path.read_text()) for path in sorted(asset_path("prometheus", "rules").glob("*.yaml"))]
     panels = list_panels(load_dashboards(asset_path("grafana", "dashboards")))
     return [*(query for found in rules for query in found), *panels]
+
+
+def find_later_series(version: str | None) -> Mapping[str, str]:
+    """Give the series that came with a later release than a version, and that release, by the shipped inventories."""
+    return mark_later(Inventory(""), version, load_kept_inventories()).later if version is not None else {}
 
 
 def _replay(session: Session, status: Status, records: Sequence[Record]) -> tuple[RecordedResponse | None, ...]:

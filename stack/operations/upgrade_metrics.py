@@ -10,7 +10,7 @@ from typing import Literal
 from stack.telemetry.dashboards import Dashboard
 from stack.telemetry.exposition import Exposition
 
-Change = Literal["appeared", "gone", "type", "labels"]
+Change = Literal["appeared", "gone", "type", "labels", "bounds"]
 
 _SUFFIXES = ("_bucket", "_count", "_sum", "_total", "_created", "_info")
 _CREATED = "_created"
@@ -25,10 +25,12 @@ class Metric:
     Attributes:
         kind: `counter`, `gauge`, `histogram`, `summary` or `unknown`.
         labels: The names of its labels, sorted; empty where it has no sample yet.
+        bounds: The finite bounds of its buckets, ascending; empty where it has none.
     """
 
     kind: str
     labels: tuple[str, ...] = ()
+    bounds: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -39,13 +41,15 @@ class MetricChange:
         name: The family's name.
         change: What changed.
         said: What it was and what it is, in words.
-        users: Which dashboards and rules of this stack need what is gone.
+        users: Which dashboards and rules of this stack need what is gone, or ask for what appeared.
+        since: The release that it came with, where the new engine is known to be older: who asks for it knows that.
     """
 
     name: str
     change: Change
     said: str
     users: tuple[str, ...] = ()
+    since: str | None = None
 
 
 @dataclass(frozen=True)
@@ -64,12 +68,16 @@ class Query:
 
 
 def build_inventory(page: Exposition) -> dict[str, Metric]:
-    """Give the families of a page with their types and label names; when series were created is no metric."""
+    """Give the families of a page with what is known of each; when series were created is no metric."""
     labels: dict[str, set[str]] = {}
+    bounds: dict[str, set[float]] = {}
     for sample in page.samples:
-        labels.setdefault(_find_family(sample.name, page.types), set()).update(sample.labels)
+        family, bound = _find_family(sample.name, page.types), sample.labels.get("le")
+        labels.setdefault(family, set()).update(sample.labels)
+        if bound not in (None, "+Inf"):
+            bounds.setdefault(family, set()).add(float(bound))
     return {
-        name: Metric(kind, tuple(sorted(labels.get(name, ()))))
+        name: Metric(kind, tuple(sorted(labels.get(name, ()))), tuple(sorted(bounds.get(name, ()))))
         for name, kind in sorted(page.types.items())
         if not name.endswith(_CREATED)
     }
@@ -96,7 +104,10 @@ def list_panels(dashboards: Sequence[Dashboard]) -> list[Query]:
 
 
 def compare_inventories(
-    old: Mapping[str, Metric], new: Mapping[str, Metric], queries: Sequence[Query]
+    old: Mapping[str, Metric],
+    new: Mapping[str, Metric],
+    queries: Sequence[Query],
+    later: Mapping[str, str] | None = None,
 ) -> list[MetricChange]:
     """Give what differs, what is gone first.
 
@@ -104,10 +115,17 @@ def compare_inventories(
         old: The inventory of the engine that is measured against.
         new: The other engine's.
         queries: Every query of this stack.
+        later: Series that came with a later release than the new engine's, and that release.
     """
-    gone = [MetricChange(name, "gone", old[name].kind, find_users(name, queries)) for name in old if name not in new]
+    gone = [
+        MetricChange(name, "gone", old[name].kind, find_users(name, queries), _find_since(name, later or {}))
+        for name in old
+        if name not in new
+    ]
     changed = [change for name in old if name in new for change in _compare(name, old[name], new[name], queries)]
-    added = [MetricChange(name, "appeared", new[name].kind) for name in new if name not in old]
+    added = [
+        MetricChange(name, "appeared", new[name].kind, find_users(name, queries)) for name in new if name not in old
+    ]
     return [*gone, *changed, *added]
 
 
@@ -137,13 +155,26 @@ def find_users(name: str, queries: Sequence[Query], *, label: str | None = None)
 def _compare(name: str, old: Metric, new: Metric, queries: Sequence[Query]) -> list[MetricChange]:
     if old.kind != new.kind:
         return [MetricChange(name, "type", f"{old.kind}, now {new.kind}", find_users(name, queries))]
-    if not old.labels or not new.labels or old.labels == new.labels:
-        return []
-    lost = [label for label in old.labels if label not in new.labels]
-    got = [label for label in new.labels if label not in old.labels]
-    said = ", ".join([*(f"without `{label}`" for label in lost), *(f"with `{label}`" for label in got)])
-    users = dict.fromkeys(user for label in lost for user in find_users(name, queries, label=label))
-    return [MetricChange(name, "labels", said, tuple(users))]
+    changes = []
+    if old.labels and new.labels and old.labels != new.labels:
+        lost = [label for label in old.labels if label not in new.labels]
+        users = dict.fromkeys(user for label in lost for user in find_users(name, queries, label=label))
+        changes.append(MetricChange(name, "labels", _say_difference(old.labels, new.labels), tuple(users)))
+    if old.bounds and new.bounds and old.bounds != new.bounds:
+        gone = [re.compile(rf"""le=["']{bound:g}(\.0)?["']""") for bound in old.bounds if bound not in new.bounds]
+        asking = [query for query in queries if any(pattern.search(query.expr) for pattern in gone)]
+        said = _say_difference([f"{bound:g}" for bound in old.bounds], [f"{bound:g}" for bound in new.bounds])
+        changes.append(MetricChange(name, "bounds", said, find_users(name, asking)))
+    return changes
+
+
+def _say_difference(old: Sequence[str], new: Sequence[str]) -> str:
+    lost = [f"without `{item}`" for item in old if item not in new]
+    return ", ".join([*lost, *(f"with `{item}`" for item in new if item not in old)])
+
+
+def _find_since(name: str, later: Mapping[str, str]) -> str | None:
+    return next((later[f"{name}{suffix}"] for suffix in ("", *_SUFFIXES) if f"{name}{suffix}" in later), None)
 
 
 def _build_pattern(name: str) -> re.Pattern[str]:

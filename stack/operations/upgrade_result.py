@@ -129,7 +129,9 @@ def build_rows(result: UpgradeResult) -> list[tuple[str, str, str, str]]:
         rows.append((f"nats a token, {item.text}", f"{item.old_nats:.3f}", f"{item.new_nats:.3f}", change))
     if new.metrics is not None:
         for change in different.metrics:
-            need = f"; needed by {join_few(change.users)}" if change.users else ""
+            verb = "asked for" if change.change == "appeared" else "needed"
+            need = f"; {verb} by {join_few(change.users)}" if change.users else ""
+            need = f", which came with vLLM {change.since}{need}" if change.since else need
             rows.append((f"metric {change.name}", "", "", f"{_say_change(change.change, change.said)}{need}"))
         if not different.metrics:
             rows.append(("metrics", str(len(old.metrics or ())), str(len(new.metrics)), "the same"))
@@ -192,8 +194,9 @@ def _count_answers(report: ComparisonReport) -> str:
 
 
 def _count_checks(report: Mapping[str, Any]) -> str:
-    checks = report.get("checks", [])
-    return f"{sum(item.get('status') in ('pass', 'warn') for item in checks)} of {len(checks)}"
+    """Count what passed of what was run: a check that was skipped speaks for nothing."""
+    ran = [item.get("status") for item in report.get("checks", []) if item.get("status") != "skip"]
+    return f"{sum(status in ('pass', 'warn') for status in ran)} of {len(ran)}"
 
 
 def _say_change(change: str, said: str) -> str:

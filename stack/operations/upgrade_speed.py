@@ -80,7 +80,11 @@ def compare_speeds(old: Speed, new: Speed) -> SpeedVerdict:
     is_apart = min(new.tokens_per_second) > max(old.tokens_per_second) or max(new.tokens_per_second) < min(
         old.tokens_per_second
     )
-    if not is_apart or min(len(old.tokens_per_second), len(new.tokens_per_second)) < REPEATS:
+    fewest = min(len(old.tokens_per_second), len(new.tokens_per_second))
+    if fewest < REPEATS:
+        said = f"no verdict: {ratio:+.0%}, but only {fewest} of {REPEATS} repeats fitted into {LIMIT_SECONDS:.0f} s"
+        return SpeedVerdict("no verdict", ratio, said)
+    if not is_apart:
         return SpeedVerdict("no verdict", ratio, f"no verdict: {ratio:+.0%} is within what repeats scatter")
     return SpeedVerdict("faster" if ratio > 0 else "slower", ratio, f"{ratio:+.0%}")
 

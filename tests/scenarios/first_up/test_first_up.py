@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import subprocess
+import tomllib
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx2
@@ -13,6 +14,8 @@ import pytest
 
 from stack.telemetry.dashboards import find_dead_panels, load_dashboards, run_panel_queries
 from stack.telemetry.prometheus_api import PrometheusApi
+from tests.fixtures.engine_builds import remove_images, removed_builds
+from tests.fixtures.wheel_host import WheelHost, fetch_real_wheel, serve_wheel
 from tests.scenarios.harness import REAL_ENGINE, ROOT, Done, Stack, eventually, services_of
 
 pytestmark = pytest.mark.xdist_group(REAL_ENGINE)
@@ -159,3 +162,46 @@ def test_an_ejected_directory_is_valid_compose_without_the_tool(first: Done, sta
     engine = json.loads(done.stdout)["services"]["engine"]
     assert engine["read_only"] is True
     assert any(volume["source"].startswith(str(folder)) for volume in engine["volumes"])
+
+
+# Another release than the shipped one, as if it were the wheel of a commit.
+RELEASE, COMMIT = "0.32.0", "0123456789abcdef0123456789abcdef01234567"
+VERSION = f"{RELEASE}+g{COMMIT[:9]}.cpu"
+
+
+@pytest.fixture
+def host(stack: Stack, tmp_path: Path) -> Iterator[WheelHost]:
+    """A host of a real wheel; what comes of it is taken away, and so is the stack that runs it."""
+    with removed_builds(), serve_wheel(fetch_real_wheel(tmp_path, RELEASE, VERSION), COMMIT) as host:
+        yield host
+        stack.run("down")
+        remove_images(COMMIT)
+
+
+@pytest.mark.network
+def test_an_upgrade_builds_the_wheel_of_a_commit_and_keeps_it_with_what_it_gained(
+    first: Done, stack: Stack, host: WheelHost
+) -> None:
+    sources = f'\n[images.sources]\nwheel = "{host.url}/{{commit}}/{{variant}}vllm/metadata.json"\n'
+    stack.write_config(CONFIG + sources)
+    stack.run("up").demand()
+    done = stack.run("upgrade", COMMIT, "--accept", "claimed", "--yes", "--json")
+    found = done.demand().json()
+    assert (found["outcome"], found["against"], found["new"]["version"]) == ("kept", [], VERSION), done.err
+    # What vLLM 0.32 exports and 0.31 did not.
+    appeared = {item["name"] for item in found["metrics"] if item["change"] == "appeared"}
+    assert appeared >= {"vllm:admission_rejections", "vllm:prompt_tokens_cached_by_source"}
+    assert not any(item["change"] == "gone" for item in found["metrics"])
+    assert len(found["likelihoods"]) == 3 and all(item["is_fine"] for item in found["likelihoods"])
+    counts = found["answers"]["counts"]
+    assert counts["equal"] + counts["near tie"] == sum(counts.values()) > 0
+    assert found["away_seconds"] > 0 and found["old"]["boot"] != found["new"]["boot"]
+
+    lock = tomllib.loads((stack.folder / "stack.lock").read_text())
+    assert (lock["engine"]["commit"], lock["engine"]["commit_level"]) == (COMMIT, "claimed")
+    packages = lock["builds"]["engine/cpu"]["packages"]
+    assert len(packages) > 100 and packages["torch"]["version"] == "2.13.0+cpu"
+    assert all(len(item["sha256"]) == 64 for item in packages.values())
+    answer = stack.run("chat", "--max-tokens", "16", "What is the capital of Germany?").demand()
+    assert "Berlin" in answer.out and "nothing to do" in stack.run("up").demand().err
+    assert [item["engine"] for item in stack.run("rollback", "--list", "--json").demand().json()["locks"]] == ["here"]

@@ -115,6 +115,18 @@ def test_a_metric_that_nobody_asks_for_may_go():
     assert judge(found) == [] and [(item.name, item.change) for item in found.metrics] == [("vllm:b", "gone")]
 
 
+def test_a_metric_that_came_after_the_new_engine_is_known_not_to_be_there_yet():
+    new = replace(OLD, metrics={"vllm:b": METRICS["vllm:b"]})
+    assert len(judge(compare_engines(OLD, new, RECORDS, QUERIES))) == 1
+    assert judge(compare_engines(OLD, new, RECORDS, QUERIES, {"vllm:a": "0.32.0"})) == []
+
+
+def test_a_metric_that_somebody_asks_for_may_appear():
+    old = replace(OLD, metrics={"vllm:b": METRICS["vllm:b"]})
+    found = compare_engines(old, OLD, RECORDS, QUERIES)
+    assert [item.users for item in found.metrics] == [("dashboard overview: A",)] and judge(found) == []
+
+
 def test_of_many_who_need_a_metric_the_first_few_are_named():
     queries = [Query(f"rule {number}", "vllm:a") for number in range(5)]
     (said,) = judge(compare_engines(OLD, replace(OLD, metrics={"vllm:b": METRICS["vllm:b"]}), RECORDS, queries))

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from stack.operations.upgrade_measure import load_queries
+from stack.operations.upgrade_measure import find_later_series, load_queries
 from stack.operations.upgrade_metrics import (
     Metric,
     MetricChange,
@@ -39,14 +39,25 @@ def test_an_inventory_has_families_with_types_and_label_names():
     found = read("vllm-0.31.0.txt")
     assert found["vllm:num_requests_waiting"] == Metric("gauge", ("engine", "model_name"))
     assert found["vllm:request_success"] == Metric("counter", ("engine", "finished_reason", "model_name"))
-    assert found["vllm:time_to_first_token_seconds"] == Metric("histogram", ("engine", "le", "model_name"))
+    ttft = found["vllm:time_to_first_token_seconds"]
+    assert (ttft.kind, ttft.labels) == ("histogram", ("engine", "le", "model_name"))
+    assert ttft.bounds[:2] == (0.001, 0.005) and ttft.bounds[-1] == 2560.0
     assert not [name for name in found if name.endswith("_created")]
 
 
 def test_the_inventories_of_two_releases_differ_in_what_came_and_nothing_of_ours_is_gone():
     changes = compare_inventories(read("vllm-0.31.0.txt"), read("vllm-0.32.0.txt"), load_queries())
-    assert ("vllm:admission_rejections", "appeared") in [(item.name, item.change) for item in changes]
-    assert [item for item in changes if item.users] == []
+    (came,) = [item for item in changes if item.name == "vllm:admission_rejections"]
+    assert came.change == "appeared" and "alert VllmAdmissionRejecting" in came.users
+    assert [item for item in changes if item.users and item.change != "appeared"] == []
+
+
+def test_on_the_way_back_what_came_later_is_known_to_have_come_later():
+    later = find_later_series("0.31.0")
+    changes = compare_inventories(read("vllm-0.32.0.txt"), read("vllm-0.31.0.txt"), load_queries(), later)
+    (gone,) = [item for item in changes if item.name == "vllm:admission_rejections"]
+    assert (gone.change, gone.since) == ("gone", "0.32.0") and gone.users
+    assert find_later_series(None) == {} and "vllm:admission_rejections_total" not in find_later_series("0.32.0")
 
 
 def test_rules_are_read_without_their_comments():
@@ -89,3 +100,14 @@ def test_another_type_or_a_lost_label_matters_to_who_uses_it():
     labels, kind = compare_inventories(old, new, queries)
     assert (labels.change, labels.said, labels.users) == ("labels", "without `b`, with `c`", ("by b",))
     assert (kind.change, kind.said, kind.users) == ("type", "gauge, now counter", ("other",))
+
+
+def test_a_bucket_that_is_gone_matters_to_who_asks_for_its_bound():
+    old, new = Metric("histogram", ("le",), (0.5, 1.0, 2.5)), Metric("histogram", ("le",), (1.0, 2.5, 5.0))
+    queries = [
+        Query("share below", "rate(h_bucket{le='0.5'}[5m])"),
+        Query("share of another", 'rate(h_bucket{le="1"}[5m])'),
+        Query("another histogram", 'rate(i_bucket{le="0.5"}[5m])'),
+    ]
+    (change,) = compare_inventories({"h": old}, {"h": new}, queries)
+    assert (change.change, change.said, change.users) == ("bounds", "without `0.5`, with `5`", ("share below",))
