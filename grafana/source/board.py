@@ -13,7 +13,7 @@ from source.layout import Section, place_sections
 from source.panels import DATASOURCE, build_text
 
 _GRAFANA = common_models.DataSourceRef(type_val="grafana", uid="-- Grafana --")
-_TAG = "stack"
+TAG = "stack"
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def build_board(uid: str, about: Board, sections: Sequence[Section]) -> dashboar
         dashboard.Dashboard(about.title)
         .uid(uid)
         .description(about.question)
-        .tags([_TAG])
+        .tags([TAG])
         .readonly()
         .timezone("browser")
         .time(about.time, "now")
@@ -71,7 +71,7 @@ def _build_links() -> dashboard.DashboardLink:
     return (
         _ShownLink("Dashboards")
         .type(models.DashboardLinkType.DASHBOARDS)
-        .tags([_TAG])
+        .tags([TAG])
         .as_dropdown(False)
         .keep_time(True)
         .include_vars(True)
@@ -102,10 +102,10 @@ def _build_model_variable(about: Board) -> dashboard.QueryVariable:
 
 
 def _build_annotations() -> dashboard.AnnotationQuery:
-    tags = dashboard.AnnotationTarget().type("tags").tags([_TAG]).match_any(True).limit(100)
+    tags = dashboard.AnnotationTarget().type("tags").tags([TAG]).match_any(True).limit(100)
     return (
         dashboard.AnnotationQuery()
-        .name("Boots, smokes and replays")
+        .name("Boots, smokes and other runs")
         .datasource(_GRAFANA)
         .enable(True)
         .icon_color("blue")

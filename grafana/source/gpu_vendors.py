@@ -56,7 +56,7 @@ _ECC = Look(
     decimals=0,
 )
 _REMAPPED = Look(
-    title="Memory rows replaced for uncorrectable errors",
+    title="Memory rows replaced after errors",
     good="0, or a small number that does not grow.",
     otherwise="it grows: the board's memory wears out.",
     unit="short",

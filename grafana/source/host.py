@@ -132,7 +132,7 @@ _ENGINE_FILES = Look(
     steps=((GREEN, None), (YELLOW, 0.5), (RED, 0.8)),
 )
 _PROCESSES = Look(
-    title="Processes that run or wait for the disk",
+    title="Processes running or awaiting the disk",
     good="about as many running as there are cores; none blocked.",
     otherwise="blocked: the disk, or a network file system, does not answer.",
     unit="short",

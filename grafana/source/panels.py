@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from grafana_foundation_sdk.builders import (
+    annotationslist,
     barchart,
     common,
     dashboard,
@@ -27,7 +28,16 @@ DATASOURCE = common_models.DataSourceRef(type_val="prometheus", uid="prometheus"
 
 GREEN, YELLOW, RED, GREY = "green", "yellow", "red", "text"
 
-Panel = stat.Panel | timeseries.Panel | barchart.Panel | table.Panel | heatmap.Panel | statetimeline.Panel | text.Panel
+Panel = (
+    stat.Panel
+    | timeseries.Panel
+    | barchart.Panel
+    | table.Panel
+    | heatmap.Panel
+    | statetimeline.Panel
+    | text.Panel
+    | annotationslist.Panel
+)
 
 
 @dataclass(frozen=True)
@@ -66,7 +76,12 @@ class Look:
     @property
     def description(self) -> str:
         """What a person reads when asking what the panel means."""
-        return f"Good: {self.good}\n\nOtherwise: {self.otherwise}"
+        return describe(self.good, self.otherwise)
+
+
+def describe(good: str, otherwise: str) -> str:
+    """Give a panel's description."""
+    return f"Good: {good}\n\nOtherwise: {otherwise}"
 
 
 def build_stat(look: Look, *queries: Query, show_names: bool = False, fill: bool = False) -> stat.Panel:
@@ -159,6 +174,22 @@ def build_states(look: Look, query: Query) -> statetimeline.Panel:
 def build_text(title: str, markdown: str) -> text.Panel:
     """Give words: the question that a dashboard answers, and how to read it."""
     return text.Panel().title(title).mode(text_models.TextMode.MARKDOWN).content(markdown).transparent(True)
+
+
+def build_happenings(title: str, good: str, otherwise: str, *, tag: str, limit: int) -> annotationslist.Panel:
+    """Give the newest annotations with a tag, whenever they were: what they say, their tags and their time."""
+    return (
+        annotationslist.Panel()
+        .title(title)
+        .description(describe(good, otherwise))
+        .tags([tag])
+        .limit(limit)
+        .only_from_this_dashboard(False)
+        .only_in_time_range(False)
+        .show_user(False)
+        .show_time(True)
+        .show_tags(True)
+    )
 
 
 def build_table(look: Look, query: Query, transformations: Sequence[models.DataTransformerConfig]) -> table.Panel:

@@ -36,7 +36,9 @@ FOLDER = GRAFANA / "dashboards"
 PATHS = sorted(FOLDER.glob("*.json"))
 INVENTORIES = sorted((Path(__file__).resolve().parents[1] / "fixtures" / "metrics").glob("vllm-*.txt"))
 GRID_COLUMNS = 24
-NARROWEST = 4
+NARROWEST, NARROWEST_DRAWING = 4, 6
+# Of a title in Grafana's font: its letters, and what is left for the corner's buttons.
+SCREEN_PIXELS, LETTER_PIXELS, TITLE_MARGIN_PIXELS = 1248, 7, 40
 UNITS = {
     "none", "short", "s", "percentunit", "reqps", "string", "suffix: tok/s", "suffix: tokens", "suffix: nats/token",
     "suffix: ×", "bytes", "Bps", "celsius", "watt", "hertz", "cps",
@@ -77,8 +79,8 @@ def everything_in(board) -> list[dict]:
 
 
 def panels_of(board) -> list[dict]:
-    """Every panel that shows data."""
-    return [panel for panel in everything_in(board) if panel["type"] not in ("row", "text")]
+    """Every panel that shows data of Prometheus."""
+    return [panel for panel in everything_in(board) if panel["type"] not in ("row", "text", "annolist")]
 
 
 def assert_filled(panels: list[dict], top: int) -> None:
@@ -285,7 +287,20 @@ class TestDashboard:
                     assert panel["fieldConfig"]["defaults"]["noValue"] == "Not of this version"
 
     def test_no_panel_is_too_narrow_for_1280_pixels(self, path):
-        assert min(panel["gridPos"]["w"] for panel in everything_in(load(path))) >= NARROWEST
+        for panel in everything_in(load(path)):
+            narrowest = NARROWEST if panel["type"] == "stat" else NARROWEST_DRAWING
+            assert panel["gridPos"]["w"] >= narrowest, panel["title"]
+
+    def test_no_title_is_cut_at_1280_pixels(self, path):
+        for panel in panels_of(load(path)):
+            room = panel["gridPos"]["w"] * SCREEN_PIXELS / GRID_COLUMNS - TITLE_MARGIN_PIXELS
+            assert len(panel["title"]) * LETTER_PIXELS <= room, panel["title"]
+
+    def test_it_marks_what_happened_to_the_stack(self, path):
+        (query,) = load(path)["annotations"]["list"]
+        assert query["enable"] is True
+        assert query["datasource"] == {"type": "grafana", "uid": "-- Grafana --"}
+        assert (query["target"]["type"], query["target"]["tags"]) == ("tags", ["stack"])
 
     def test_its_variables_show_everything_at_first_and_exist(self, path, known):
         for variable in load(path)["templating"]["list"]:
@@ -293,6 +308,14 @@ class TestDashboard:
             assert variable["allValue"] == ".*"
             metric, label = re.fullmatch(r"label_values\((\S+), (\w+)\)", variable["query"]).groups()
             assert all(label in labels for labels in known[metric])
+
+
+def test_the_overview_lists_what_happened_with_what_to_do_about_it():
+    (panel,) = [panel for panel in everything_in(load(FOLDER / "overview.json")) if panel["type"] == "annolist"]
+    assert panel["options"]["tags"] == ["stack"]
+    assert panel["options"]["onlyFromThisDashboard"] is False
+    assert panel["description"].startswith("Good: ")
+    assert "\n\nOtherwise: " in panel["description"]
 
 
 def test_what_is_computed_twice_is_a_recording_rule():

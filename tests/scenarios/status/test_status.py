@@ -82,6 +82,13 @@ def test_a_stack_that_serves_is_up_and_differs_in_nothing(stack: Stack) -> None:
     assert stack.run("status").demand().out.startswith(f"project `{stack.name}`: up\n")
 
 
+def test_the_report_of_its_boot_is_served_where_annotations_link_to(stack: Stack) -> None:
+    with urllib.request.urlopen(f"{stack.url('prometheus')}/user/boot-1.html", timeout=5) as answer:
+        assert answer.headers["Content-Type"].startswith("text/html")
+        assert "boot-1" in answer.read().decode()
+    assert not (stack.state / "metrics" / "stack-boot.prom").exists(), "the boot is not under way any more"
+
+
 @pytest.mark.fault(
     "the engine hangs while it serves",
     "`stack status` is degraded and says that it runs and does not answer",
