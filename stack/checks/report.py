@@ -14,7 +14,7 @@ SCHEMA_VERSION = 1
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-def render_lines(report: Report) -> list[str]:
+def render_lines(report: Report, what: str = "smoke") -> list[str]:
     """Render what was tested, one line a check with its seconds, and the verdict."""
     commit = f"{report.commit} ({report.commit_level})" if report.commit else f"unknown ({report.commit_level})"
     revision = f"{report.model or 'unknown'} @ {report.revision or 'unknown'}"
@@ -24,7 +24,7 @@ def render_lines(report: Report) -> list[str]:
         lines.append(f"{finding.status:4}  {finding.check:{width}}  {finding.seconds:5.2f} s  {finding.message}")
         if finding.hint and finding.status in ("fail", "warn"):
             lines.append(f"{'':{width + 6}}  hint: {finding.hint}")
-    lines.append(_render_verdict(report))
+    lines.append(_render_verdict(report, what))
     return lines
 
 
@@ -100,14 +100,14 @@ def _add_case(root: ElementTree.Element, suite: str, finding: Finding) -> None:
         ElementTree.SubElement(case, "system-out").text = _clean(said)
 
 
-def _render_verdict(report: Report) -> str:
+def _render_verdict(report: Report, what: str) -> str:
     counts = ", ".join(
         f"{report.count(status)} {word}"
         for status, word in (("pass", "passed"), ("fail", "failed"), ("warn", "warned"), ("skip", "skipped"))
         if report.count(status)
     )
     verdict = "passed" if report.is_passed else "failed"
-    return f"smoke {verdict} in {report.seconds:.1f} s: {counts or 'nothing ran'}"
+    return f"{what} {verdict} in {report.seconds:.1f} s: {counts or 'nothing ran'}"
 
 
 def _clean(text: str) -> str:

@@ -112,6 +112,7 @@ def check_dashboards(
             queries = [query for file in files for query in file.queries]
             session.report(ProgressEvent("dashboards", f"asking Prometheus {len(queries)} queries"))
             answers = tuple(run_queries(queries, faults, api.query))
+            session.report(ProgressEvent("dashboards", f"{len(queries)} queries answered", state="done"))
     return Checked(found.source, files, faults, answers, is_strict)
 
 

@@ -1,0 +1,139 @@
+"""What `stack verify` does, step by step; each step gives an outcome, or raises what made it end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from stack.checks.finding import Outcome, Report, Status
+from stack.operations import bench
+from stack.operations.dashboards_check import check_dashboards
+from stack.operations.record import open_project_history
+from stack.operations.session import Session
+from stack.operations.smoke import run as run_smoke
+from stack.operations.status import Status as StackStatus
+from stack.operations.status import read_status
+from stack.operations.up import run_up
+from stack.operations.verify_faults import kill_engine, kill_prometheus
+
+_BENCH_SECONDS = 10.0
+_NAMED = 3
+_WORDS: tuple[tuple[Status, str], ...] = (("pass", "passed"), ("warn", "warned"), ("skip", "skipped"))
+
+
+@dataclass
+class Chain:
+    """What the steps of one run share.
+
+    Attributes:
+        session: The run of the tool.
+        preset: The bench's load, or None for its own choice.
+        was_serving: Whether the engine ran before.
+        status: What ran when it was last looked at.
+        runs: The names of the runs that steps left in the history, by step.
+        sleep: Waits for seconds.
+    """
+
+    session: Session
+    preset: str | None
+    was_serving: bool
+    status: StackStatus | None = None
+    runs: dict[str, str] = field(default_factory=dict)
+    sleep: Callable[[float], None] = time.sleep
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step.
+
+    Attributes:
+        name: Its name, for `--skip`.
+        title: What it does, in words.
+        run: Does it.
+        needs: Steps without whose success it cannot run.
+        is_fault: Whether it breaks something on purpose.
+    """
+
+    name: str
+    title: str
+    run: Callable[[Chain], Outcome]
+    needs: tuple[str, ...] = ("up",)
+    is_fault: bool = False
+
+
+def bring_up(chain: Chain) -> Outcome:
+    """Bring the stack up to what the configuration says."""
+    result = run_up(chain.session)
+    chain.status = read_status(chain.session)
+    if not result.plan.steps:
+        return Outcome("pass", "it runs as it is configured: nothing to do")
+    done = ", ".join(step.name for step in result.plan.steps)
+    if result.boot is None:
+        return Outcome("pass", done)
+    chain.runs["up"] = f"boot-{result.boot.boot_id}"
+    return Outcome("pass", f"{done}; first token after {result.boot.total_seconds:.1f} s")
+
+
+def test_answers(chain: Chain) -> Outcome:
+    """Run the smoke test."""
+    report = run_smoke(chain.session)
+    kept = open_project_history(chain.session).last_smoke()
+    if kept is not None:
+        chain.runs["smoke"] = f"smoke-{kept.id}"
+    failed = [finding for finding in report.findings if finding.status == "fail"]
+    if failed:
+        said = "; ".join(f"{finding.check}: {finding.message}" for finding in failed)
+        return Outcome("fail", said, failed[0].hint)
+    return Outcome("pass", _count(report))
+
+
+def check_boards(chain: Chain) -> Outcome:
+    """Check dashboards, rules and alerts."""
+    checked = check_dashboards(chain.session, (), engine=None, prometheus=None, inventory=None)
+    outcomes = [answer.outcome for answer in checked.answers]
+    said = f"{len(checked.queries)} queries"
+    if outcomes:
+        said += ": " + ", ".join(f"{outcomes.count(name)} {name}" for name in dict.fromkeys(outcomes))
+    if checked.is_passed:
+        return Outcome("pass", said)
+    wrong = [str(fault) for fault in checked.faults if fault.severity == "error"]
+    wrong += [f"{one.query.place}: {one.reason}" for one in checked.answers if one.outcome in ("dead", "error")]
+    named = "; ".join(dict.fromkeys(wrong[:_NAMED]))
+    return Outcome("fail", f"{said}; {named}", "`stack dashboards check` shows all of them")
+
+
+def measure(chain: Chain) -> Outcome:
+    """Run a short bench."""
+    options = bench.BenchOptions(preset=chain.preset, repeats=1, seconds=_BENCH_SECONDS)
+    document = bench.run(chain.session, options)
+    if document.get("is_interrupted"):
+        raise KeyboardInterrupt
+    if document.get("run"):
+        chain.runs["bench"] = f"bench-{document['run']}"
+    said = _describe_figures(document.get("figures"))
+    return Outcome("pass" if document["is_passed"] else "fail", said or "measured", data={"figures": said})
+
+
+STEPS = (
+    Step("up", "bring the stack up", bring_up, needs=()),
+    Step("smoke", "test whether it answers correctly", test_answers),
+    Step("dashboards", "check dashboards, rules and alerts", check_boards),
+    Step("bench", "measure a short load", measure),
+    Step("engine-killed", "kill the engine's processes", kill_engine, is_fault=True),
+    Step("prometheus-killed", "kill Prometheus", kill_prometheus, is_fault=True),
+)
+
+
+def _count(report: Report) -> str:
+    counts = {word: report.count(status) for status, word in _WORDS}
+    return ", ".join(f"{count} {word}" for word, count in counts.items() if count)
+
+
+def _describe_figures(figures: Any) -> str:
+    """Name the first few plain figures of a bench."""
+    if not isinstance(figures, dict):
+        return ""
+    plain = [(name, value) for name, value in figures.items() if isinstance(value, int | float)]
+    return ", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in plain[:_NAMED])

@@ -1,0 +1,146 @@
+"""Smoke must name the panel that went dead, and the whole chain must leave a stack as well as it found it.
+
+The fake engine and a real Prometheus. The bench is left out: its client is vLLM's own.
+"""
+
+from __future__ import annotations
+
+import json
+import urllib.request
+from collections.abc import Callable
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+
+from tests.scenarios.fake_engine.test_engine_life import SERVICES
+from tests.scenarios.faults.projects import build_small_stack, render_config
+from tests.scenarios.harness import Stack, start
+
+WATCHED = SERVICES.replace(
+    "[services.prometheus]\nenabled = false", "[services.prometheus]\nscrape-interval-seconds = 1"
+)
+NO_BENCH = ("verify", "--skip", "bench")
+
+
+@pytest.fixture(scope="module")
+def stack(make_stack: Callable[..., Stack], fake_engine: str) -> Stack:
+    config = render_config(fake_engine).replace(SERVICES, WATCHED)
+    return build_small_stack(make_stack, "verify", config)
+
+
+@pytest.fixture(scope="module")
+def first(stack: Stack) -> dict[str, Any]:
+    """The chain on a stack that did not run: the only one that breaks something without being asked to."""
+    return stack.run(*NO_BENCH, "--report", "page.html", "--junit", "junit.xml", "--json").demand().json()
+
+
+def statuses(document: dict[str, Any]) -> dict[str, str]:
+    return {check["check"]: check["status"] for check in document["checks"]}
+
+
+def misbehave(stack: Stack, *modes: str) -> None:
+    body = json.dumps({"modes": modes}).encode()
+    urllib.request.urlopen(urllib.request.Request(f"{stack.url('engine')}/_misbehave", body), timeout=5).close()
+
+
+def test_the_whole_chain_passes_on_a_stack_that_it_brought_up(stack: Stack, first: dict[str, Any]) -> None:
+    assert statuses(first) == {
+        "up": "pass",
+        "smoke": "pass",
+        "dashboards": "pass",
+        "bench": "skip",
+        "engine-killed": "pass",
+        "prometheus-killed": "pass",
+    }
+    assert (first["is_passed"], first["was_serving"], first["exit_code"]) == (True, False, 0)
+    engine, prometheus = (stack.containers()[name] for name in ("engine", "prometheus"))
+    assert engine["RestartCount"] == 1
+    assert prometheus["State"]["Running"] and prometheus["RestartCount"] == 0
+
+
+def test_its_report_is_one_page_that_begins_with_the_commit_and_a_file_for_ci(
+    stack: Stack, first: dict[str, Any]
+) -> None:
+    assert list(first)[:2] == ["schema_version", "commit"]
+    page = (stack.folder / "page.html").read_text()
+    assert page.index(first["commit"] or "unknown") < page.index("engine-killed")
+    assert "http://" not in page.replace("http://www.w3.org", "") or stack.url("engine") not in page
+    cases = {case.get("name") for case in ElementTree.parse(stack.folder / "junit.xml").getroot().iter("testcase")}
+    assert set(statuses(first)) < cases
+
+
+def test_it_is_kept_with_the_runs_that_it_made(stack: Stack, first: dict[str, Any]) -> None:
+    kept = stack.run("history", f"verify-{first['run']}", "--json").demand().json()
+    assert kept["name"] == f"verify-{first['run']}"
+    for name in first["runs"].values():
+        assert stack.run("history", name, "--json").demand().json()["name"] == name
+
+
+def test_smoke_after_it_finds_the_stack_well(stack: Stack, first: dict[str, Any]) -> None:
+    checks = {check["check"]: check for check in stack.run("smoke", "--json").demand().json()["checks"]}
+    assert checks["dashboards"]["status"] == "pass", checks["dashboards"]
+    outcomes = checks["dashboards"]["data"]["outcomes"]
+    assert set(outcomes) == {"ok", "conditional"}
+    assert outcomes["ok"] > 150
+
+
+def test_a_metric_that_the_engine_lost_fails_smoke_with_the_panel_that_asks_for_it(
+    stack: Stack, first: dict[str, Any]
+) -> None:
+    misbehave(stack, "lost-metric")
+    try:
+        document = stack.run("smoke", "--json").demand(1).json()
+    finally:
+        misbehave(stack)
+    check = next(check for check in document["checks"] if check["check"] == "dashboards")
+    assert check["status"] == "fail"
+    assert (
+        "dead: grafana/dashboards/kv-cache.json: row `What is full`, panel `KV cache in use, rank by rank` (A)"
+        in (check["message"])
+    )
+    assert "`vllm:kv_cache_usage_perc` does not exist" in check["message"]
+    assert "stack dashboards check" in check["hint"]
+    assert [one["check"] for one in document["checks"] if one["status"] == "fail"] == ["dashboards"]
+
+
+def test_a_stack_that_served_before_is_not_broken_unasked_and_stays_up(stack: Stack, first: dict[str, Any]) -> None:
+    before = stack.containers()["engine"]["State"]["StartedAt"]
+    done = stack.run(*NO_BENCH, "--skip", "smoke", "--down", "--json").demand()
+    assert {name: statuses(done.json())[name] for name in ("engine-killed", "prometheus-killed")} == {
+        "engine-killed": "skip",
+        "prometheus-killed": "skip",
+    }
+    assert "it is left running" in done.err
+    after = stack.containers()["engine"]["State"]
+    assert after["Running"] and after["StartedAt"] == before
+
+
+def test_a_failing_step_does_not_keep_back_the_others(stack: Stack, first: dict[str, Any]) -> None:
+    misbehave(stack, "wrong-answers")
+    try:
+        done = stack.run(*NO_BENCH, "--no-faults").demand(1)
+    finally:
+        misbehave(stack)
+    assert done.out.startswith("vLLM commit ")
+    assert "fail  smoke" in done.out and "canaries: " in done.out
+    assert "pass  dashboards" in done.out
+    assert "verify failed in" in done.out
+
+
+def test_an_interrupt_ends_it_with_a_report_of_what_had_run(stack: Stack, first: dict[str, Any]) -> None:
+    import signal
+
+    with start(stack, *NO_BENCH, "--no-faults", "--report", "interrupted.html") as verify:
+        verify.wait_said("running the checks")
+        assert verify.end(signal.SIGINT) == 130
+    page = (stack.folder / "interrupted.html").read_text()
+    assert "not run: it was interrupted before" in page
+
+
+def test_what_it_brought_up_it_takes_down_on_request(stack: Stack, first: dict[str, Any]) -> None:
+    stack.run("down").demand()
+    document = stack.run(*NO_BENCH, "--skip", "smoke", "--no-faults", "--down", "--json").demand().json()
+    assert document["was_taken_down"]
+    assert stack.containers() == {}
+    assert document["engine"]["version"] == "0.31.0"
