@@ -186,11 +186,12 @@ class _Upgrade:
         self._tell(4, "stop the old engine and start the new one")
         self.began = time.monotonic()
         try:
-            result.warnings += run_up(self.trial).warnings
+            up = run_up(self.trial)
+            result.warnings += up.warnings
         except StackError as err:
             result.against.append(f"it does not come up: {err.message}")
             return False
-        result.away_seconds = time.monotonic() - self.began
+        result.away_seconds = self._find_away(up)
         self._tell(5, "test the new engine, and measure it the same way")
         try:
             report = run_smoke(self.trial)
@@ -216,8 +217,7 @@ class _Upgrade:
             return
         self._tell(6, f"bring the old engine back: {'; '.join(result.against) or '`--rollback` was said'}")
         try:
-            run_up(self.back)
-            result.away_seconds = time.monotonic() - self.began
+            result.away_seconds = self._find_away(run_up(self.back))
             failed = find_failed(run_smoke(self.back))
         except StackError as err:
             result.outcome = "stranded"
@@ -225,6 +225,10 @@ class _Upgrade:
         result.outcome = "back"
         if failed:
             result.warnings.append(f"smoke fails on the old engine now: {', '.join(failed)}")
+
+    def _find_away(self, up: UpResult) -> float:
+        """Give for how long nobody was served: while the engine is warmed for smoke it answers others already."""
+        return time.monotonic() - self.began - (up.boot.warm_seconds if up.boot is not None else 0.0)
 
     def _write(self, result: UpgradeResult) -> None:
         write_lock(self.session.lock_path, load_lock(self.trial.lock_path))

@@ -37,6 +37,7 @@ class World:
         self.answers = {"old": (THE, PARIS), "new": (THE, PARIS)}
         self.asked: list[str] = []
         self.says_yes = True
+        self.warm_seconds = 0.0
 
     def name(self, session):
         return "new" if load_lock(session.lock_path) == NEW_LOCK else "old"
@@ -55,9 +56,9 @@ class World:
             if name in self.fails:
                 raise self.fails[name]
         needs = {"engine": SimpleNamespace(action="none")}
-        return SimpleNamespace(
-            plan=self.plans[name], warnings=[], resolved=SimpleNamespace(needs=needs, model_facts=None)
-        )
+        resolved = SimpleNamespace(needs=needs, model_facts=None)
+        boot = SimpleNamespace(warm_seconds=self.warm_seconds)
+        return SimpleNamespace(plan=self.plans[name], warnings=[], resolved=resolved, boot=boot)
 
     def measure(self, session, report, records, **options):
         return replace(OLD, smoke=report, answers=self.answers[self.name(session)])
@@ -113,6 +114,13 @@ def test_an_engine_that_does_the_same_is_kept_and_its_lock_can_be_gone_back_to(w
     assert "SECRET" not in str(build_document(result)) and "Paris" not in str(build_document(result))
     named = world.history.load_boot(1).start.lock_sha256
     assert "# mine" in world.history.load_lock(named), "the old boot, which had no lock, has the old one now"
+
+
+def test_the_service_is_away_until_the_first_token_and_not_while_smoke_is_prepared(world, monkeypatch):
+    times = iter([100.0, 160.0])
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: next(times)))
+    world.warm_seconds = 18.0
+    assert run(world).away_seconds == 42.0
 
 
 def test_an_engine_that_answers_otherwise_goes_and_the_table_says_where(world):
