@@ -106,6 +106,8 @@ def build_world(
 
     def find_recipe(target: PinTarget) -> ImageRecipe:
         is_commit = target.kind == "commit"
+        if not is_commit:
+            demand_online(session.config, "every package index")
         if not is_commit and session.config.images.source == "registry":
             raise ImageError('`images.source = "registry"` lets nothing be built')
         asked = {"commit": target.commit if is_commit else None, "version": None if is_commit else target.version}
