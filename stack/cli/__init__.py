@@ -35,7 +35,7 @@ _COMMANDS = {
     "upgrade": "Try another engine against this one; keep it, or go back",
     "rollback": "Return to the last engine that passed smoke",
     "smoke": "Test whether the running stack answers correctly",
-    "verify": "Run the whole chain: up, smoke, dashboards, bench, faults, one report",
+    "verify": "Run the whole chain: up, smoke, bench, faults; one report",
     "demo": "Send mixed traffic and say which panels to look at",
     "replay": "Send recorded requests and compare the answers",
     "history": "Show what ran on which commit, and with which result",
