@@ -100,6 +100,11 @@ def record_rules(container: Container, api: PrometheusApi, begin: int, end: int,
     return len(found)
 
 
+def read_disk_megabytes(container: Container) -> float:
+    """Give what Prometheus' volume holds."""
+    return float(_execute(container, ["du", "-sk", "/prometheus"], "").split()[0]) * 1024 / 1e6
+
+
 def leave_out(groups: Sequence[Mapping[str, Any]], names: Collection[str]) -> list[dict[str, Any]]:
     """Give the groups without alerts and without the rules that make one of these names."""
     kept = [
@@ -119,7 +124,8 @@ def restart(container: Container, api: PrometheusApi) -> None:
         time.sleep(0.2)
 
 
-def _execute(container: Container, argv: Sequence[str], text: str) -> None:
+def _execute(container: Container, argv: Sequence[str], text: str) -> str:
     done = subprocess.run(["docker", "exec", "-i", container.id, *argv], input=text, capture_output=True, text=True)
     if done.returncode:
         raise SystemExit(f"{' '.join(argv)} ended with {done.returncode}\n{done.stdout}{done.stderr}")
+    return done.stdout

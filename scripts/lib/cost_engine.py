@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import http.client
 import json
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 PROMPT = "A short story of a lighthouse, and of the people who kept its lamp burning through the winter: "
@@ -15,27 +17,26 @@ REQUEST_SECONDS = 600.0
 
 @dataclass(frozen=True)
 class Load:
-    """A fixed work: so many requests for each client, one after another, each of so many tokens and not one fewer."""
+    """A fixed work: so many clients, each with one request after another, of so many tokens and not one fewer."""
 
     model: str
-    clients: int
-    requests: int
-    tokens: int
+    clients: int = 16
+    tokens: int = 96
 
 
 @dataclass(frozen=True)
 class Window:
-    """One run of the load.
+    """Some seconds under the load.
 
     Attributes:
         has_services: Whether the services ran meanwhile.
         tokens: How many tokens came.
-        seconds: How long it took.
+        seconds: How long it was.
         cpu_seconds: CPU time that the services took.
     """
 
     has_services: bool
-    tokens: int
+    tokens: float
     seconds: float
     cpu_seconds: float = 0.0
 
@@ -77,48 +78,65 @@ def bound_median(values: Sequence[float]) -> tuple[float, float]:
 
 
 def run_windows(
-    load: Callable[[], tuple[int, float]],
+    read_tokens: Callable[[], float],
+    seconds: float,
     pairs: int,
     *,
     switch: Callable[[bool], None],
     count_cpu: Callable[[], float],
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
 ) -> Iterator[Window]:
-    """Run the load in turns with and without the services, once before that to warm up.
+    """Watch the engine under load in turns with and without the services; a window before them warms up.
 
     Args:
-        load: Runs it once; gives its tokens and seconds.
+        read_tokens: Gives how many tokens the engine has made.
+        seconds: How long each window is.
         pairs: How many pairs of different kinds.
         switch: Lets the services run, or pauses them.
         count_cpu: Gives the CPU seconds that the services have taken.
+        clock: Seconds that only grow.
+        sleep: Waits for seconds.
     """
-    load()
+    sleep(seconds)
     for has_services in plan_windows(pairs):
         switch(has_services)
-        before = count_cpu()
-        tokens, seconds = load()
-        yield Window(has_services, tokens, seconds, count_cpu() - before)
+        tokens, cpu, began = read_tokens(), count_cpu(), clock()
+        sleep(seconds)
+        made, taken = read_tokens() - tokens, clock() - began
+        yield Window(has_services, made, taken, count_cpu() - cpu)
 
 
-def run_load(port: int, load: Load, clock: Callable[[], float] = time.perf_counter) -> tuple[int, float]:
-    """Send all requests; give how many tokens came, and in how many seconds."""
-    began = clock()
+@contextmanager
+def keep_busy(port: int, load: Load) -> Iterator[None]:
+    """Have the clients ask from the first line inside to the last.
+
+    Raises:
+        RuntimeError: A request failed.
+    """
+    done = threading.Event()
     with ThreadPoolExecutor(load.clients) as pool:
-        tokens = sum(pool.map(lambda number: _complete(port, load, number), range(load.clients * load.requests)))
-    return tokens, clock() - began
+        asked = [pool.submit(_ask_until, done, port, load, number) for number in range(load.clients)]
+        try:
+            yield
+        finally:
+            done.set()
+    for one in asked:
+        one.result()
 
 
-def _complete(port: int, load: Load, number: int) -> int:
+def _ask_until(done: threading.Event, port: int, load: Load, number: int) -> None:
     body = {"model": load.model, "prompt": PROMPT, "max_tokens": load.tokens, "seed": number, "ignore_eos": True}
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=REQUEST_SECONDS)
-    try:
-        connection.request("POST", "/v1/completions", json.dumps(body), {"Content-Type": "application/json"})
-        response = connection.getresponse()
-        text = response.read()
-    finally:
-        connection.close()
-    if response.status != 200:
-        raise RuntimeError(f"the engine answered {response.status}: {text.decode(errors='replace')}")
-    return int(json.loads(text)["usage"]["completion_tokens"])
+    while not done.is_set():
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=REQUEST_SECONDS)
+        try:
+            connection.request("POST", "/v1/completions", json.dumps(body), {"Content-Type": "application/json"})
+            response = connection.getresponse()
+            text = response.read()
+        finally:
+            connection.close()
+        if response.status != 200:
+            raise RuntimeError(f"the engine answered {response.status}: {text.decode(errors='replace')}")
 
 
 def share_cpu(windows: Sequence[Window], cores: int) -> list[float]:

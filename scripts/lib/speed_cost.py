@@ -22,35 +22,26 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import docker
 import httpx2
-from cost_day import read_engine_sources, read_sources, record_rules, restart, write_blocks
-from cost_engine import Load, run_load, run_windows
+from cost_day import read_disk_megabytes, read_engine_sources, read_sources, record_rules, restart, write_blocks
+from cost_engine import Load, keep_busy, run_windows
 from cost_queries import Asker, build_values, load_queries, measure
+from cost_stack import Stack
 from cost_table import Row, build_engine_rows, build_query_rows, build_row, pick_shown, render_rows
-from docker.models.containers import Container
 from speed import ROOT, SERVED_NAME, Bench
 
 sys.path.insert(0, str(ROOT))
 
 from stack.assets import asset_path
-from stack.containers.activity import parse_stats
 from stack.telemetry.prometheus_api import PrometheusApi
 from tests.fixtures.fake_engine_image import build_fake_engine
 
 PARTS = ("engine", "memory", "series", "queries")
 PAGE = ROOT / "tests" / "fixtures" / "metrics" / "vllm-0.32.0.txt"
 INTERVAL_SECONDS = 5
-SCRAPED_SECONDS = 120.0
-WATCHED = {"node-exporter": "node", "grafana": "grafana"}
-"""Services whose scrape job is called otherwise, or is there with them only."""
-# A window must see several scrapes.
-LOADS = {"fake": Load(SERVED_NAME, 16, 24, 256), "real": Load(SERVED_NAME, 16, 1, 320)}
-SETTLE_SECONDS = 1.0
-"""After a switch Docker itself is busy for a moment."""
 SERIES = {
     "on this engine's page": 'scrape_samples_scraped{job="vllm"}',
     "of this engine, kept": 'scrape_samples_post_metric_relabeling{job="vllm"}',
@@ -61,75 +52,21 @@ SERIES = {
 }
 
 
-class Stack:
-    """One project with its observability services, in a folder of its own."""
-
-    def __init__(self, bench: Bench, client: docker.DockerClient, http: httpx2.Client) -> None:
-        self.bench, self._client, self.http = bench, client, http
-        self.url = f"http://127.0.0.1:{bench.prometheus}"
-        self.api = PrometheusApi(http, self.url, timeout_seconds=120)
-        self.services: dict[str, Container] = {}
-
-    def start(self) -> None:
-        """Start it, and find the containers that are not the engine."""
-        self.bench.run_stack("up", "--no-smoke")
-        label = "com.docker.compose.service"
-        project = f"com.docker.compose.project={self.bench.project}"
-        found = {one.labels[label]: one for one in self._client.containers.list(filters={"label": project})}
-        self.services = {name: one for name, one in sorted(found.items()) if name != "engine"}
-        deadline = time.monotonic() + SCRAPED_SECONDS
-        while not self._is_scraped():
-            if time.monotonic() > deadline:
-                raise SystemExit(f"Prometheus has not scraped all its targets {SCRAPED_SECONDS:.0f} s after the start")
-            time.sleep(0.5)
-
-    def _is_scraped(self) -> bool:
-        """Tell whether every target of the configuration has been scraped well."""
-        jobs = {target.job for target in self.api.fetch_targets() if target.health == "up"}
-        return {"vllm", "prometheus", *(WATCHED[name] for name in self.services if name in WATCHED)} <= jobs
-
-    def switch(self, is_on: bool) -> None:
-        """Let the services run, or freeze them where they stand."""
-        for one in self.services.values():
-            one.reload()
-            if is_on and one.status == "paused":
-                one.unpause()
-            if not is_on and one.status == "running":
-                one.pause()
-        time.sleep(SETTLE_SECONDS)
-
-    def count_cpu(self) -> float:
-        """Give the CPU seconds that the services have taken together."""
-        return sum(parse_stats(self._read(one), 0.0).cpu_seconds for one in self.services.values())
-
-    def read_memory(self) -> dict[str, float]:
-        """Give the MiB that each service holds, without the page cache."""
-        documents = {name: self._read(one) for name, one in self.services.items()}
-        return {
-            name: parse_stats(one, 0.0).memory_share * one["memory_stats"]["limit"] / 2**20
-            for name, one in documents.items()
-        }
-
-    def _read(self, container: Container) -> dict:
-        return self._client.api.stats(container.id, stream=False, one_shot=True)
-
-
 def say(text: str) -> None:
     """Say what is being done, beside the result."""
     sys.stderr.write(f"{time.strftime('%H:%M:%S')}  {text}\n")
 
 
-def measure_engine(stack: Stack, load: Load, pairs: int) -> tuple[list[Row], list[str]]:
-    """Run the load in turns with and without the services."""
+def measure_engine(stack: Stack, pairs: int, seconds: float) -> tuple[list[Row], list[str]]:
+    """Watch the engine under one load in turns with and without the services."""
     windows = []
+    turns = run_windows(stack.read_tokens, seconds, pairs, switch=stack.switch, count_cpu=stack.count_cpu)
     try:
-        turns = run_windows(
-            lambda: run_load(stack.bench.port, load), pairs, switch=stack.switch, count_cpu=stack.count_cpu
-        )
-        for one in turns:
-            windows.append(one)
-            kind = "with" if one.has_services else "without"
-            say(f"{len(windows)} of {2 * pairs}, {kind} the services: {one.tokens_per_second:.1f} tokens/s")
+        with keep_busy(stack.bench.port, Load(SERVED_NAME)):
+            for one in turns:
+                windows.append(one)
+                kind = "with" if one.has_services else "without"
+                say(f"{len(windows)} of {2 * pairs}, {kind} the services: {one.tokens_per_second:.1f} tokens/s")
     finally:
         stack.switch(True)
     return build_engine_rows(windows, os.cpu_count() or 1)
@@ -172,7 +109,9 @@ def measure_queries(stack: Stack, began: int, hours: float, repeats: int) -> tup
     say(f"asking {len(queries)} queries {repeats} times")
     timed = measure(queries, Asker(stack.http, stack.url, end, seconds), repeats)
     rows, notes = build_query_rows(timed)
-    held = f"{samples / 1e6:.1f} million samples of {len(sources)} series over {hours:g} h, and {names} recorded names"
+    size = read_disk_megabytes(container)
+    held = f"{hours:g} h are {samples / 1e6:.1f} million samples of {len(sources)} series"
+    held += f" and {names} recorded names, {size:.0f} MB on disk"
     return rows, [held, *notes]
 
 
@@ -183,7 +122,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"what to measure: {', '.join(PARTS)} (default: all)")
     parser.add_argument("--engine", choices=["fake", "real"], default="fake", help="which engine (default fake)")
     parser.add_argument("--pairs", type=int, default=10, help="pairs with and without the services (default 10)")
-    parser.add_argument("--requests", type=int, help="requests of each of 16 clients in a window (a GPU takes more)")
+    parser.add_argument("--seconds", type=float, default=20, help="how long each half of a pair is (default 20)")
     parser.add_argument("--minutes", type=float, default=3, help="how long memory is watched (default 3)")
     parser.add_argument("--hours", type=float, default=24, help="how much data the queries meet (default 24)")
     parser.add_argument("--repeats", type=int, default=20, help="how often each query is asked (default 20)")
@@ -194,11 +133,6 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     return asked
 
 
-def _pick_load(asked: argparse.Namespace) -> Load:
-    usual = LOADS[asked.engine]
-    return replace(usual, requests=asked.requests or usual.requests)
-
-
 def _measure(stack: Stack, asked: argparse.Namespace) -> tuple[list[Row], list[str]]:
     began, parts = int(time.time()), asked.parts or PARTS
     rows: list[Row] = []
@@ -207,7 +141,7 @@ def _measure(stack: Stack, asked: argparse.Namespace) -> tuple[list[Row], list[s
     stack.start()
     say(f"services: {', '.join(stack.services)}")
     if "engine" in parts:
-        found, said = measure_engine(stack, _pick_load(asked), asked.pairs)
+        found, said = measure_engine(stack, asked.pairs, asked.seconds)
         rows, notes = rows + found, notes + said
     if "memory" in parts:
         rows += measure_memory(stack, asked.minutes, when="scraping")

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import importlib
+import json
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler
 from itertools import pairwise
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
+from typing import ClassVar
 
 import pytest
 
 from stack.assets import asset_path
 from stack.telemetry.exposition import parse_exposition
+from tests.assets.test_prometheus_live import serving
 
 LIB = Path(__file__).resolve().parents[2] / "scripts" / "lib"
 PAGE = LIB.parents[1] / "tests" / "fixtures" / "metrics" / "vllm-0.32.0.txt"
@@ -27,6 +32,29 @@ def cost() -> Iterator[SimpleNamespace]:
     sys.path.remove(str(LIB))
     for name in MODULES:
         del sys.modules[f"cost_{name}"]
+
+
+class Completions(BaseHTTPRequestHandler):
+    """Answers every request for a completion."""
+
+    asked: ClassVar[list[dict]] = []
+    status = 200
+
+    def do_POST(self) -> None:
+        self.asked.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+        self.send_response(self.status)
+        self.end_headers()
+        self.wfile.write(b"no")
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+def wait_until(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def make_windows(engine: ModuleType, *seconds: float) -> list:
@@ -52,22 +80,38 @@ class TestPairs:
     def test_the_median_is_bounded_by_the_values_of_the_sign_test(self, cost, count, low, high):
         assert cost.engine.bound_median(list(range(count))[::-1]) == (low, high)
 
-    def test_the_load_warms_up_once_and_runs_in_each_window_as_it_was_switched(self, cost):
+    def test_what_came_in_each_window_is_counted_as_it_was_switched(self, cost):
         happened: list[object] = []
-        cpu = iter(range(100))
-
-        def load() -> tuple[int, float]:
-            happened.append("load")
-            return 50, 2.0
-
-        found = cost.engine.run_windows(load, 1, switch=happened.append, count_cpu=lambda: next(cpu) ** 2)
+        tokens, cpu, now = iter([100, 150, 200, 260]), iter([1, 2, 2, 2.5]), iter([10, 12, 20, 22])
+        found = cost.engine.run_windows(
+            lambda: next(tokens),
+            2.0,
+            1,
+            switch=happened.append,
+            count_cpu=lambda: next(cpu),
+            clock=lambda: next(now),
+            sleep=happened.append,
+        )
         windows = list(found)
-        assert happened == ["load", True, "load", False, "load"]
+        assert happened == [2.0, True, 2.0, False, 2.0]
         assert [(one.has_services, one.tokens_per_second, one.cpu_seconds) for one in windows] == [
             (True, 25.0, 1),
-            (False, 25.0, 5),
+            (False, 30.0, 0.5),
         ]
         assert cost.engine.share_cpu(windows, 2) == [0.25]
+
+    def test_the_clients_ask_until_the_end_and_a_refusal_is_told(self, cost):
+        load = cost.engine.Load("m", clients=2, tokens=7)
+        with serving(Completions) as address:
+            port = int(address.rpartition(":")[2])
+            with cost.engine.keep_busy(port, load):
+                wait_until(lambda: len(Completions.asked) >= 6)
+            assert {(one["max_tokens"], one["ignore_eos"]) for one in Completions.asked} == {(7, True)}
+            assert {one["seed"] for one in Completions.asked} == {0, 1}
+            Completions.status = 500
+            before = len(Completions.asked)
+            with pytest.raises(RuntimeError, match="the engine answered 500: no"), cost.engine.keep_busy(port, load):
+                wait_until(lambda: len(Completions.asked) > before)
 
 
 class TestDay:

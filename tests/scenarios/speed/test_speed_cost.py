@@ -12,7 +12,7 @@ import pytest
 
 from tests.scenarios.harness import ROOT, run_docker
 
-SHORT = ("--pairs", "1", "--requests", "1", "--minutes", "0", "--hours", "0.5", "--repeats", "1")
+SHORT = ("--pairs", "1", "--seconds", "6", "--minutes", "0", "--hours", "0.5", "--repeats", "1")
 
 
 @pytest.fixture(scope="module")
@@ -43,9 +43,9 @@ def test_memory_is_that_of_prometheus_and_node_exporter(rows: dict[str, dict]) -
 
 def test_series_are_counted_of_everything_that_is_scraped(rows: dict[str, dict]) -> None:
     counts = {name.removeprefix("series "): row["value"] for name, row in rows.items() if row["unit"] == "series"}
-    parts = ("of this engine, kept", "of node-exporter", "of Prometheus itself")
-    assert all(counts[name] > 0 for name in parts)
-    assert counts["in all"] >= sum(counts[name] for name in parts)
+    assert all(counts[name] > 0 for name in ("of this engine, kept", "of node-exporter", "of Prometheus itself"))
+    # Of Prometheus itself it was told a scrape ago.
+    assert counts["in all"] >= counts["of this engine, kept"] + counts["of node-exporter"]
 
 
 def test_the_day_that_queries_meet_has_data_of_the_engine_the_rules_the_host_boards_and_runs(
