@@ -38,6 +38,7 @@ _COMMANDS = {
     "verify": "Run the whole chain: up, smoke, bench, faults; one report",
     "demo": "Send mixed traffic and say which panels to look at",
     "replay": "Send recorded requests and compare the answers",
+    "bench": "Measure the engine's speed, and compare it with an earlier run",
     "history": "Show what ran on which commit, and with which result",
     "report": "Write a run as an HTML page, and as JUnit XML",
     "dashboards": "Check dashboards, rules and alerts against an engine",

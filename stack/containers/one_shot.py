@@ -92,7 +92,9 @@ def run_one_shot(
             if clock() > deadline:
                 return Ended(None, read_log(client, container_id), is_late=True)
             tell()
-        return Ended(watch.status, read_log(client, container_id), watch.was_oom_killed)
+        # Of one that was taken away meanwhile the daemon tells the status of the kill.
+        status = watch.status if _is_here(client, name) else None
+        return Ended(status, read_log(client, container_id), watch.was_oom_killed)
     finally:
         _remove(client, name)
 
@@ -118,8 +120,8 @@ def _start(client: docker.DockerClient, shot: OneShot, name: str) -> str:
     with translated(f"starting {shot.task}"):
         container = client.containers.create(
             shot.image_id,
-            list(shot.command),
-            entrypoint=[],
+            list(shot.command[1:]),
+            entrypoint=list(shot.command[:1]),
             name=name,
             labels={LABEL_PROJECT: shot.project, LABEL_ONE_SHOT: shot.task},
             network=shot.network,
@@ -140,6 +142,11 @@ def _start(client: docker.DockerClient, shot: OneShot, name: str) -> str:
         )
         container.start()
     return str(container.id)
+
+
+def _is_here(client: docker.DockerClient, name: str) -> bool:
+    with translated(f"looking for the container {name}"):
+        return bool(client.containers.list(all=True, filters={"name": f"^/{name}$"}, ignore_removed=True))
 
 
 def _remove(client: docker.DockerClient, name: str) -> None:

@@ -9,6 +9,7 @@ import docker
 from stack.assets import asset_path
 from stack.containers.compose import ComposeProject
 from stack.containers.daemon import ServiceState, read_log, read_services
+from stack.containers.one_shot import remove_leftovers
 from stack.errors import StackError
 from stack.operations.project import load_facts, write_facts, write_whole
 from stack.operations.session import Session, check_tools, hold_project
@@ -42,6 +43,8 @@ def run_down(session: Session, *, volumes: bool) -> DownResult:
         if engine is not None:
             _keep_log(session, client, engine)
         session.report(ProgressEvent("down", "stopping " + (", ".join(states) or "what is left")))
+        # They are on the project's networks, which could not be removed under them.
+        remove_leftovers(client, session.project)
         build_minimal_project(session).down(volumes=volumes)
         _forget_readiness(session)
         session.report(ProgressEvent("down", "stopped", state="done"))

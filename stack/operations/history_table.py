@@ -95,7 +95,8 @@ def _build_cells(entry: Entry, zone: datetime.tzinfo | None, year: int, *, has_h
 def describe_result(entry: Entry) -> Cell:
     """Say how a run ended: a boot by itself and by its smoke, anything else by its verdict."""
     if entry.run is not None:
-        return ("passed" if entry.run.passed else "failed", "")
+        said = entry.run.report.get("said")
+        return ("passed" if entry.run.passed else "failed", said if isinstance(said, str) else "")
     smoke = ""
     if entry.smoke is not None:
         failed = ", ".join(read_failed(entry.smoke))

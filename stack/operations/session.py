@@ -31,6 +31,7 @@ logger = logging.getLogger(__name__)
 # 2.24 is the first with `!override`; what we use of Compose (create_host_path, config --hash) is older, and
 # Debian 13 and Ubuntu 24.04 ship 2.24 or newer.
 MIN_COMPOSE = (2, 24)
+_LOCK = "lock"
 
 
 @dataclass(frozen=True)
@@ -141,18 +142,23 @@ def build_project(session: Session, layout: Layout, override: Path | None = None
 
 
 @contextmanager
-def hold_project(session: Session, doing: str) -> Iterator[None]:
+def hold_project(session: Session, doing: str, *, name: str = _LOCK) -> Iterator[None]:
     """Keep other runs of the tool off this project; a second one waits and says for whom.
 
     The kernel lets go of the lock when the process ends, however it ends.
 
+    Args:
+        session: The run of the tool.
+        doing: The command, as the one who waits is told.
+        name: The lock's file; one of its own keeps off only those who ask for the same.
+
     Raises:
         HostError: The state directory cannot be made or written.
     """
-    if session.is_held:
+    if session.is_held and name == _LOCK:
         yield
         return
-    descriptor = _open_lock(session.paths.state)
+    descriptor = _open_lock(session.paths.state, name)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -173,7 +179,7 @@ def hold_project(session: Session, doing: str) -> Iterator[None]:
 
 def is_held_by_others(session: Session) -> bool:
     """Tell whether another run of the tool works on this project now, without waiting for it."""
-    if session.is_held or not (session.paths.state / "lock").is_file():
+    if session.is_held or not (session.paths.state / _LOCK).is_file():
         return False
     descriptor = _open_lock(session.paths.state)
     try:
@@ -187,13 +193,13 @@ def is_held_by_others(session: Session) -> bool:
 
 def wait_for_others(session: Session, doing: str) -> None:
     """Wait until no other run of the tool works on this project, and say for whom."""
-    if (session.paths.state / "lock").is_file():
+    if (session.paths.state / _LOCK).is_file():
         with hold_project(session, doing):
             pass
 
 
-def _open_lock(folder: Path) -> int:
-    path = folder / "lock"
+def _open_lock(folder: Path, name: str = _LOCK) -> int:
+    path = folder / name
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         return os.open(path, os.O_RDWR | os.O_CREAT, 0o600)

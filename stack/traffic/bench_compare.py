@@ -3,8 +3,8 @@
 The ratio of two samples is told by all pairs of them: its estimate is their median (Hodges and Lehmann, 1963), and the
 interval around it comes from the exact distribution of the Mann-Whitney statistic (Moses; Hollander and Wolfe,
 *Nonparametric Statistical Methods*, 4.3), which asks nothing of how the values are distributed. It is as wide as few
-repeats deserve: three against three give all that lies between the farthest pairs, and hold the true ratio in nine cases
-of ten; two repeats give no interval at all.
+repeats deserve: three against three give all that lies between the farthest pairs, and hold the true ratio in nine
+cases of ten; two repeats give no interval at all.
 
 Repeats of one boot do not see what changes from boot to boot: the interval says nothing of that.
 """

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-FIRST_SHARE, GROWTH, MOST_STEPS = 0.25, 1.5, 10
+FIRST_SHARE, GROWTH, MOST_STEPS = 0.5, 1.5, 10
 """The first rate, of what was answered with a preset's own concurrency; each next one; and how many at most."""
 _LEAST_GAIN = 0.1
 _EXPLODED = 5.0
@@ -71,15 +72,17 @@ def find_excess(steps: Sequence[Step]) -> str | None:
     last = steps[-1]
     if last.failed:
         return f"at {last.rate:g} requests a second {last.failed} were not answered"
-    first = steps[0]
-    if last.ttft_p95_seconds > max(_EXPLODED * first.ttft_p95_seconds, _SHORT_SECONDS):
-        times = last.ttft_p95_seconds / first.ttft_p95_seconds if first.ttft_p95_seconds else float("inf")
+    if len(steps) == 1:
+        return None
+    # Of all rates before: 95 of 100 of a few dozen requests is a number that jumps.
+    usual = statistics.median(step.ttft_p95_seconds for step in steps[:-1])
+    if last.ttft_p95_seconds > max(_EXPLODED * usual, _SHORT_SECONDS):
         return (
             f"at {last.rate:g} requests a second the p95 TTFT is {last.ttft_p95_seconds:.3g} s, "
-            f"{times:.0f} times that at {first.rate:g}"
+            f"against {usual:.3g} s before"
         )
-    best = max((step.good_per_second for step in steps[:-1]), default=0.0)
-    if len(steps) > 1 and last.good_per_second < best * (1 + _LEAST_GAIN):
+    best = max(step.good_per_second for step in steps[:-1])
+    if last.good_per_second < best * (1 + _LEAST_GAIN):
         return (
             f"at {last.rate:g} requests a second {last.good_per_second:.3g} were answered in time, "
             f"against {best:.3g} before"
