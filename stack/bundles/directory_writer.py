@@ -18,13 +18,12 @@ from stack.bundles.files import (
     build_write_error,
     check_written,
     lock_alone,
-    sync_folder,
-    write_whole,
 )
 from stack.bundles.manifest import MOST_BYTES, Bundle, BundleFile, render_manifest
 from stack.bundles.names import BLOBS, MANIFEST_NAME, build_blob_path
 from stack.bundles.partial import Partial, demand_bundle, find_own
 from stack.bundles.source import CHUNK_BYTES
+from stack.files import replace_file, sync_folder
 from stack.progress import ProgressEvent, Report, ignore
 
 
@@ -156,7 +155,7 @@ class DirectoryWriter:
                 sync_folder(folder)
             stale = self._own - {*bundle.paths, MANIFEST_NAME}
             self._partial.note(sorted(stale))
-            write_whole(self.where / MANIFEST_NAME, render_manifest(bundle).encode(), self._partial.draft)
+            replace_file(self.where / MANIFEST_NAME, render_manifest(bundle).encode(), draft=self._partial.draft)
             self._drop(stale)
             self._partial.remove()
         except OSError as err:
@@ -172,7 +171,9 @@ class DirectoryWriter:
         for path, body in changed.items():
             self.written_bytes += len(body)
             mode = 0o755 if path == "tool/install" else 0o644
-            write_whole(self.where / path, body, self._partial.draft, mode=mode)
+            target = self.where / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            replace_file(target, body, mode=mode, draft=self._partial.draft)
 
     def _read_known(self) -> None:
         for file in self.before.paths.values() if self.before is not None else ():

@@ -22,13 +22,14 @@ from typing import BinaryIO
 
 import zstandard
 
-from stack.bundles.files import HashThread, build_write_error, check_written, lock_alone, sync_folder, write_whole
+from stack.bundles.files import HashThread, build_write_error, check_written, lock_alone
 from stack.bundles.manifest import Bundle, BundleFile, render_manifest
 from stack.bundles.names import MANIFEST_NAME, build_blob_path
 from stack.bundles.problem import BundleError
 from stack.bundles.source import FileSource
 from stack.bundles.tar_format import BLOCK_BYTES, build_header, count_padding, wrap_block
 from stack.bundles.target import DRAFT_NAME, demand_own_part, demand_replaceable
+from stack.files import replace_file, sync_folder
 from stack.progress import ProgressEvent, Report, ignore
 
 # What `zstd` itself takes if nothing is said: twice as fast as 5, and a tenth smaller than 1.
@@ -124,7 +125,7 @@ class FileWriter:
             else:
                 self._members.append(_Member(found, written, start, self._file.tell()))
                 rows = [asdict(member) for member in self._members]
-                write_whole(self._journal, json.dumps(rows).encode(), self._draft)
+                replace_file(self._journal, json.dumps(rows).encode(), draft=self._draft)
         except OSError as err:
             raise build_write_error(self.where, err) from err
         except BaseException:

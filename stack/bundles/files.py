@@ -75,37 +75,6 @@ class HashThread:
             self._digest.update(piece)
 
 
-def write_whole(path: Path, body: bytes, draft: Path, *, mode: int = 0o644) -> None:
-    """Write a small file so that a reader sees the old bytes or the new ones, also after a crash.
-
-    Args:
-        path: The file.
-        body: Its bytes.
-        draft: Where it is written first; a crash leaves that.
-        mode: Its mode.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with draft.open("wb") as file:
-            file.write(body)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.chmod(mode)
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
-    sync_folder(path.parent)
-
-
-def sync_folder(path: Path) -> None:
-    """Bring a folder's entries to the disk."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 @contextlib.contextmanager
 def lock_alone(path: Path, where: Path) -> Iterator[None]:
     """Keep other processes from writing the same bundle; the kernel ends it with its holder.

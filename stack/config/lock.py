@@ -5,9 +5,7 @@ It lies beside stack.toml and is meant to be committed, so it holds no image IDs
 
 from __future__ import annotations
 
-import os
 import re
-import tempfile
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -27,6 +25,7 @@ from stack.config.lock_schema import (
 from stack.config.toml_text import render_key, render_value
 from stack.config.translate import show_location, translate_error
 from stack.errors import ConfigError, ModelError, Problem
+from stack.files import replace_file
 
 __all__ = [
     "LOCK_NAME",
@@ -182,27 +181,7 @@ def write_lock(path: Path, lock: Lock) -> bool:
     try:
         if target.is_file() and target.read_bytes() == content:
             return False
-        _replace(target, content)
+        replace_file(target, content, mode=target.stat().st_mode & 0o777 if target.exists() else 0o644)
     except OSError as err:
         raise ConfigError([Problem(str(path), f"cannot be written: {err.strerror}")]) from err
     return True
-
-
-def _replace(target: Path, content: bytes) -> None:
-    mode = target.stat().st_mode & 0o777 if target.exists() else 0o644
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-    draft = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fchmod(file.fileno(), mode)
-            os.fsync(file.fileno())
-        draft.replace(target)
-    finally:
-        draft.unlink(missing_ok=True)
-    directory = os.open(target.parent, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)

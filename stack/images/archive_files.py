@@ -1,39 +1,14 @@
-"""Files of the archive that appear whole or not at all, and locks that end with their holder."""
+"""Locks of the archive that end with their holder."""
 
 from __future__ import annotations
 
 import fcntl
 import os
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
 _POLL_SECONDS = 0.2
-
-
-def write_whole(path: Path, body: bytes) -> None:
-    """Write a small file so that a reader sees the old bytes or the new ones, also after a crash."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{time.monotonic_ns()}")
-    try:
-        with temporary.open("wb") as file:
-            file.write(body)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    sync_folder(path.parent)
-
-
-def sync_folder(path: Path) -> None:
-    """Bring a folder's entries to the disk."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def wait_lock(descriptor: int, kind: int, tell: Callable[[], None], sleep: Callable[[float], None]) -> None:

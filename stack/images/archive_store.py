@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from stack.errors import ImageError
-from stack.images.archive_files import is_same, sync_folder, wait_lock, write_whole
+from stack.files import replace_file, sync_folder
+from stack.images.archive_files import is_same, wait_lock
 from stack.images.archive_layout import (
     LAYOUT,
     ArchivedImage,
@@ -157,7 +158,9 @@ class Archive:
         """Keep a small blob whose bytes are known to be right."""
         blob = Blob(compute_digest(body), len(body))
         if not self.has(blob):
-            write_whole(self.blob_path(blob.digest), body)
+            path = self.blob_path(blob.digest)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            replace_file(path, body)
         return blob
 
     @contextlib.contextmanager
@@ -195,8 +198,8 @@ class Archive:
             change(images)
             after = render_index(images.values())
             if after != before or not (self.root / "oci-layout").is_file():
-                write_whole(self.root / "oci-layout", LAYOUT.encode())
-                write_whole(self.root / "index.json", after.encode())
+                replace_file(self.root / "oci-layout", LAYOUT.encode())
+                replace_file(self.root / "index.json", after.encode())
 
     @contextlib.contextmanager
     def using(self, report: Report = ignore, *, alone: bool = False) -> Iterator[None]:

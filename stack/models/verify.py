@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from stack.errors import ModelError
+from stack.files import replace_file
 from stack.models.hashing import compute_sha256
 from stack.models.meter import Meter
 from stack.models.selection import select_files
@@ -19,7 +20,7 @@ from stack.models.snapshot import (
     build_snapshot_folder,
     render_manifest,
 )
-from stack.models.volume import load_file_stat, translate_os_errors, write_whole
+from stack.models.volume import load_file_stat, translate_os_errors
 from stack.progress import ProgressEvent, Report, ignore
 
 State = Literal["missing", "resized", "changed", "touched", "added"]
@@ -117,7 +118,7 @@ def save_manifest(volume: Path, snapshot: Snapshot) -> None:
     """
     folder = build_snapshot_folder(volume, snapshot.key)
     with translate_os_errors(f"cannot write {folder / MANIFEST_NAME}"):
-        write_whole(folder / MANIFEST_NAME, render_manifest(snapshot))
+        replace_file(folder / MANIFEST_NAME, render_manifest(snapshot).encode())
 
 
 def _check_stat(path: Path, record: FileRecord, was: FileStat | None) -> FileProblem | None:

@@ -7,12 +7,12 @@ import errno
 import fcntl
 import os
 import shutil
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from stack.errors import ModelError
+from stack.files import replace_file, sync_folder
 from stack.models.snapshot import (
     FILES_NAME,
     LOCKS_NAME,
@@ -95,35 +95,11 @@ def make_folder(path: Path) -> None:
         folder.chmod(_FOLDER_MODE)
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Write a small file so that a reader sees the old text or the new one, also after a crash."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.tmp")
-    try:
-        with temporary.open("w", encoding="utf-8") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.chmod(_FILE_MODE)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    sync_folder(path.parent)
-
-
 def sync_file(path: Path) -> None:
     """Bring a file's bytes to the disk and make it readable by everyone."""
     with path.open("rb") as stream:
         os.fsync(stream.fileno())
     path.chmod(_FILE_MODE)
-
-
-def sync_folder(path: Path) -> None:
-    """Bring a folder's entries to the disk."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def load_file_stat(path: Path) -> FileStat:
@@ -167,7 +143,7 @@ def publish(volume: Path, staged: Snapshot) -> Snapshot:
         mount_root=final / FILES_NAME,
         stats=load_file_stats(staged),
     )
-    write_whole(staging / MANIFEST_NAME, render_manifest(landed))
+    replace_file(staging / MANIFEST_NAME, render_manifest(landed).encode(), mode=_FILE_MODE)
     make_folder(final.parent)
     remove_tree(volume, final)
     staging.rename(final)

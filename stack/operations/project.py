@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stack.errors import HostError, StackError
+from stack.files import replace_file
 
 if TYPE_CHECKING:
     from stack.containers.daemon import ServiceState
@@ -186,7 +187,7 @@ def write_whole(path: Path, text: str, *, mode: int = 0o644, owner: int | None =
         if _holds(path, text, mode):
             return False
         path.parent.mkdir(parents=True, exist_ok=True)
-        _replace(path, text, mode, owner)
+        replace_file(path, text.encode(), mode=mode, owner=owner)
     except OSError as err:
         if is_full(err):
             raise build_folder_error(path, err) from err
@@ -196,22 +197,6 @@ def write_whole(path: Path, text: str, *, mode: int = 0o644, owner: int | None =
 
 def _holds(path: Path, text: str, mode: int) -> bool:
     return path.is_file() and path.read_bytes() == text.encode() and (path.stat().st_mode & 0o777) == mode
-
-
-def _replace(path: Path, text: str, mode: int, owner: int | None) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    try:
-        with os.fdopen(descriptor, "w") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.chmod(mode)
-        if owner is not None and os.geteuid() == 0:
-            os.chown(temporary, owner, 0)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def ensure_secret(paths: ProjectPaths, name: str, *, owner: int | None = None) -> Path:

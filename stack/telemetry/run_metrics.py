@@ -5,15 +5,13 @@ Cardinality is bounded: one identity, the last `BOOTS_KEPT` boots, one smoke run
 
 from __future__ import annotations
 
-import contextlib
-import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stack.errors import StackError
+from stack.files import replace_file
 from stack.telemetry.other_runs import build_gauge, build_run_name
 
 if TYPE_CHECKING:
@@ -196,30 +194,13 @@ def write_run_metrics(folder: Path, text: str, *, name: str = FILE_NAME) -> Path
     try:
         folder.mkdir(parents=True, exist_ok=True)
         folder.chmod(0o755)
-        _replace(path, text)
+        replace_file(path, text.encode())
     except OSError as err:
         raise StackError(
             f"cannot write the run metrics to `{path}`: {err.strerror or err}",
             hint=f"check the owner of `{folder}` and the free space there",
         ) from err
     return path
-
-
-def _replace(path: Path, text: str) -> None:
-    # The collector reads every `*.prom`: the unfinished file must not be called so.
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".partial")
-    unfinished = Path(name)
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fchmod(file.fileno(), 0o644)
-            os.fsync(file.fileno())
-        unfinished.replace(path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            unfinished.unlink()
-        raise
 
 
 def _add_boots(registry: CollectorRegistry, boots: Sequence[BootRun]) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from stack.errors import ModelError
 from stack.models.snapshot import SnapshotKey, build_key_text
-from stack.models.volume import hold_lock, is_locked, translate_os_errors, try_lock, write_whole
+from stack.models.volume import hold_lock, is_locked, translate_os_errors, try_lock
 from stack.progress import ignore
 
 KEY = SnapshotKey("hub", "acme/tiny", "a" * 40)
@@ -28,14 +28,6 @@ def test_who_waits_for_a_lock_says_so_until_it_is_free(tmp_path):
     holder.__enter__()
     with hold_lock(tmp_path, KEY, said.append, "test", sleep=lambda seconds: holder.__exit__(None, None, None)):
         assert [event.text for event in said] == ["waiting for another process that is fetching acme/tiny"]
-
-
-def test_a_small_file_is_replaced_whole_and_nothing_else_stays(tmp_path):
-    path = tmp_path / "snapshot.json"
-    write_whole(path, "old")
-    write_whole(path, "new")
-    assert path.read_text() == "new"
-    assert [found.name for found in tmp_path.iterdir()] == ["snapshot.json"]
 
 
 @pytest.mark.parametrize(
