@@ -16,6 +16,7 @@ from stack.errors import NotRunningError, StackError
 from stack.operations.access import read_api_key
 from stack.operations.annotate_kinds import annotate_demo
 from stack.operations.demo_measure import Measured, measure
+from stack.operations.demo_report import build_checks
 from stack.operations.demo_tally import DemoTally
 from stack.operations.demo_tour import render_tour
 from stack.operations.demo_watch import DemoWatch, wait_idle
@@ -200,7 +201,8 @@ def _note(session: Session, status: Status, started: datetime.datetime, document
     try:
         history = open_project_history(session)
         boot_id = status.boot.id if status.boot is not None else None
-        history.note_run(_TASK, started, boot_id, document["is_passed"], document)
+        report = {**document, "checks": build_checks(document)}
+        history.note_run(_TASK, started, boot_id, document["is_passed"], report)
         write_metrics(session, history)
         annotate_demo(session, document, started)
     except StackError as err:

@@ -39,6 +39,37 @@ def render_lines(document: Mapping[str, Any]) -> list[str]:
     return lines
 
 
+def build_checks(document: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Give the phases as a report's checks, which is what the run's page and JUnit show."""
+    return [
+        {
+            "check": phase["name"],
+            "status": _judge(phase, is_whole=not document["is_interrupted"] and not document["gave_up"]),
+            "message": _describe(phase),
+            "seconds": round(phase["to_seconds"] - phase["from_seconds"], 3),
+        }
+        for phase in document["phases"]
+    ]
+
+
+def _judge(phase: Mapping[str, Any], *, is_whole: bool) -> str:
+    if phase["outcomes"]["failed"]:
+        return "fail"
+    return "pass" if is_whole or phase["requests"] else "skip"
+
+
+def _describe(phase: Mapping[str, Any]) -> str:
+    ends = ", ".join(f"{count} {name}" for name, count in phase["outcomes"].items() if count)
+    said = [f"{phase['does']}: {phase['requests']} requests" + (f", {ends}" if ends else "")]
+    for key in ("ttft", "itl", "e2e"):
+        found = phase[f"{key}_seconds"]
+        if found is not None:
+            said.append(f"{key.upper()} p50 {found['p50']:.3f} s, p95 {found['p95']:.3f} s")
+    most = phase["most"]
+    said.append(f"at most {most['running']} running and {most['waiting']} waiting")
+    return "; ".join(said)
+
+
 def _render_row(name: str, figures: Mapping[str, Any]) -> list[str]:
     outcomes, most = figures["outcomes"], figures.get("most") or {}
     return [

@@ -24,7 +24,8 @@ MOST_AT_ONCE = 480
 _ANSWER_SECONDS = 6.0
 _LONG_PREFILL_SECONDS = 3.0
 _LEAST_ANSWER_TOKENS = 4
-_THINK_SECONDS = (0.5, 2.0)
+# Between an answer and the next turn, as a share of the phase.
+_THINK_SHARES = (0.02, 0.08)
 _MEAN_PROMPT_TOKENS = {"dialogue": 120, "question": 40, "shared": 60, "story": 40}
 # What waits when all come at once is what the engine does not read in one step. Source: `max-num-batched-tokens` of
 # vLLM 0.32's server is 2048 on a CPU (vllm/engine/arg_utils.py); on a GPU, which is faster, it is more.
@@ -160,7 +161,7 @@ def _plan_part(
             yield Planned(at, part.recipe, number, due, answer, prompt, said, turn, leaves)
             number += 1
             # The next turn comes when the answer has been read.
-            due += answer * pace.loaded_itl_seconds + chance.uniform(*_THINK_SECONDS)
+            due += answer * pace.loaded_itl_seconds + seconds * chance.uniform(*_THINK_SHARES)
 
 
 def fit_answer(recipe: Recipe, engine: Engine, pace: Pace) -> int:

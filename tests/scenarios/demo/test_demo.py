@@ -60,7 +60,7 @@ def test_the_demo_is_in_the_history_and_has_a_page(done: Done, stack: Stack) -> 
     assert run["passed"] is True
     stack.run("report", run["name"]).demand()
     page = (stack.folder / f"stack-{stack.name}-{run['name']}.html").read_text()
-    assert "passed" in page and "hung up" in page
+    assert "clients that leave in the middle of an answer" in page and "3 hung up" in page
 
 
 def test_its_requests_can_be_replayed(done: Done, stack: Stack) -> None:
