@@ -86,7 +86,7 @@ def test_what_to_look_at_comes_first_and_the_table_last(stack: Stack) -> None:
 def test_an_interrupt_leaves_nothing_running(stack: Stack, url: str, number: signal.Signals) -> None:
     with start(stack, "demo", "--save", "half.jsonl") as running:
         running.wait_said("demo: chat")
-        running.wait(lambda: count_running(url) > 0, "a request that runs")
+        eventually(lambda: count_running(url) > 0, 60, "a request that runs", every_seconds=0.02)
         assert running.end(number) == INTERRUPTED
     eventually(lambda: count_running(url) == 0, 10, "an engine without requests")
     assert not (stack.folder / "half.jsonl").exists()
