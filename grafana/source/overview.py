@@ -11,8 +11,8 @@ _ABOUT = Board(
     title="Overview",
     question="Is the engine up, answering right, and fast enough?",
     reading=(
-        "From the top: what is up and what is wrong, how fast it answers, how full it is, what runs, whether it answered "
-        "correctly when it was last tested, and what happened of late. The links above lead to the details of each."
+        "From the top: what is up and what is wrong, how fast it answers, how full it is, what runs, whether it was "
+        "right when it was last tested, and what happened of late. The links above lead to the details of each."
     ),
 )
 

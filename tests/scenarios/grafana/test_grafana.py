@@ -17,6 +17,8 @@ import httpx2
 import pytest
 
 from stack.assets import asset_path
+from tests.scenarios.grafana.seen import see_alerts, see_boards, see_panels, see_run
+from tests.scenarios.grafana.test_stand_in import RECORD
 from tests.scenarios.harness import Stack, eventually, run_docker
 
 pytestmark = pytest.mark.grafana
@@ -113,11 +115,7 @@ def test_every_dashboard_is_there_without_a_click(grafana: httpx2.Client) -> Non
         return {hit["uid"] for hit in grafana.get("/api/search", params={"type": "dash-db"}).json()}
 
     eventually(lambda: list_dashboards() == DASHBOARDS, 60, "the dashboards")
-    for uid in DASHBOARDS:
-        shipped = json.loads(asset_path("grafana", "dashboards", f"{uid}.json").read_text())
-        shown = read_dashboard(grafana, uid)["dashboard"]
-        assert shown["title"] == shipped["title"]
-        assert [panel["title"] for panel in shown["panels"]] == [panel["title"] for panel in shipped["panels"]]
+    see_boards(grafana)
 
 
 def test_overview_is_what_opens_first(grafana: httpx2.Client) -> None:
@@ -215,6 +213,37 @@ def test_up_again_leaves_grafana_alone(stack: Stack, grafana: httpx2.Client) -> 
     before = stack.containers()["grafana"]["State"]["StartedAt"]
     assert "nothing to do" in stack.run("up", "--no-smoke").err
     assert stack.containers()["grafana"]["State"]["StartedAt"] == before
+
+
+@pytest.mark.parametrize("uid", sorted(DASHBOARDS))
+def test_every_panel_of_a_board_answers(grafana: httpx2.Client, uid: str) -> None:
+    assert see_panels(grafana, uid)
+
+
+def test_the_overview_shows_the_engine(grafana: httpx2.Client) -> None:
+    eventually(lambda: see_panels(grafana, "overview")["Engine"], 60, "a panel that shows the engine")
+
+
+def test_alerts_are_shown_without_an_alertmanager(stack: Stack, grafana: httpx2.Client) -> None:
+    assert see_alerts(grafana)["VllmEngineDown"] == "inactive"
+    rules = stack.state / "rendered" / "prometheus" / "rules" / "always.yaml"
+    rules.write_text("groups: [{name: always, rules: [{alert: SomethingIsWrong, expr: vector(1)}]}]\n")
+    prometheus = stack.containers()["prometheus"]["Id"]
+    try:
+        run_docker("kill", "--signal", "HUP", prometheus)
+        eventually(lambda: see_alerts(grafana).get("SomethingIsWrong") == "firing", 90, "an alert that fires")
+    finally:
+        rules.unlink()
+        run_docker("kill", "--signal", "HUP", prometheus)
+
+
+def test_a_boot_a_smoke_and_a_replay_are_told_with_links_that_open(stack: Stack, grafana: httpx2.Client) -> None:
+    see_run(grafana, "boot", "boot ready")
+    verdict = "passed" if stack.run("smoke").code == 0 else "failed"
+    see_run(grafana, "smoke", f"smoke {verdict}")
+    (stack.folder / "one.jsonl").write_text(json.dumps(RECORD) + "\n")
+    stack.run("replay", "one.jsonl").demand()
+    assert "bees" not in json.dumps(see_run(grafana, "replay", "replay passed"))
 
 
 # The last ones: they change the password.

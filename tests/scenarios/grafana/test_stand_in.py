@@ -1,0 +1,78 @@
+"""Every run must become an annotation that links to its report, in a whole stack with a stand-in for Grafana.
+
+The stand-in speaks Grafana's documented API; what a real Grafana shows, `test_grafana.py` tests by the same functions.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+
+import httpx2
+import pytest
+
+from tests.fixtures.fake_grafana_image import build_fake_grafana
+from tests.scenarios.grafana.seen import BOARDS, see_alerts, see_boards, see_panels, see_run
+from tests.scenarios.harness import Stack, eventually, run_docker
+
+CONFIG = """
+[model]
+id = "demo"
+
+[engine]
+image = "{engine}"
+device = "cpu"
+accept = "claimed"
+
+[services.prometheus]
+scrape-interval-seconds = 1
+
+[services.grafana]
+image = "{grafana}"
+"""
+RECORD = {
+    "custom_id": "one", "method": "POST", "url": "/v1/chat/completions",
+    "body": {"model": "demo", "messages": [{"role": "user", "content": "What do bees make?"}], "temperature": 0},
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def stack(make_stack: Callable[..., Stack], fake_engine: str) -> Stack:
+    stack = make_stack("standin", CONFIG.format(engine=fake_engine, grafana=build_fake_grafana(fake_engine)))
+    stack.run("up", "--no-smoke").demand()
+    return stack
+
+
+@pytest.fixture(scope="module")
+def grafana(stack: Stack) -> Iterator[httpx2.Client]:
+    password = stack.run("status", "--json", "--show-secrets").demand().json()["secrets"]["grafana_password"]
+    with httpx2.Client(base_url=stack.url("grafana"), auth=("admin", password), trust_env=False, timeout=30) as client:
+        yield client
+
+
+def test_boards_and_alerts_are_there(grafana: httpx2.Client) -> None:
+    see_boards(grafana)
+    assert see_alerts(grafana)["VllmEngineDown"] == "inactive"
+
+
+@pytest.mark.parametrize("uid", sorted(path.stem for path in BOARDS.glob("*.json")))
+def test_every_panel_of_a_board_answers(grafana: httpx2.Client, uid: str) -> None:
+    found = see_panels(grafana, uid)
+    if uid == "overview":
+        eventually(lambda: see_panels(grafana, uid)["Engine"], 60, "a panel that shows the engine")
+    assert found
+
+
+def test_a_boot_a_smoke_and_a_replay_are_told_with_links_that_open(stack: Stack, grafana: httpx2.Client) -> None:
+    see_run(grafana, "boot", "boot ready")
+    verdict = "passed" if stack.run("smoke").code == 0 else "failed"
+    see_run(grafana, "smoke", f"smoke {verdict}")
+    (stack.folder / "one.jsonl").write_text(json.dumps(RECORD) + "\n")
+    assert "Grafana does not show" not in stack.run("replay", "one.jsonl").demand().err
+    told = see_run(grafana, "replay", "replay passed")
+    assert "bees" not in json.dumps(told)
+
+
+def test_a_grafana_that_is_gone_is_not_missed(stack: Stack) -> None:
+    run_docker("stop", "--time", "1", stack.containers()["grafana"]["Id"])
+    assert "Grafana does not show" not in stack.run("replay", "one.jsonl").demand().err
