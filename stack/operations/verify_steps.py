@@ -77,7 +77,7 @@ def bring_up(chain: Chain) -> Outcome:
     return Outcome("pass", f"{done}; first token after {result.boot.total_seconds:.1f} s")
 
 
-def test_answers(chain: Chain) -> Outcome:
+def try_answers(chain: Chain) -> Outcome:
     """Run the smoke test."""
     report = run_smoke(chain.session)
     kept = open_project_history(chain.session).last_smoke()
@@ -123,7 +123,7 @@ def measure(chain: Chain) -> Outcome:
 
 STEPS = (
     Step("up", "bring the stack up", bring_up, needs=()),
-    Step("smoke", "test whether it answers correctly", test_answers),
+    Step("smoke", "test whether it answers correctly", try_answers),
     Step("dashboards", "check dashboards, rules and alerts", check_boards),
     Step("bench", "measure a short load", measure),
     Step("engine-killed", "kill the engine's processes", kill_engine, is_fault=True),
