@@ -39,6 +39,16 @@ class Age(click.ParamType):
         return datetime.timedelta(**{_UNITS[match[2]]: int(match[1])})
 
 
+class FiniteRange(click.FloatRange):
+    """A number in a range; `nan` is in none, though it is neither below nor above."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        number: float = super().convert(value, param, ctx)
+        if number != number:
+            self.fail(f"`{value}` is no number", param, ctx)
+        return number
+
+
 def project_options(command: _Command) -> _Command:
     """Add the options that choose the configuration."""
     command = click.option("--project", help="Project name [env: STACK_PROJECT]")(command)

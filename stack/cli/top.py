@@ -7,10 +7,12 @@ from pathlib import Path
 
 import click
 
-from stack.cli.options import open_session, project_options
+from stack.cli.options import FiniteRange, open_session, project_options
 from stack.console import Console
 
 _INTERVAL_SECONDS = 2.0
+# The engine's server, which also answers clients, writes a page in some milliseconds.
+_LEAST_SECONDS = 0.2
 
 
 @click.command("top")
@@ -18,7 +20,7 @@ _INTERVAL_SECONDS = 2.0
 @click.option("--prometheus", metavar="URL", help="Prometheus whose alerts are shown; this project's if it runs")
 @click.option(
     "--interval",
-    type=click.FloatRange(0.2, 3600),
+    type=FiniteRange(_LEAST_SECONDS, 3600),
     default=_INTERVAL_SECONDS,
     show_default=True,
     metavar="SECONDS",

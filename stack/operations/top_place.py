@@ -87,13 +87,14 @@ def build_finder(session: Session, engine: str | None, prometheus: str | None) -
         address = engine.rstrip("/").removesuffix("/metrics")
         return lambda: _find_named(address, prometheus)
     client = session.connect()
-    if not read_status(session, client).is_serving:
+    first = [read_status(session, client)]
+    if not first[0].is_serving:
         raise NotRunningError("engine", session.project, hint="stack up, or `--engine URL` for another one")
     # What was said at the first look is said; later it would only stand in the middle of the view.
     quiet = replace(session, say=lambda text: None)
 
     def find() -> Place:
-        place = build_own_place(read_status(quiet, client))
+        place = build_own_place(first.pop() if first else read_status(quiet, client))
         return place if prometheus is None else replace(place, prometheus=prometheus)
 
     return find

@@ -114,7 +114,8 @@ def test_alerts_of_a_named_prometheus_are_shown(invoke, engine):
     ("arguments", "said"),
     [
         (["--once", "--count", "2"], "`--once` and `--count` exclude each other"),
-        (["--interval", "0"], "0 is not in the range"),
+        (["--interval", "0"], "0.0 is not in the range"),
+        (["--interval", "nan"], "`nan` is no number"),
         (["--count", "0"], "0 is not in the range"),
     ],
 )

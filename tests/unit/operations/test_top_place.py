@@ -83,13 +83,15 @@ def test_without_an_engine_there_is_nothing_to_watch(make_session, monkeypatch):
 
 def test_later_looks_say_nothing_and_a_named_prometheus_is_taken(make_session, monkeypatch, said):
     def read(session, client):
+        looks.append(client)
         session.say("the last boot is not known")
         return build_status(ENGINE, PROMETHEUS)
 
+    looks = []
     monkeypatch.setattr(top_place, "read_status", read)
     find = build_finder(make_session(connect=lambda: None), None, "http://other:9090")
     assert (find().prometheus, find().engine) == ("http://other:9090", ENGINE.url)
-    assert said == ["the last boot is not known"]
+    assert (said, len(looks)) == (["the last boot is not known"], 2)
 
 
 def test_an_engine_that_is_named_needs_no_daemon_and_tells_its_version(make_session, fake_engine):
