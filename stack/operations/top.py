@@ -17,6 +17,7 @@ from stack.operations.session import Session
 from stack.operations.top_place import Place, Runs, build_finder, find_quietly
 from stack.progress import ProgressEvent
 from stack.telemetry.exposition import Exposition, fetch_exposition
+from stack.telemetry.firing import SEVERITIES
 from stack.telemetry.live import Live, build_live
 from stack.telemetry.prometheus_api import Alert, PrometheusApi
 
@@ -62,7 +63,7 @@ class Alerts:
     """The alerts of a Prometheus.
 
     Attributes:
-        active: Those that are firing or pending, the firing ones first; None where nobody can be asked.
+        active: Those that fire, the worst first, then those that are pending; None where nobody can be asked.
         why: Why nobody can be asked.
     """
 
@@ -233,4 +234,10 @@ class Watcher:
             found = api.fetch_alerts()
         except ServiceApiError:
             return Alerts(None, "Prometheus does not answer")
-        return Alerts(tuple(sorted(found, key=lambda alert: (alert.state != "firing", alert.active_at))))
+        return Alerts(tuple(sorted(found, key=_rank)))
+
+
+def _rank(alert: Alert) -> tuple[bool, int, str]:
+    severity = alert.labels.get("severity")
+    rank = SEVERITIES.index(severity) if severity in SEVERITIES else len(SEVERITIES)
+    return alert.state != "firing", rank, alert.active_at

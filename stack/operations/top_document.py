@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+from stack.operations.events import parse_time
 from stack.operations.top import Alerts, Frame
 from stack.telemetry.live import SHARES, Counts, EngineLive, Latency
 
@@ -90,7 +91,7 @@ def _build_alerts(alerts: Alerts) -> list[dict[str, Any]] | None:
             "name": alert.labels.get("alertname"),
             "severity": alert.labels.get("severity"),
             "state": alert.state,
-            "active_at": alert.active_at,
+            "since": began.isoformat(timespec="seconds") if (began := parse_time(alert.active_at)) else None,
             "summary": alert.summary,
             "labels": dict(alert.labels),
         }

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 _PAGE = "/api/v1/alerts"
-_ORDER = ("critical", "warning", "info")
+SEVERITIES = ("critical", "warning", "info")
+"""The worst first."""
 # Prometheus tells the time in nanoseconds; to the second is what a person reads.
 _SECONDS = len("2026-11-22T01:02:03")
 
@@ -64,5 +65,5 @@ def _parse(item: Mapping[str, Any]) -> FiringAlert:
 
 
 def _place(alert: FiringAlert) -> tuple[int, str, str, list[tuple[str, str]]]:
-    rank = _ORDER.index(alert.severity) if alert.severity in _ORDER else len(_ORDER)
+    rank = SEVERITIES.index(alert.severity) if alert.severity in SEVERITIES else len(SEVERITIES)
     return rank, alert.since, alert.name, sorted(alert.labels.items())

@@ -103,6 +103,21 @@ def test_keys_are_heard_without_being_shown_and_given_back(keyboard):
     assert termios.tcgetattr(stdin) == before
 
 
+def test_while_frames_are_drawn_keys_are_heard_and_then_given_back(keyboard):
+    typed, stdin = keyboard
+    before, meanwhile = termios.tcgetattr(stdin), []
+
+    def look(wait):
+        yield 1
+        meanwhile.append(termios.tcgetattr(stdin)[3] & termios.ECHO)
+        os.write(typed, b"q")
+        meanwhile.append(wait(5))
+
+    draw_frames(Terminal(), stdin, look, lambda *frame: [("a", "")], ENVIRON, lambda frame: None)
+    assert meanwhile == [0, True]
+    assert termios.tcgetattr(stdin) == before
+
+
 @pytest.mark.parametrize(("pressed", "is_left"), [(b"q", True), (b"Q", True), (b"xy", False), (b"\xff", False)])
 def test_q_is_enough(keyboard, pressed, is_left):
     typed, stdin = keyboard

@@ -9,6 +9,7 @@ from stack.errors import ServiceApiError
 from stack.operations import top
 from stack.operations.top import Alerts, TopOptions, Watcher, look_once, watch
 from stack.operations.top_place import Place, Runs
+from stack.telemetry.prometheus_api import Alert
 from tests.unit.operations.top_frames import FIRING, GPU, PENDING
 from tests.unit.telemetry.diagnosis.pages import BASE, MADE, RUNNING, build_page
 
@@ -107,6 +108,11 @@ def test_an_engine_that_restarts_is_silent_since_the_first_failure_and_then_meas
     assert frames[5].live.total.recent.generation_tokens == 20
 
 
+def test_what_answers_after_a_silence_is_measured_anew_though_its_page_shows_no_restart(world):
+    world.pages = [BASE, GONE, LATER]
+    assert world.watch(3)[2].live.total.recent is None
+
+
 def test_a_restart_that_no_look_missed_is_told_and_gives_no_rates(world):
     world.pages = [LATER, RESTARTED, build_page(RESTARTED, {MADE: 20}, adds=True)]
     frames = world.watch(3)
@@ -137,13 +143,14 @@ def test_what_runs_is_read_anew_now_and_then_but_not_at_each_look(world):
     assert world.found == 3
 
 
-def test_alerts_are_asked_for_every_few_seconds_the_firing_ones_first(world):
+def test_alerts_are_asked_for_every_few_seconds_the_worst_first(world):
     world.pages = [BASE] * 6
-    world.alerts = (PENDING, FIRING)
+    worst = Alert({"alertname": "VllmEngineDown", "severity": "critical"}, "firing", "2026-11-22T08:59:00Z", "")
+    world.alerts = (PENDING, FIRING, worst)
     world.place = Place(URL, "http://127.0.0.1:9090", Runs(project="demo"))
     frames = world.watch(6)
     assert world.alerts_asked == 2
-    assert frames[0].alerts == Alerts((FIRING, PENDING))
+    assert frames[0].alerts == Alerts((worst, FIRING, PENDING))
 
 
 def test_without_a_prometheus_that_answers_alerts_are_unknown(world):

@@ -19,7 +19,9 @@ def test_the_document_has_counts_with_their_seconds_and_latencies():
     assert recent["latency_seconds"]["itl"]["highest_bound"] == 80.0
     assert recent["latency_seconds"]["ttft"]["p95"] is None
     assert [engine["engine"] for engine in document["engines"]] == ["0", "1"]
-    assert (document["gpus"][0]["power_watts"], document["alerts"][0]["name"]) == (412.3, "VllmQueueGrowing")
+    assert document["gpus"][0]["power_watts"] == 412.3
+    assert document["alerts"][0]["name"] == "VllmQueueGrowing"
+    assert document["alerts"][0]["since"] == "2026-11-22T08:34:49+00:00"
     assert document["runs"]["started_at"] == "2026-11-22T06:39:49+00:00"
 
 
