@@ -1,4 +1,4 @@
-"""*Runs*: boots, smokes, replays and what the model scores, one after the other and commit by commit."""
+"""*Runs*: boots, smokes, replays, benches and what the model scores, one after the other and commit by commit."""
 
 from __future__ import annotations
 
@@ -24,6 +24,8 @@ from source.panels import (
 
 _NO_BOOT, _NO_SMOKE, _NO_REPLAY = "No boot recorded", "No smoke run yet", "No replay yet"
 _BOOT_COLUMNS = ["boot", "version", "commit", "model", "Value"]
+_NO_BENCH, _BENCH = "No throughput run yet", "bench"
+_BENCH_COLUMNS = ["run", "preset", "commit", "model", "Value"]
 _RUN_COLUMNS = ["run", "kind", "commit", "Value"]
 _OF_COMMIT = "* on (instance) group_left (version, commit) max by (instance, version, commit) (stack_info)"
 
@@ -32,7 +34,8 @@ _ABOUT = Board(
     question="What ran on which commit, and was it as fast and as right as before?",
     reading=(
         "The last boots with their phases, then the smoke runs, the distance of the model's scores from their "
-        "baseline, and replays side by side. `stack history` and `stack report` have all of them, and older ones."
+        "baseline, replays and throughput runs side by side. `stack history` and `stack report` have all of them, "
+        "and older ones."
     ),
     asks_model=False,
     time="now-7d",
@@ -120,6 +123,19 @@ _LATENCIES = (
     ("p99", "Slowest latencies (p99) of replays, side by side", "at most a few times the median."),
 )
 
+_SPEEDS = Look(
+    title="Output tokens a second, commit by commit",
+    good="the same within a few percent, of one preset and model.",
+    otherwise="less with a new commit: `stack bench --compare RUN` tells whether that is more than repeats scatter.",
+    unit="suffix: tok/s",
+    no_value=_NO_BENCH,
+    decimals=1,
+)
+_BENCH_LATENCIES = (
+    ("p50", "Median latencies of throughput runs, side by side", "the same within a few percent, of one preset."),
+    ("p95", "Slow latencies (p95) of throughput runs, side by side", "at most a few times the median."),
+)
+
 
 def build_dashboard(uid: str) -> dashboard.Dashboard:
     """Give the dashboard."""
@@ -128,6 +144,7 @@ def build_dashboard(uid: str) -> dashboard.Dashboard:
         Section("Smoke runs", [Band(4, [(24, _build_verdicts())]), Band(9, [(24, _build_checks())])]),
         Section("What the model scores", [Band(8, [(24, _build_drift())])]),
         Section("Replays", [Band(8, _build_replays())]),
+        Section("Throughput runs", [Band(8, _build_benches())]),
     ]
     return build_board(uid, _ABOUT, sections)
 
@@ -179,14 +196,24 @@ def _build_replays() -> list[tuple[int, Panel]]:
     ]
 
 
-def _build_latencies(percentile: str, title: str, good: str) -> Panel:
+def _build_benches() -> list[tuple[int, Panel]]:
+    speeds = Query("max by (run, preset, commit, model) (stack_bench_output_tokens_per_second)", "{{preset}} {{run}}")
+    return [
+        (8, build_rows(_SPEEDS, speeds, _BENCH_COLUMNS, hidden=())),
+        *((8, _build_latencies(*row, is_bench=True)) for row in _BENCH_LATENCIES),
+    ]
+
+
+def _build_latencies(percentile: str, title: str, good: str, *, is_bench: bool = False) -> Panel:
+    tells = "`stack bench --compare RUN`" if is_bench else "`stack replay` again"
     look = Look(
         title=title,
         good=good,
-        otherwise="`stack history` names the commits between two runs; `stack replay` again tells chance from change.",
+        otherwise=f"`stack history` names the commits between two runs; {tells} tells chance from change.",
         unit="s",
-        no_value=_NO_REPLAY,
+        no_value=_NO_BENCH if is_bench else _NO_REPLAY,
         decimals=3,
     )
-    measured = f'max by (run, latency) (stack_run_latency_seconds{{percentile="{percentile}"}})'
+    kind = f'kind="{_BENCH}"' if is_bench else f'kind!="{_BENCH}"'
+    measured = f'max by (run, latency) (stack_run_latency_seconds{{{kind}, percentile="{percentile}"}})'
     return build_matrix(look, Query(measured, "{{run}} {{latency}}"), "run", "latency")

@@ -9,11 +9,13 @@ from typing import Any
 from stack.errors import ConfigError, Problem
 from stack.history.records import RunRecord
 from stack.history.store import History
+from stack.telemetry.other_runs import StoredBench
 from stack.traffic.bench_compare import Judged, build_interval, describe_interval, judge_figure
 from stack.traffic.bench_load import Load, parse_load
 
 KIND, LAST = "bench", "last"
 _LOOKED_AT = 200
+_REVISION_DIGITS = 12
 _RUN = re.compile(r"(?:bench-)?([1-9]\d{0,8})")
 # Shorter ones are taken for a run's number.
 _COMMIT = re.compile(r"[0-9a-f]{7,40}")
@@ -131,6 +133,23 @@ def read_values(document: Mapping[str, Any], name: str) -> Sequence[float]:
     """Give a figure of each repeat."""
     repeats = document.get("repeats") or []
     return [float(one["figures"][name]) for one in repeats if name in one.get("figures", {})]
+
+
+def read_stored_bench(report: Mapping[str, Any]) -> tuple[dict[tuple[str, str], float], StoredBench | None]:
+    """Give what the run metrics tell of a bench: its latencies, and its speed."""
+    figures = report.get("figures") or {}
+    latencies = {
+        (name, percentile): float(figures[f"{name}_seconds.{percentile}"]["median"])
+        for name in ("ttft", "itl", "e2e")
+        for percentile in ("p50", "p95", "p99")
+        if f"{name}_seconds.{percentile}" in figures
+    }
+    if THROUGHPUT not in figures:
+        return latencies, None
+    revision = str(_read(report, "model", "revision") or "unknown").removeprefix("sha256:")[:_REVISION_DIGITS]
+    model = f"{_read(report, 'model', 'model')}@{revision}"
+    preset = f"{report.get('preset')} sweep" if report.get("sweep") else str(report.get("preset"))
+    return latencies, StoredBench(preset, model, float(figures[THROUGHPUT]["median"]))
 
 
 def _build_figure(old: Sequence[float], new: Sequence[float]) -> dict[str, Any] | None:

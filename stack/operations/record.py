@@ -12,6 +12,8 @@ from stack.history.store import History, open_history
 from stack.images.identity import is_upstream
 from stack.images.reference import parse_reference
 from stack.models.snapshot import Snapshot
+from stack.operations.bench_history import KIND as BENCH
+from stack.operations.bench_history import read_stored_bench
 from stack.operations.fetch_images import FetchedImage, ImageFetcher
 from stack.operations.identify import EngineIdentity
 from stack.operations.locked_build import keep_build, lock_build
@@ -132,13 +134,15 @@ def _boot_run(boot: BootRecord) -> BootRun:
 
 def _stored_run(run: RunRecord) -> StoredRun:
     """Give what the metrics tell of a run; a report of a kind that measures nothing has no latencies."""
+    commit = (run.report.get("engine") or {}).get("commit") or ""
+    if run.kind == BENCH:
+        return StoredRun(run.kind, run.started_at.timestamp(), run.passed, commit, *read_stored_bench(run.report))
     measured = run.report.get("now") or {}
     latencies = {
         (name, percentile): float(seconds)
         for name in ("ttft", "itl", "e2e")
         for percentile, seconds in (measured.get(f"{name}_seconds") or {}).items()
     }
-    commit = (run.report.get("engine") or {}).get("commit") or ""
     return StoredRun(run.kind, run.started_at.timestamp(), run.passed, commit, latencies)
 
 

@@ -14,6 +14,8 @@ from stack.history.chart import Chart, Value, build_chart
 from stack.history.page import CheckRow, Page, render_page
 from stack.history.query import BOOT, Entry
 from stack.history.records import BootRecord
+from stack.operations.bench_history import KIND as BENCH
+from stack.operations.bench_page import build_bench_charts, build_bench_figures
 from stack.operations.history import RunDetail
 from stack.operations.history_document import read_argv, read_checks
 from stack.operations.history_table import describe_result
@@ -59,6 +61,7 @@ def build_page(detail: RunDetail, *, now: datetime.datetime) -> Page:
     entry, boot = detail.entry, detail.entry.boot
     start = boot.start if boot is not None else None
     report = leave_out_texts(entry.run.report) if entry.run is not None else None
+    bench = report if entry.kind == BENCH else None
     return Page(
         project=detail.project,
         name=entry.name,
@@ -69,11 +72,12 @@ def build_page(detail: RunDetail, *, now: datetime.datetime) -> Page:
         rests_on=start.rests_on if start else None,
         facts=_build_facts(detail),
         checks=[_build_row(finding) for finding in build_findings(entry)],
-        charts=_build_charts(boot, detail.earlier) if boot is not None else [],
+        charts=(build_bench_charts(bench) if bench else [])
+        + (_build_charts(boot, detail.earlier) if boot is not None else []),
         argv=read_argv(entry) or [],
         host=list(start.host.items()) if start else [],
         lock=_cut_lock(detail.lock_text),
-        figures=build_figures(report) if report is not None else [],
+        figures=build_bench_figures(bench) if bench else build_figures(report) if report is not None else [],
         details=json.dumps(report, indent=2, ensure_ascii=False) if report is not None else None,
         written=f"written {now.astimezone(datetime.UTC):%Y-%m-%d %H:%M} UTC by stack {__version__}",
     )

@@ -36,6 +36,7 @@ WAITS_FOR = MappingProxyType(
         "Not judged yet": "slo",
         "No baseline": "baseline",
         "No replay yet": "replay",
+        "No throughput run yet": "bench",
         "No Grafana": "grafana",
     }
 )

@@ -14,6 +14,21 @@ RUNS_KEPT = 10
 
 
 @dataclass(frozen=True)
+class StoredBench:
+    """What a bench says beyond what every run says.
+
+    Attributes:
+        preset: Its load's name; of a sweep, with that word behind it.
+        model: The model and its revision.
+        output_tokens_per_second: What was generated, the median of its repeats.
+    """
+
+    preset: str
+    model: str
+    output_tokens_per_second: float
+
+
+@dataclass(frozen=True)
 class StoredRun:
     """A replay, an upgrade, or another run that the history keeps.
 
@@ -22,7 +37,8 @@ class StoredRun:
         started_at_seconds: Unix time at which it began.
         is_passed: What it was judged to be.
         commit: vLLM's commit that it ran on, or an empty string.
-        latencies_seconds: What it measured: (`ttft`, `itl` or `e2e`; `p50` or `p99`) -> seconds.
+        latencies_seconds: What it measured: (`ttft`, `itl` or `e2e`; `p50`, `p95` or `p99`) -> seconds.
+        bench: What a bench measured.
     """
 
     kind: str
@@ -30,6 +46,7 @@ class StoredRun:
     is_passed: bool
     commit: str = ""
     latencies_seconds: Mapping[tuple[str, str], float] = field(default_factory=dict)
+    bench: StoredBench | None = None
 
 
 def render_other_runs(runs: Sequence[StoredRun]) -> str:
@@ -45,8 +62,14 @@ def render_other_runs(runs: Sequence[StoredRun]) -> str:
     passed = build_gauge(registry, "stack_run_passed", about, "kind", "run", "commit")
     about = "A latency that a run measured."
     latency = build_gauge(registry, "stack_run_latency_seconds", about, "kind", "run", "latency", "percentile")
+    about = "What a bench generated, in tokens a second: the median of its repeats."
+    labels = ("run", "commit", "model", "preset")
+    speed = build_gauge(registry, "stack_bench_output_tokens_per_second", about, *labels)
     for run in runs[:RUNS_KEPT][::-1]:
         name = build_run_name(run.started_at_seconds)
+        if run.bench is not None:
+            found = speed.labels(run=name, commit=run.commit, model=run.bench.model, preset=run.bench.preset)
+            found.set(run.bench.output_tokens_per_second)
         passed.labels(kind=run.kind, run=name, commit=run.commit).set(int(run.is_passed))
         for (which, percentile), seconds in run.latencies_seconds.items():
             latency.labels(kind=run.kind, run=name, latency=which, percentile=percentile).set(seconds)

@@ -19,7 +19,7 @@ from stack.assets import asset_path
 from stack.telemetry.contract.names import load_names
 from stack.telemetry.dashboards import WAITS_FOR, load_dashboards, substitute_variables
 from stack.telemetry.exposition import parse_exposition
-from stack.telemetry.other_runs import StoredRun, render_other_runs
+from stack.telemetry.other_runs import StoredBench, StoredRun, render_other_runs
 from stack.telemetry.run_metrics import (
     BootRun,
     ImageExpiry,
@@ -111,7 +111,9 @@ def known() -> dict[str, list[dict[str, str]]]:
     run = render_run_metrics(
         RunIdentity(*"abcdefg"), [boot], SmokeRun(1, 1, {"services": 1}, {"default-1": 0.1}), ImageExpiry("a", 1)
     )
-    run += render_other_runs([StoredRun("replay", 1, True, "a", {("ttft", "p50"): 1, ("ttft", "p99"): 1})])
+    latencies = {("ttft", "p50"): 1, ("ttft", "p95"): 1, ("ttft", "p99"): 1}
+    bench = StoredRun("bench", 2, True, "a", latencies, StoredBench("chat", "demo@1", 99.5))
+    run += render_other_runs([StoredRun("replay", 1, True, "a", latencies), bench])
     run += render_gpu_metrics([ReadyGpu(0, "GPU-a", "RTX", 1)])
     pages = [parse_exposition(path.read_text(encoding="utf-8")) for path in INVENTORIES]
     everywhere = frozenset.intersection(*(page.names for page in pages))

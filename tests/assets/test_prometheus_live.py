@@ -20,7 +20,7 @@ import pytest
 
 from stack.assets import asset_path
 from stack.telemetry.dashboards import PanelResult, find_dead_panels, load_dashboards, run_panel_queries
-from stack.telemetry.other_runs import StoredRun, render_other_runs
+from stack.telemetry.other_runs import StoredBench, StoredRun, render_other_runs
 from stack.telemetry.prometheus_api import PrometheusApi, Rule
 from stack.telemetry.run_metrics import BootRun, RunIdentity, SmokeRun, render_run_metrics
 from stack.telemetry.scrape import render_prometheus_config, render_targets
@@ -34,9 +34,16 @@ RUN_METRICS = render_run_metrics(
     SmokeRun(1763750050, 6, {"services": 1, "answers": 1, "grafana": -1}, {"default-1": 0.01}),
 )
 RUN_METRICS += render_other_runs(
-    [StoredRun("replay", 1763750060, True, "a" * 40, {("ttft", "p50"): 0.2, ("ttft", "p99"): 0.9})]
+    [
+        StoredRun(
+            kind, 1763750060 + place, True, "a" * 40, {("ttft", which): 0.2 for which in ("p50", "p95", "p99")}, bench
+        )
+        for place, (kind, bench) in enumerate(
+            [("replay", None), ("bench", StoredBench("chat", "demo@257c3afa8888", 99.5))]
+        )
+    ]
 )
-EVERYTHING_BUT_TRAFFIC = {"boot", "smoke", "process-metrics", "compile-cache", "request", "baseline", "replay"}
+EVERYTHING_BUT_TRAFFIC = {"boot", "smoke", "process-metrics", "compile-cache", "request", "baseline", "replay", "bench"}
 PATIENCE_SECONDS = 60
 # No board is here to be measured.
 WITHOUT_GPU = ("gpu:", "instance:gpu_")

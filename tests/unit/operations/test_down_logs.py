@@ -46,6 +46,7 @@ def run_on(monkeypatch, calls):
             monkeypatch.setattr(module, "read_services", lambda client, project: found)
             monkeypatch.setattr(module, "read_log", read_log)
         monkeypatch.setattr(logs, "follow_log", lambda client, container_id, *, lines: iter([container_id, str(lines)]))
+        monkeypatch.setattr(down, "remove_leftovers", lambda client, project: calls.append(f"leftovers of {project}"))
         monkeypatch.setattr(down, "build_minimal_project", lambda session: FakeProject(session, calls))
 
     return call
@@ -62,7 +63,9 @@ def session(make_session):
 def test_volumes_go_only_when_told(session, make_state, run_on, calls, volumes):
     run_on(make_state(), make_state("prometheus"))
     result = run_down(session, volumes=volumes)
-    assert (result.stopped, result.removed_volumes, calls) == (("engine", "prometheus"), volumes, [volumes])
+    assert (result.stopped, result.removed_volumes) == (("engine", "prometheus"), volumes)
+    # What a killed run left is on the networks, and goes first.
+    assert calls == ["leftovers of stack", volumes]
 
 
 def test_the_engines_log_outlives_it_for_its_owner_alone(session, make_state, run_on):
@@ -92,7 +95,7 @@ def test_only_so_many_logs_are_kept_and_those_of_boots_stay(session, make_state,
 def test_a_log_that_cannot_be_read_does_not_keep_the_stack_up(session, make_state, run_on, calls, said):
     run_on(make_state(), log=CommandError(["docker"], 1, message="reading a container's log failed"))
     run_down(session, volumes=False)
-    assert calls == [False]
+    assert calls == ["leftovers of stack", False]
     assert said == ["the engine's log is not kept: reading a container's log failed (exit status 1)"]
 
 
@@ -110,7 +113,7 @@ def test_a_full_disk_does_not_keep_the_stack_up(session, make_state, run_on, cal
     for name in ("fsync", "ftruncate", "pwrite"):
         monkeypatch.setattr(os, name, refuse)
     run_down(session, volumes=False)
-    assert calls == [False]
+    assert calls == ["leftovers of stack", False]
     log = session.paths.boots / "engine-engine-01234.log"
     assert said == [
         f"the engine's log is not kept: {log} cannot be written: the disk is full",
