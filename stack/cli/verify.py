@@ -12,13 +12,15 @@ from stack.console import Console
 
 # stack/operations/verify_steps.py has them with what they do; `--help` must not load that.
 STEP_NAMES = ("up", "smoke", "dashboards", "bench", "engine-killed", "prometheus-killed")
+# Those of `stack bench` that a short run can measure.
+PRESETS = ("chat", "long-context", "shared-prefix")
 _FILE = click.Path(dir_okay=False, path_type=Path)
 
 
 @click.command("verify")
 @click.option("--report", "page", type=_FILE, help="Write the report there as one HTML page")
 @click.option("--junit", type=_FILE, help="Write a JUnit XML report there, too")
-@click.option("--preset", help="Load of the bench, a name that `stack bench` knows")
+@click.option("--preset", type=click.Choice(PRESETS), help="Load of the bench [default: chat]")
 @click.option("--skip", multiple=True, type=click.Choice(STEP_NAMES), help="Leave out this step; may be repeated")
 @click.option(
     "--faults/--no-faults",

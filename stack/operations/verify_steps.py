@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 from stack.checks.finding import Outcome, Report, Status
 from stack.errors import NotRunningError
 from stack.operations import bench
+from stack.operations.bench_document import describe_outcome
 from stack.operations.dashboards_check import check_dashboards
 from stack.operations.record import open_project_history
 from stack.operations.session import Session
@@ -113,12 +113,12 @@ def measure(chain: Chain) -> Outcome:
     """Run a short bench."""
     options = bench.BenchOptions(preset=chain.preset, repeats=1, seconds=_BENCH_SECONDS)
     document = bench.run(chain.session, options)
-    if document.get("is_interrupted"):
+    if document["is_interrupted"]:
         raise KeyboardInterrupt
-    if document.get("run"):
+    if document["run"]:
         chain.runs["bench"] = f"bench-{document['run']}"
-    said = _describe_figures(document.get("figures"))
-    return Outcome("pass" if document["is_passed"] else "fail", said or "measured", data={"figures": said})
+    hint = None if document["is_passed"] else "`stack bench` measures again, and longer"
+    return Outcome("pass" if document["is_passed"] else "fail", describe_outcome(document), hint)
 
 
 STEPS = (
@@ -134,11 +134,3 @@ STEPS = (
 def _count(report: Report) -> str:
     counts = {word: report.count(status) for status, word in _WORDS}
     return ", ".join(f"{count} {word}" for word, count in counts.items() if count)
-
-
-def _describe_figures(figures: Any) -> str:
-    """Name the first few plain figures of a bench."""
-    if not isinstance(figures, dict):
-        return ""
-    plain = [(name, value) for name, value in figures.items() if isinstance(value, int | float)]
-    return ", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in plain[:_NAMED])

@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 
 from stack.checks.finding import Outcome
-from stack.cli.verify import STEP_NAMES
+from stack.cli.verify import PRESETS, STEP_NAMES
 from stack.errors import NotReadyError, ServiceApiError
 from stack.operations import verify
 from stack.operations.verify import VerifyOptions
 from stack.operations.verify_report import render_lines
 from stack.operations.verify_steps import STEPS, Chain, Step
+from stack.traffic.bench_load import PRESETS as BENCH_PRESETS
 
 PASS = Outcome("pass", "well")
 
@@ -79,6 +80,10 @@ def statuses(document: dict[str, Any]) -> dict[str, str]:
 
 def test_the_command_knows_every_step_by_its_name() -> None:
     assert tuple(step.name for step in STEPS) == STEP_NAMES
+
+
+def test_the_command_knows_presets_of_the_bench() -> None:
+    assert set(PRESETS) < set(BENCH_PRESETS)
 
 
 def test_every_step_needs_only_what_runs_before_it() -> None:
