@@ -50,7 +50,7 @@ class Ended:
     """How it ended.
 
     Attributes:
-        status: Its exit status; None where it was stopped for its time, or removed by somebody.
+        status: Its exit status; None where it was stopped for its time, or nobody knows.
         output: What it said.
         was_oom_killed: Whether the kernel killed it for memory.
         is_late: Whether it was stopped for its time.
@@ -92,9 +92,7 @@ def run_one_shot(
             if clock() > deadline:
                 return Ended(None, read_log(client, container_id), is_late=True)
             tell()
-        # Of one that was taken away meanwhile the daemon tells the status of the kill.
-        status = watch.status if _is_here(client, name) else None
-        return Ended(status, read_log(client, container_id), watch.was_oom_killed)
+        return Ended(watch.status, read_log(client, container_id), watch.was_oom_killed)
     finally:
         _remove(client, name)
 
@@ -142,11 +140,6 @@ def _start(client: docker.DockerClient, shot: OneShot, name: str) -> str:
         )
         container.start()
     return str(container.id)
-
-
-def _is_here(client: docker.DockerClient, name: str) -> bool:
-    with translated(f"looking for the container {name}"):
-        return bool(client.containers.list(all=True, filters={"name": f"^/{name}$"}, ignore_removed=True))
 
 
 def _remove(client: docker.DockerClient, name: str) -> None:

@@ -54,7 +54,7 @@ class BenchOptions:
 
 
 def run(session: Session, options: BenchOptions) -> dict[str, Any]:
-    """Measure the running engine and give the document: `is_passed`, `figures`, `compared`, `run`.
+    """Measure the running engine and give the document: `is_passed`, `figures`, `compared`, `run` (its number).
 
     An interrupt ends it: what was measured until then is in the document, and not in the history.
 
@@ -164,7 +164,7 @@ def _judge(document: dict[str, Any]) -> bool:
     )
 
 
-def _note(session: Session, target: BenchTarget, started: datetime.datetime, document: dict[str, Any]) -> str | None:
+def _note(session: Session, target: BenchTarget, started: datetime.datetime, document: dict[str, Any]) -> int | None:
     boot_id = target.status.boot.id if target.status.boot is not None else None
     try:
         history = open_project_history(session)
@@ -183,4 +183,4 @@ def _note(session: Session, target: BenchTarget, started: datetime.datetime, doc
         started=started,
         ended=datetime.datetime.now(datetime.UTC),
     )
-    return f"{KIND}-{number}"
+    return number

@@ -29,6 +29,7 @@ _METRICS_SECONDS = 4.0
 _LEAST_LIMIT_SECONDS, _SLOW = 900.0, 10.0
 _TAIL_LINES = 25
 _NOISE = "nanobind: leaked"
+_KILLED = 137
 _RESULT = "/tmp/result.json"  # noqa: S108 (inside the container, which has a /tmp of its own)
 # The key comes from a file: in argv or in the container's environment `docker inspect` would show it.
 _SCRIPT = f"""
@@ -204,11 +205,11 @@ def build_failure(ended: Ended, limit_seconds: float) -> CommandError:
     if ended.is_late:
         message = f"`vllm bench serve` was stopped: it took longer than {limit_seconds:.0f} s"
         hint = "`stack diagnose` tells what limits the engine"
-    elif ended.status is None:
-        message = "`vllm bench serve` was taken away while it ran"
-        hint = "`stack down` does that, and so does `docker rm`; `stack bench` starts it anew"
     elif ended.was_oom_killed:
         message = "`vllm bench serve` was killed: it took more memory than it may"
+    elif ended.status in (None, _KILLED):
+        message = "`vllm bench serve` was killed, or its container removed, while it ran"
+        hint = "`stack down` does that, and so does `docker rm`; `stack bench` starts it anew"
     else:
         message = known.cause if known else "`vllm bench serve` failed in the engine's image"
     return CommandError(

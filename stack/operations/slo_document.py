@@ -20,6 +20,7 @@ def build_document(report: SloReport) -> dict[str, Any]:
     - Counts are `increase()` of counters: extrapolated by a little, so they need not be whole.
     - `objectives`: `share` of `counts` (requests or tokens) that were good, `budget_left` (below 0 where it is spent);
       `verdict` is `kept`, `missed`, `few`, `idle` or `unknown`.
+    - `bench`: the last bench of the commit that runs, a sweep before others; null without one.
     - `throughput`: per second of the window (from where its data begin), and of the minutes in which tokens moved.
     """
     window, coverage = report.window, report.coverage
@@ -42,6 +43,7 @@ def build_document(report: SloReport) -> dict[str, Any]:
         "notes": list(report.notes),
         "total": parts[0] if parts else None,
         "models": parts[1:],
+        "bench": vars(report.bench) if report.bench is not None else None,
     }
 
 

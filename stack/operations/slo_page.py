@@ -41,6 +41,8 @@ def build_page(report: SloReport) -> TablesPage:
         ("counted by", report.prometheus),
         ("an engine was seen for", seen if coverage.begins is not None else "no time at all"),
     ]
+    if report.bench is not None:
+        facts.append(("last bench", report.bench.said))
     return TablesPage(
         project=report.project,
         name="objectives",

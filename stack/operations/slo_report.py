@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import httpx2
 
 from stack.config.quantities import parse_duration_seconds
 from stack.errors import NotRunningError
+from stack.operations.bench_last import LastBench, find_last_bench
 from stack.operations.objectives import build_objectives
 from stack.operations.session import Session
 from stack.operations.slo_words import describe_span, describe_time
@@ -39,6 +40,7 @@ class SloReport:
         objectives: What was to be kept.
         parts: All models together, then each; empty where no engine was seen.
         notes: What must be known to read the numbers right.
+        bench: What the engine can do: the last bench of its commit, or None.
     """
 
     project: str
@@ -48,6 +50,7 @@ class SloReport:
     objectives: Objectives
     parts: tuple[Part, ...]
     notes: tuple[str, ...]
+    bench: LastBench | None = None
 
     @property
     def is_kept(self) -> bool | None:
@@ -80,9 +83,11 @@ def report_objectives(session: Session, *, since_seconds: int | None, prometheus
         api = PrometheusApi(http, url, timeout_seconds=_TIMEOUT_SECONDS)
         # By its own clock: this machine's may differ.
         (now,) = api.query("time()")
-        return build_report(
+        report = build_report(
             session.project, api, leave_out_login(url), Window(float(int(now.value)), seconds), objectives
         )
+    # Another Prometheus counted another engine.
+    return replace(report, bench=find_last_bench(session)) if prometheus is None else report
 
 
 def build_report(project: str, api: PrometheusApi, url: str, window: Window, objectives: Objectives) -> SloReport:

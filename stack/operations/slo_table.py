@@ -25,7 +25,7 @@ THROUGHPUT = ("PER SECOND", "TIME", "REQUESTS", "PROMPT TOKENS", "GENERATED TOKE
 
 
 def render_lines(report: SloReport) -> list[str]:
-    """Give the lines: the window, what must be known, then the objectives and the throughput, model by model."""
+    """Give the lines: the window, notes, then objectives and throughput, model by model; the last bench."""
     lines = [describe_window(report), *wrap_paragraph(describe_verdict(report), _WIDTH)]
     for note in report.notes:
         lines += wrap_paragraph(note, _WIDTH, "note: ", "      ")
@@ -34,6 +34,8 @@ def render_lines(report: SloReport) -> list[str]:
         lines += _align(OBJECTIVES, build_objective_rows(part))
         lines += ["", *_wrap_requests(part.traffic)]
         lines += ["", *_align(THROUGHPUT, build_throughput_rows(report, part))]
+    if report.bench is not None:
+        lines += ["", *wrap_paragraph(report.bench.said, _WIDTH, "bench     ", " " * 10)]
     return lines
 
 

@@ -39,6 +39,15 @@ def bundle(make_stack: Make, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
+def measure(there: Stack) -> None:
+    """vLLM's own client must find its tokenizer here, too, and send what it was asked for."""
+    document = there.run("bench", "--repeats", "1", "--seconds", "5", "--json").demand().json()
+    load, [repeat] = document["load"], document["repeats"]
+    assert (repeat["completed"], repeat["failed"], document["foreign_requests"]) == (load["prompts"], 0, 0)
+    assert repeat["output_tokens"] == load["prompts"] * load["output_tokens"]
+    assert document["figures"]["ttft_seconds.p95"]["median"] > 0
+
+
 @pytest.mark.fault(
     "the network is gone, and the machine is a new one",
     "`stack bundle load FILE` and `stack up --offline` give the same engine on the same model, smoke passes, and "
@@ -63,5 +72,6 @@ def test_a_stack_that_was_carried_over_boots_and_is_right_without_a_network(
     again = there.run("up", "--offline").demand().err
     assert "nothing to do" in again, again
     there.run("doctor", "--offline").demand()
+    measure(there)
     assert way_out.read() == NOTHING
     check_counters(there, daemon, way_out)
