@@ -18,6 +18,7 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 OFFLINE = click.option(
     "--offline", is_flag=True, default=None, help="Use nothing but what is on this machine, and ask nobody"
 )
+_AGE = re.compile(r"(\d{1,6})([smhd])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON document")
@@ -33,7 +34,7 @@ class Age(click.ParamType):
     ) -> datetime.timedelta:
         if isinstance(value, datetime.timedelta):
             return value
-        match = re.fullmatch(r"(\d{1,6})([smhd])", value)
+        match = _AGE.fullmatch(value)
         if match is None:
             self.fail(f"`{value}` is no time such as `90s`, `10m`, `2h` or `1d`", param, ctx)
         return datetime.timedelta(**{_UNITS[match[2]]: int(match[1])})
@@ -47,6 +48,24 @@ class FiniteRange(click.FloatRange):
         if number != number:
             self.fail(f"`{value}` is no number", param, ctx)
         return number
+
+
+class Moment(click.ParamType):
+    """A time: `10m` ago, or ISO 8601, in this machine's zone where it names none; as UTC."""
+
+    name = "TIME"
+
+    def convert(
+        self, value: str | datetime.datetime, param: click.Parameter | None, ctx: click.Context | None
+    ) -> datetime.datetime:
+        if isinstance(value, datetime.datetime):
+            return value
+        try:
+            if _AGE.fullmatch(value):
+                return datetime.datetime.now(datetime.UTC) - Age().convert(value, param, ctx)
+            return datetime.datetime.fromisoformat(value).astimezone(datetime.UTC)
+        except (ValueError, OverflowError):
+            self.fail(f"`{value}` is no time such as `10m`, `2h` or `2026-11-22T14:30:00`", param, ctx)
 
 
 def project_options(command: _Command) -> _Command:

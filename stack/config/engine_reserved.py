@@ -4,7 +4,7 @@ from __future__ import annotations
 
 _ONE_MACHINE = "spreads the engine over machines, and the stack is one machine"
 _PLAIN_HTTP = "the tool and Prometheus speak plain HTTP to the engine on loopback; end TLS before the gateway"
-_LOG = "boot phases are read from the engine's own log lines"
+_LOG = "boot phases are read from the engine's own log lines; write `engine.log-format` for JSON"
 
 RESERVED_ARGS: dict[str, str] = {
     "api-key": "would show the key in the process list; write `engine.api-key = true`",

@@ -98,6 +98,11 @@ class EngineConfig(Section):
         description="Directory of the engine's compile caches, private to it",
         examples=["~/.cache/stack/mine"],
     )
+    log_format: Literal["text", "json"] = Field(
+        default="text",
+        description="How the engine writes its log: vLLM's own text, or one JSON document a record for log collectors; "
+        "`stack logs` and `stack explain` read both",
+    )
     args: dict[str, JsonValue] = Field(
         default={},
         description="Engine args: any long flag of `vllm serve` without its dashes, such as `max-model-len`; "

@@ -14,9 +14,9 @@ from dataclasses import dataclass, replace
 
 from stack.failures.catalogue import Entry, load_catalogue
 from stack.failures.first_cause import SERVING, Cause, CauseFinder
-from stack.failures.log_lines import QUIET_LEVELS, LogLine, parse_lines
+from stack.failures.line_matcher import LineMatcher
+from stack.failures.log_lines import LogLine, parse_lines
 
-_NEAR_LINES = 200
 _GROUP_CHARS = 200
 _LINE_CHARS = 400
 _TOKEN = re.compile(r"\b(hf_|sk-)[A-Za-z0-9_-]{8,}")
@@ -96,17 +96,12 @@ class _Found:
 
 class _Reading:
     def __init__(self) -> None:
-        entries = list(enumerate(load_catalogue()))
-        self._quiet = [item for item in entries if item[1].is_quiet and not item[1].is_last]
-        self._loud = [item for item in entries if not item[1].is_last]
-        self._ending = [item for item in entries if item[1].is_last]
-        self._near = [entry for _, entry in entries if entry.near is not None]
+        self._ending = [item for item in enumerate(load_catalogue()) if item[1].is_last]
+        self._told = LineMatcher()
         self._finder = CauseFinder()
         self._found: dict[str, _Found] = {}
         self._before: dict[str, _Found] = {}
         self._settled: set[str] = set()
-        self._near_at: dict[str, int] = {}
-        self._in_frames: set[str] = set()
         self._last: LogLine | None = None
         self._served_line: int | None = None
 
@@ -121,13 +116,8 @@ class _Reading:
         if not text.strip():
             return
         self._last = line
-        for entry in self._near:
-            if entry.near is not None and entry.near.search(text):
-                self._near_at[entry.id] = line.number
-        if self._is_frame(line):
-            return
-        for order, entry in self._quiet if line.level in QUIET_LEVELS else self._loud:
-            if entry.id not in self._settled and self._is_near(entry, line):
+        for order, entry in self._told.list_candidates(line):
+            if entry.id not in self._settled:
                 self._try(order, entry, line)
 
     def finish(self, vocabularies: Vocabularies) -> Diagnosis:
@@ -142,24 +132,13 @@ class _Reading:
         line_count = self._last.number if self._last else 0
         return Diagnosis(explained, self._finder.find(), line_count, self._served_line, tuple(before))
 
-    def _is_frame(self, line: LogLine) -> bool:
-        # A traceback shows code, and code that raises an error holds the error's words.
-        if line.text.startswith("  File "):
-            self._in_frames.add(line.process)
-        elif not line.text.startswith(" "):
-            self._in_frames.discard(line.process)
-        return line.text.startswith("  File ") or (line.process in self._in_frames and line.text.startswith("    "))
-
-    def _is_near(self, entry: Entry, line: LogLine) -> bool:
-        return entry.near is None or line.number - self._near_at.get(entry.id, -_NEAR_LINES) < _NEAR_LINES
-
     def _try(self, order: int, entry: Entry, line: LogLine) -> None:
         match = entry.search(line.text)
         if match is None:
             return
         known = self._found.get(entry.id)
         if known is None:
-            known = _Found(entry, order, self._near_at.get(entry.id, 0), line, match)
+            known = _Found(entry, order, self._told.find_near(entry), line, match)
         # The first line tells where; what it leaves open (which model, how much) a later one may fill.
         self._found[entry.id] = replace(known, match=match)
         if any(match.groupdict().values()) or not any(pattern.regex.groups for pattern in entry.patterns):

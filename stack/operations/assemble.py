@@ -8,6 +8,8 @@ from collections.abc import Collection, Mapping, Sequence
 from stack.assets import asset_path
 from stack.config.schema import StackConfig
 from stack.containers.layout import Layout
+from stack.containers.log_config import CONFIG_NAME, build_logging_config
+from stack.containers.render import render_json
 from stack.models.snapshot import Snapshot
 from stack.operations.access import (
     ALERTMANAGER_CONFIG,
@@ -21,6 +23,7 @@ from stack.operations.access import (
     read_webhook_url,
 )
 from stack.operations.alerting_layout import build_alertmanager
+from stack.operations.engine_defaults import QUIET_ENDPOINTS
 from stack.operations.objectives import build_objectives
 from stack.operations.project import ProjectPaths, ensure_secret, write_whole
 from stack.operations.service_layouts import (
@@ -108,6 +111,9 @@ def render_files(config: StackConfig, services: Sequence[str]) -> dict[str, str]
     if config.slo.enabled:
         files["prometheus/rules/slo.yaml"] = render_slo_rules(build_objectives(config))
     files["engine/serve.sh"] = asset_path("compose", "engine", "serve.sh").read_text()
+    if config.engine.log_format == "json":
+        args = {"disable-access-log-for-endpoints": QUIET_ENDPOINTS} | dict(config.engine.args)
+        files[f"engine/{CONFIG_NAME}"] = render_json(build_logging_config(args, config.engine.env))
     if "dcgm-exporter" in services:
         counters = asset_path("compose", "dcgm-exporter", "counters.csv")
         files["dcgm-exporter/counters.csv"] = counters.read_text()

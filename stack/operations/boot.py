@@ -15,9 +15,11 @@ import docker
 
 from stack.containers.boot_log import BootLog, Phase, parse_progress
 from stack.containers.daemon import ExitWatch, ServiceState, stream_logs
+from stack.containers.log_records import RawLine
 from stack.errors import ServiceApiError, StackError
 from stack.failures.log_lines import parse_message
 from stack.operations.boot_failure import BootEnd, describe_exit, describe_lateness, render_exit
+from stack.operations.keep_log import render_kept
 from stack.progress import ProgressEvent, Report
 from stack.traffic.engine_client import EngineClient
 
@@ -168,7 +170,7 @@ class BootWatch:
             logger.info("the engine's log cannot be followed: %s", err)
 
     def _take(self, moment: datetime.datetime, line: str, file: TextIO) -> None:
-        file.write(line + "\n")
+        file.write(render_kept(RawLine(line, moment)) + "\n")
         self.lines.append(line)
         at_seconds = (moment - self._started_at).total_seconds()
         opened = self.log.add(line, at_seconds)

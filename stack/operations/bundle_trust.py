@@ -26,6 +26,7 @@ _KEYS = _words(
     """
     project
     engine.commit engine.version engine.device engine.devices engine.ready-timeout-seconds engine.shm-size
+    engine.log-format
     model.id model.revision model.served-name
     images.source images.timeout-seconds images.retries images.archive
     services.engine.port services.engine.cpus services.engine.memory

@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from stack.checks.gpus import Gpu
 
+QUIET_ENDPOINTS = "/health,/metrics,/ping,/version"
+"""Routes that are probed all the time."""
+
 _GIB = 1024**3
 # Left free on a GPU that also draws a desktop: compositors and browsers grow while the engine runs.
 _DESKTOP_MARGIN_BYTES = 512 * 1024**2
@@ -54,7 +57,7 @@ def choose_engine_defaults(
     chosen.append(
         EngineDefault(
             "disable-access-log-for-endpoints",
-            "/health,/metrics,/ping,/version",
+            QUIET_ENDPOINTS,
             "probes would bury the log's own lines",
         )
     )

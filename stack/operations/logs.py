@@ -1,32 +1,115 @@
-"""`stack logs`: a container's output, or what is kept of an engine that is gone."""
+"""`stack logs`: what containers write and what is kept of engines that are gone, as it is and as it grows."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import datetime
+import heapq
+import queue
+import threading
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
+from itertools import islice
 
-from stack.containers.daemon import follow_log, read_log, read_services
-from stack.errors import NotRunningError
-from stack.operations.session import Session, check_tools
+from stack.containers.layout import SERVICES
+from stack.containers.log_stream import stream_lines
+from stack.errors import StackError
+from stack.operations.logs_select import LogEntry, LogQuery, Selector
+from stack.operations.logs_sources import Source, find_sources, read_kept
+from stack.operations.session import Session
+
+ALL = "all"
+_EARLIEST = datetime.datetime.min.replace(tzinfo=datetime.UTC)
 
 
-def read_lines(session: Session, service: str, *, follow: bool, lines: int | None) -> Iterator[str]:
-    """Give a service's output line by line.
+def read_entries(session: Session, query: LogQuery, *, follow: bool = False) -> Iterator[LogEntry]:
+    """Give the lines that are asked for; with `follow` also those that are still to come, until the containers end.
 
     Raises:
-        NotRunningError: The service has no container and nothing is kept of it.
+        NotRunningError: There is no log.
+        ConfigError: Nothing is kept of the boot.
     """
-    client = check_tools(session)
-    state = read_services(client, session.project).get(service)
-    if state is not None:
-        if follow:
-            yield from follow_log(client, state.container_id, lines=lines or "all")
-        else:
-            yield from read_log(client, state.container_id, lines=lines or "all").splitlines()
+    services = SERVICES if query.service == ALL else (query.service,)
+    readers = [LogReader(session, source, query) for source in find_sources(session, services, query.boot)]
+    found: Iterable[LogEntry] = merge_entries([reader.read() for reader in readers])
+    yield from found if query.lines is None else deque(found, maxlen=query.lines)
+    live = [reader for reader in readers if reader.source.container_id is not None]
+    if follow and live:
+        yield from live[0].follow() if len(live) == 1 else _follow_all(live)
+
+
+def merge_entries(logs: Sequence[Iterable[LogEntry]]) -> Iterator[LogEntry]:
+    """Give the entries of several logs by time; those of one log stay in their order."""
+    if len(logs) == 1:
+        yield from logs[0]
         return
-    kept = (
-        sorted(session.paths.boots.glob("*.log"), key=lambda path: path.stat().st_mtime) if service == "engine" else []
-    )
-    if not kept:
-        raise NotRunningError(service, session.project, hint="`stack status` shows what runs")
-    text = kept[-1].read_text(errors="replace").splitlines()
-    yield from text[-lines:] if lines else text
+    for _, entry in heapq.merge(*map(_with_times, logs), key=lambda item: item[0]):
+        yield entry
+
+
+def _with_times(log: Iterable[LogEntry]) -> Iterator[tuple[datetime.datetime, LogEntry]]:
+    latest = _EARLIEST
+    for entry in log:
+        # Several processes write one log: a time may be a little earlier than the one before it.
+        latest = max(latest, entry.line.at or _EARLIEST)
+        yield latest, entry
+
+
+class LogReader:
+    """Reads one log and selects from it; what it has read so far, and where it goes on."""
+
+    def __init__(self, session: Session, source: Source, query: LogQuery) -> None:
+        self.source = source
+        self._session = session
+        self._select = Selector(source, query)
+        self._seen: Counter[int] = Counter()
+        self._last_at: datetime.datetime | None = None
+
+    def read(self) -> Iterator[LogEntry]:
+        """Give what is selected of the log as it is now."""
+        if self.source.path is not None:
+            lines = read_kept(self.source.path)
+            yield from (entry for raw in lines for entry in self._select.add(raw))
+            return
+        with closing(self._session.connect()) as client:
+            for raw in stream_lines(client, self.source.container_id or "", follow=False):
+                if raw.at is not None:
+                    self._last_at = raw.at
+                    self._seen[int(raw.at.timestamp())] += 1
+                yield from self._select.add(raw)
+
+    def follow(self) -> Iterator[LogEntry]:
+        """Give what is selected of the lines that come after those that `read` gave."""
+        since = self._last_at
+        count = sum(n for second, n in self._seen.items() if since and second >= int(since.timestamp()))
+        with closing(self._session.connect()) as client:
+            lines = stream_lines(client, self.source.container_id or "", follow=True, since=since)
+            # The daemon begins with a whole second, of which some lines are told already.
+            for raw in islice(lines, count, None):
+                yield from self._select.add(raw)
+
+
+def _follow_all(readers: Sequence[LogReader]) -> Iterator[LogEntry]:
+    """Follow several containers at once, until the last of them ends."""
+    told: queue.Queue[LogEntry | StackError | None] = queue.Queue(maxsize=1000)
+
+    def follow(reader: LogReader) -> None:
+        try:
+            for entry in reader.follow():
+                told.put(entry)
+        except StackError as err:
+            told.put(err)
+        else:
+            told.put(None)
+
+    for reader in readers:
+        threading.Thread(target=follow, args=(reader,), daemon=True).start()
+    running = len(readers)
+    while running:
+        item = told.get()
+        if isinstance(item, StackError):
+            raise item
+        if item is None:
+            running -= 1
+        else:
+            yield item

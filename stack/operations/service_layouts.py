@@ -13,6 +13,7 @@ from stack.assets import asset_path
 from stack.config.engine_args import build_argv
 from stack.config.schema import StackConfig
 from stack.containers.layout import Limits, Mount, Service
+from stack.containers.log_config import CONFIG_NAME
 from stack.models.snapshot import Snapshot
 from stack.operations.access import (
     API_KEY,
@@ -32,6 +33,7 @@ NOBODY = 65534
 _MODELS = "/models"
 _CACHE = "/cache"
 _REPORTS = "/run/stack-reports"
+_OURS = "/opt/stack"
 
 # Everything that vLLM and what it builds on would write under a home directory goes to the cache volume,
 # nothing is looked up online (the weights are here), and nobody is told that it runs. Values must stay the
@@ -113,7 +115,7 @@ def build_engine(decided: Decided, choice: EngineChoice, snapshot: Snapshot, mem
     mounts = [
         Mount(snapshot.mount_root, mount_target),
         Mount(paths.cache, _CACHE, read_only=False),
-        Mount(paths.rendered / "engine", "/opt/stack"),
+        Mount(paths.rendered / "engine", _OURS),
     ]
     mounts += [Mount(Path(source), target) for target, source in sorted(config.engine.mounts.items())]
     limits = config.services.engine
@@ -121,7 +123,7 @@ def build_engine(decided: Decided, choice: EngineChoice, snapshot: Snapshot, mem
         name="engine",
         image=decided.images["engine"],
         command=(path, "--served-model-name", choice.served_name, *build_argv(choice.args)),
-        environment=ENGINE_ENVIRONMENT | dict(config.engine.env),
+        environment=_build_engine_environment(config),
         mounts=tuple(mounts),
         secrets={API_KEY: paths.secrets / API_KEY} if demands_key(config) else {},
         address="127.0.0.1",
@@ -129,8 +131,17 @@ def build_engine(decided: Decided, choice: EngineChoice, snapshot: Snapshot, mem
         user=f"{engine_uid()}:0",
         # A tenth of the memory stays with the host: an engine that grows must not take the desktop down.
         limits=Limits(limits.cpus, limits.memory or f"{memory_bytes * 9 // 10 // 1024**2}m"),
-        stamp=build_stamp(asset_path("compose", "engine", "serve.sh").read_text(), read_api_key(config, paths) or ""),
+        stamp=build_stamp(
+            asset_path("compose", "engine", "serve.sh").read_text(),
+            read_api_key(config, paths) or "",
+            *(text for text in [decided.files.get(f"engine/{CONFIG_NAME}")] if text is not None),
+        ),
     )
+
+
+def _build_engine_environment(config: StackConfig) -> dict[str, str]:
+    json_log = {"VLLM_LOGGING_CONFIG_PATH": f"{_OURS}/{CONFIG_NAME}"} if config.engine.log_format == "json" else {}
+    return ENGINE_ENVIRONMENT | json_log | dict(config.engine.env)
 
 
 def build_prometheus(decided: Decided) -> Service:

@@ -22,6 +22,7 @@ from stack.operations.assemble import render_files, write_files, write_secrets
 from stack.operations.decide import check_readable, decide_layout
 from stack.operations.fetch_images import ImageFetcher
 from stack.operations.identify import identify_engine
+from stack.operations.keep_log import keep_engine_log
 from stack.operations.offline import REASON
 from stack.operations.outcome import UpResult
 from stack.operations.page_cache import BackgroundReader
@@ -92,6 +93,9 @@ class UpRun:
             self.session, self.resolved, self.fetcher, result.identity, result.snapshot
         )
         before = self.resolved.running.get("engine")
+        if before is not None and self.plan.has("boot"):
+            # Its container may be made anew, and its log goes with it.
+            keep_engine_log(self.session, self.client, before)
         if self.plan.has("services"):
             with timeline.measure("services"):
                 self._start_services()
