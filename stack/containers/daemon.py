@@ -165,12 +165,6 @@ def stream_logs(
                 yield moment, text
 
 
-def follow_log(client: docker.DockerClient, container_id: str, *, lines: int | str = "all") -> Iterator[str]:
-    """Give a container's last lines and then each new one, until it ends."""
-    with translated("following a container's log"):
-        yield from split_lines(client.containers.get(container_id).logs(stream=True, follow=True, tail=lines))
-
-
 def read_log(
     client: docker.DockerClient,
     container_id: str,

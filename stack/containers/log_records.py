@@ -1,7 +1,7 @@
 """Log lines grouped into records: a line and those that continue it, such as a traceback. Pure.
 
 Line by line, so that a log that still grows is shown as it comes. No line is lost, and their order is kept: what has no
-level belongs to the record before it.
+level belongs to the record before it, or has at least its level where it comes much later.
 
 Source: vLLM repeats the prefix of a message's first line before each other one and ends the one before with a carriage
 return (logging_utils/formatter.py `NewLineFormatter`, 0.6 to 0.32).
@@ -21,6 +21,8 @@ from stack.failures.log_lines import LogLine
 _ERRORS = ("ERROR", "CRITICAL")
 _CLOCK = re.compile(r"(\d\d)-(\d\d) (\d\d):(\d\d):(\d\d)$")
 _SLACK = datetime.timedelta(days=1)
+# A traceback is written at once; what comes later is news, such as the next step of a progress bar.
+_LONGEST_PAUSE = datetime.timedelta(seconds=5)
 _TRACEBACK = "Traceback (most recent call last)"
 
 
@@ -47,6 +49,7 @@ class RecordLine:
         record: The number of its record, from 1.
         is_first: Whether its record begins with it.
         at: When the record began; None where nothing tells.
+        written_at: When the daemon received this line, where that is known, else as `at`.
         level: The record's level, one of `LEVELS`; None where nothing so far had one.
         request_ids: The requests that the record's first line names.
     """
@@ -56,6 +59,7 @@ class RecordLine:
     record: int
     is_first: bool
     at: datetime.datetime | None
+    written_at: datetime.datetime | None
     level: str | None
     request_ids: tuple[str, ...] = ()
 
@@ -80,13 +84,13 @@ class LineGrouper:
         self._count += 1
         parsed = parse_service_line(text, self._count)
         line = parsed.line
-        if before is not None and _continues(before, parsed, goes_on=self._goes_on):
-            now = replace(before, raw=text, line=line, is_first=False)
+        if before is not None and _continues(before, parsed, raw.at, goes_on=self._goes_on):
+            now = replace(before, raw=text, line=line, is_first=False, written_at=raw.at or before.at)
         else:
             at = raw.at or read_time(line.time, self._began_at) or (before.at if before else self._began_at)
-            level = "ERROR" if parsed.is_fatal else line.level
+            level = "ERROR" if parsed.is_fatal else line.level or (before.level if before else None)
             number = before.record + 1 if before else 1
-            now = RecordLine(text, line, number, True, at, level, parsed.request_ids)
+            now = RecordLine(text, line, number, True, at, at, level, parsed.request_ids)
         self._goes_on = raw.text.endswith("\r") and not line.is_json
         self._before = now
         return now
@@ -98,10 +102,11 @@ def group_lines(lines: Iterable[RawLine], began_at: datetime.datetime | None = N
     yield from map(grouper.add, lines)
 
 
-def _continues(before: RecordLine, parsed: ParsedLine, *, goes_on: bool) -> bool:
+def _continues(before: RecordLine, parsed: ParsedLine, at: datetime.datetime | None, *, goes_on: bool) -> bool:
     line, last = parsed.line, before.line
     if line.level is None and not line.is_json:
-        return before.level in _ERRORS if parsed.is_fatal else True
+        is_late = at is not None and before.written_at is not None and at - before.written_at > _LONGEST_PAUSE
+        return before.level in _ERRORS if parsed.is_fatal else goes_on or not is_late
     if line.is_json or last.is_json or _prefix(line) != _prefix(last) or not line.source:
         return False
     # A log that was kept without its carriage returns still shows which lines only continue.

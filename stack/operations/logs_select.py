@@ -74,7 +74,7 @@ class Selector:
     def add(self, raw: RawLine) -> Sequence[LogEntry]:
         """Take the next line; give it if it is selected, behind those of its record that waited for that."""
         line = self._grouper.add(raw)
-        boot = self._source.find_boot(line.at)
+        boot = self._source.find_boot(line.written_at)
         entry = LogEntry(self._source.service, line, boot, self._find_failure(line))
         if line.is_first:
             self._held, self._is_wanted = [], False

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from stack.containers.daemon import ServiceState, parse_time, read_services
 from stack.containers.log_records import RawLine
-from stack.errors import ConfigError, NotRunningError, Problem
+from stack.errors import ConfigError, NotRunningError, Problem, StackError
 from stack.history.records import BootRecord
 from stack.history.store import KEPT_LOGS, open_history
 from stack.operations.session import Session, check_tools
@@ -151,10 +151,17 @@ def _sort_key(log: Source) -> float:
 
 
 def read_kept(path: Path) -> Iterator[RawLine]:
-    """Give the lines of a kept log, with their times where it has them."""
-    # A carriage return is no end of a line: it tells that a message goes on.
-    with path.open(errors="replace", newline="\n") as file:
-        for line in file:
-            text = line.removesuffix("\n")
-            found = _STAMP.match(text)
-            yield RawLine(text[found.end() :], parse_time(found[1])) if found else RawLine(text)
+    """Give the lines of a kept log, with their times where it has them.
+
+    Raises:
+        StackError: It cannot be read.
+    """
+    try:
+        # A carriage return is no end of a line: it tells that a message goes on.
+        with path.open(errors="replace", newline="\n") as file:
+            for line in file:
+                text = line.removesuffix("\n")
+                found = _STAMP.match(text)
+                yield RawLine(text[found.end() :], parse_time(found[1])) if found else RawLine(text)
+    except OSError as err:
+        raise StackError(f"the kept log {path} cannot be read: {err.strerror}") from err

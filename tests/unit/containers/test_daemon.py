@@ -175,12 +175,6 @@ def test_a_followed_log_gives_each_line_with_the_daemons_time():
     assert container.asked == [{"stream": True, "follow": True, "timestamps": True, "since": NOW}]
 
 
-def test_the_last_lines_come_before_the_new_ones():
-    container = FakeContainer(chunks=[b"a\nb\n"])
-    assert list(daemon.follow_log(FakeClient([container]), "x", lines=2)) == ["a", "b"]
-    assert container.asked == [{"stream": True, "follow": True, "tail": 2}]
-
-
 def test_the_log_of_a_container_that_is_gone_is_empty():
     assert daemon.read_log(FakeClient(failure=docker.errors.NotFound("gone")), "x") == ""
 

@@ -1,18 +1,22 @@
-"""`down` and `logs`: what outlives a container, and what is shown of it."""
+"""`down`: what outlives a container."""
 
 from __future__ import annotations
 
+import datetime
 import errno
 import os
 import stat
 
 import pytest
 
-from stack.errors import CommandError, NotRunningError
-from stack.operations import down, logs
-from stack.operations.down import KEPT_LOGS, build_minimal_project, run_down
-from stack.operations.logs import read_lines
+from stack.containers.log_records import RawLine
+from stack.errors import CommandError
+from stack.operations import down, keep_log
+from stack.operations.down import build_minimal_project, run_down
+from stack.operations.keep_log import KEPT_LOGS
 from stack.operations.project import ProjectFacts, load_facts, make_folders, write_facts
+
+NOON = datetime.datetime(2026, 11, 22, 12, tzinfo=datetime.UTC)
 
 
 class FakeProject:
@@ -34,18 +38,16 @@ def calls():
 def run_on(monkeypatch, calls):
     """A function: these containers run, and this is the engine's log."""
 
-    def call(*states, log="line one\nline two\n"):
-        def read_log(client, container_id, *, lines="all"):
+    def call(*states, log=("line one", "line two")):
+        def stream_lines(client, container_id, *, follow):
             if isinstance(log, Exception):
                 raise log
-            return log
+            return iter([RawLine(text, NOON) for text in log])
 
         found = {state.name: state for state in states}
-        for module in (down, logs):
-            monkeypatch.setattr(module, "check_tools", lambda session: None)
-            monkeypatch.setattr(module, "read_services", lambda client, project: found)
-            monkeypatch.setattr(module, "read_log", read_log)
-        monkeypatch.setattr(logs, "follow_log", lambda client, container_id, *, lines: iter([container_id, str(lines)]))
+        monkeypatch.setattr(down, "check_tools", lambda session: None)
+        monkeypatch.setattr(down, "read_services", lambda client, project: found)
+        monkeypatch.setattr(keep_log, "stream_lines", stream_lines)
         monkeypatch.setattr(down, "remove_leftovers", lambda client, project: calls.append(f"leftovers of {project}"))
         monkeypatch.setattr(down, "build_minimal_project", lambda session: FakeProject(session, calls))
 
@@ -73,7 +75,8 @@ def test_the_engines_log_outlives_it_for_its_owner_alone(session, make_state, ru
     run_down(session, volumes=False)
     (path,) = session.paths.boots.iterdir()
     assert path.name == "engine-engine-01234.log"
-    assert path.read_text() == "line one\nline two\n"
+    stamp = "2026-11-22T12:00:00.000000Z"
+    assert path.read_text() == f"{stamp} line one\n{stamp} line two\n"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
@@ -158,33 +161,3 @@ def test_a_stack_whose_rendered_files_are_gone_can_be_taken_down(session):
     project = build_minimal_project(session)
     assert [path.name for path in project.files] == ["compose.yaml", "compose.gateway.yaml", "compose.down.yaml"]
     assert all(path.is_file() for path in project.files)
-
-
-def test_the_log_of_a_service_that_runs(session, make_state, run_on):
-    run_on(make_state())
-    assert list(read_lines(session, "engine", follow=False, lines=None)) == ["line one", "line two"]
-
-
-@pytest.mark.parametrize(("lines", "asked"), [(None, "all"), (5, "5")])
-def test_a_followed_log_begins_with_its_last_lines(session, make_state, run_on, lines, asked):
-    run_on(make_state())
-    assert list(read_lines(session, "engine", follow=True, lines=lines)) == ["engine-0123456789abcdef", asked]
-
-
-@pytest.mark.parametrize(("lines", "shown"), [(None, ["a", "b", "c"]), (2, ["b", "c"])])
-def test_of_an_engine_that_is_gone_its_newest_log_is_shown(session, run_on, lines, shown):
-    for number, name in enumerate(("engine-old.log", "20260101T000000Z-new.log")):
-        path = session.paths.boots / name
-        path.write_text("a\nb\nc\n" if number else "old\n")
-        os.utime(path, (number, number))
-    run_on()
-    assert list(read_lines(session, "engine", follow=False, lines=lines)) == shown
-
-
-@pytest.mark.parametrize("service", ["engine", "grafana"])
-def test_what_does_not_run_and_left_nothing_is_an_error(session, run_on, service):
-    run_on()
-    with pytest.raises(NotRunningError) as caught:
-        list(read_lines(session, service, follow=False, lines=None))
-    assert caught.value.message == f"`{service}` does not run in project `stack`"
-    assert caught.value.exit_code == 5
