@@ -71,7 +71,17 @@ def warn_combinations(config: StackConfig, given: Collection[str]) -> list[Findi
     elif gateway.certificate_file is None and not ipaddress.ip_address(gateway.address).is_loopback:
         text = "without TLS the key and all prompts cross the network readable; write a certificate and its key"
         warnings.append(Finding(("services.gateway.certificate-file", "services.gateway.expose"), text))
-    return warnings
+    return [*warnings, *_warn_logged_texts(config)]
+
+
+def _warn_logged_texts(config: StackConfig) -> Iterator[Finding]:
+    # Source: vLLM 0.31.0 and 0.32.0, entrypoints/serve/utils/request_logger.py.
+    args, level = config.engine.args, config.engine.env.get("VLLM_LOGGING_LEVEL", "")
+    if args.get("enable-log-outputs") is True:
+        yield Finding(("engine.args.enable-log-outputs",), "vLLM writes every answer into its log, which is kept")
+    if args.get("enable-log-requests") is True and "DEBUG" in (str(args.get("log-level")).upper(), level.upper()):
+        text = "at log level DEBUG vLLM writes every prompt into its log, which is kept; at INFO only ids"
+        yield Finding(("engine.args.enable-log-requests",), text)
 
 
 def _check_identity(config: StackConfig) -> Iterator[Finding]:

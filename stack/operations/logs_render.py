@@ -83,4 +83,5 @@ def build_entry_document(entry: LogEntry, request_id: str | None = None) -> dict
 
 
 def _render_time(at: datetime.datetime) -> str:
-    return at.astimezone(datetime.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    # To the microsecond, so that `--since` and `--until` take it as it is.
+    return at.astimezone(datetime.UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")

@@ -119,7 +119,7 @@ def test_the_completion_script_asks_the_tool_itself(run_stack, shell):
         (
             "stack logs ",
             2,
-            ["engine", "prometheus", "alertmanager", "grafana", "node-exporter", "dcgm-exporter", "gateway"],
+            ["engine", "prometheus", "alertmanager", "grafana", "node-exporter", "dcgm-exporter", "gateway", "all"],
         ),
         ("stack config ", 2, ["init", "schema", "show", "table"]),
         ("stack up --dev", 2, ["--device"]),

@@ -99,6 +99,15 @@ def test_keys_that_go_together_are_taken(load, toml):
             "write a certificate and its key",
         ),
         (
+            "engine.args.enable-log-outputs = true",
+            "engine.args.enable-log-outputs: vLLM writes every answer into its log, which is kept (stack.toml:1)",
+        ),
+        (
+            'engine.args.enable-log-requests = true\nengine.env.VLLM_LOGGING_LEVEL = "debug"',
+            "engine.args.enable-log-requests: at log level DEBUG vLLM writes every prompt into its log, which is kept; "
+            "at INFO only ids (stack.toml:1)",
+        ),
+        (
             "services.gateway.port = 8080",
             "services.gateway.port: has no effect without `services.gateway.expose = true`: nothing is "
             "exposed (stack.toml:1)",
@@ -107,6 +116,10 @@ def test_keys_that_go_together_are_taken(load, toml):
 )
 def test_a_key_without_effect_is_a_warning(load, toml, message):
     assert [str(warning) for warning in load(toml).warnings] == [message]
+
+
+def test_the_ids_of_requests_in_the_log_are_nothing_to_warn_of(load):
+    assert not load("engine.args.enable-log-requests = true").warnings
 
 
 @pytest.mark.parametrize(

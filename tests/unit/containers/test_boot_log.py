@@ -16,6 +16,7 @@ from stack.failures.log_lines import parse_message
 
 LOGS = Path(__file__).parents[2] / "fixtures" / "logs"
 EAGER = LOGS / "vllm-0.32.0-cpu-eager.log"
+JSON = LOGS / "vllm-0.31.0-cpu-json.log"
 SHM = LOGS / "vllm-0.32.0-cpu-shm-too-small.log"
 
 # Messages of vLLM 0.31.0 (v1/worker/gpu_worker.py, v1/engine/core.py, v1/worker/gpu/cudagraph_utils.py) in
@@ -52,6 +53,12 @@ def read_stamped(path: Path) -> list[tuple[float, str]]:
 
 def names(log: BootLog) -> list[str]:
     return [phase.name for phase in log.phases]
+
+
+def test_a_recorded_boot_in_json_has_the_same_phases():
+    log = BootLog()
+    assert feed(log, read_stamped(JSON)) == ["load", "kv-cache", "server"]
+    assert (log.cache_state, log.serving_at_seconds is not None) == ("none", True)
 
 
 def test_a_recorded_eager_boot_has_the_phases_that_it_had():

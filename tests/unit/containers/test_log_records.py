@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stack.containers.log_records import LineGrouper, RawLine, group_lines, is_at_least, read_time
+from stack.containers.log_stream import parse_stamped
 
 LOGS = Path(__file__).parents[2] / "fixtures" / "logs"
 NOON = datetime.datetime(2026, 11, 22, 12, tzinfo=datetime.UTC)
@@ -56,6 +57,20 @@ def test_a_recorded_boot_falls_into_its_records():
     assert found[-2].at == datetime.datetime(2026, 11, 21, 22, 5, 59, 229534, tzinfo=datetime.UTC)
     assert {line.level for line in found} == {None, "INFO", "WARNING"}
     assert sum(line.level is None for line in found) == 1
+
+
+def test_a_recorded_boot_in_json_falls_into_its_records_too():
+    # Recorded from the CPU engine with `log-format = "json"` and `enable-log-requests`; one client hung up.
+    lines = (LOGS / "vllm-0.31.0-cpu-json.log").read_bytes().splitlines()
+    found = list(group_lines(map(parse_stamped, lines)))
+    assert sum(line.line.is_json for line in found) == 91
+    assert [line.line.text for line in found if not line.is_first and line.line.is_json] == []
+    assert {name for line in found for name in line.request_ids} > {
+        "chatcmpl-first-question", "chatcmpl-first-question-b78b7516", "cmpl-hung-up-0", "cmpl-hung-up-0-9860124f",
+    }  # fmt: skip
+    assert {line.line.process for line in found if line.line.is_json} == {
+        "(APIServer pid=9)", "(EngineCore pid=163)", "(Worker pid=239)", "(VllmWorker-0 pid=239)",
+    }  # fmt: skip
 
 
 def test_tracebacks_of_a_recorded_failure_are_errors_to_their_last_line():

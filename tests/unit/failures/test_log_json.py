@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +11,7 @@ from stack.failures.explain import diagnose
 from stack.failures.log_json import name_level, parse_json_message
 from stack.failures.log_lines import parse_line, parse_lines, parse_message
 
+LOG = Path(__file__).parents[2] / "fixtures" / "logs" / "vllm-0.31.0-cpu-json.log"
 RECORD = {
     "levelname": "ERROR", "name": "vllm.v1.engine.core", "processName": "EngineCore", "process": 21,
     "filename": "core.py", "lineno": 1514, "message": "EngineCore failed to start.\nTwice.",

@@ -126,7 +126,7 @@ def test_a_json_record_is_shown_as_vllms_text_would_be():
 def test_the_document_of_a_line():
     (entry, *_) = select([JSON], (build_boot(3),), request_id="a", is_labelled=True)
     assert build_entry_document(entry, "a") == {
-        "schema_version": 1, "time": "2026-11-22T12:00:00.000Z", "level": "error", "service": "engine", "boot": 3,
+        "schema_version": 1, "time": "2026-11-22T12:00:00.000000Z", "level": "error", "service": "engine", "boot": 3,
         "model": "org/model", "revision": "a" * 40, "commit": "f" * 40, "version": "0.32.0", "continues": False,
         "request_id": "cmpl-a-0", "failure": None, "process": "(APIServer pid=9)", "logger": "vllm.x",
         "source": "x.py:7", "message": "Request cmpl-a-0 failed\nTraceback (most recent call last):\nValueError: x",
