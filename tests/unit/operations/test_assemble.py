@@ -124,6 +124,24 @@ def test_the_users_own_mounts_and_environment_reach_the_engine(assemble, tmp_pat
     assert engine.environment["VLLM_LOGGING_LEVEL"] == "DEBUG"
 
 
+def test_an_engine_that_logs_json_is_told_how_and_starts_anew_when_that_changes(assemble):
+    text = assemble()[1].services["engine"]
+    _, layout, files = assemble('engine.log-format = "json"')
+    engine, document = layout.services["engine"], json.loads(files["engine/logging.json"])
+    (mount,) = [mount for mount in engine.mounts if mount.source.name == "engine"]
+    assert engine.environment["VLLM_LOGGING_CONFIG_PATH"] == f"{mount.target}/logging.json"
+    assert mount.read_only
+    assert document["filters"]["quiet"]["excluded_paths"] == ["/health", "/metrics", "/ping", "/version"]
+    debug = assemble('engine.log-format = "json"\nengine.args.log-level = "DEBUG"')[1].services["engine"]
+    assert len({text.stamp, engine.stamp, debug.stamp}) == 3
+
+
+def test_an_engine_that_logs_text_is_told_nothing_of_logging(assemble):
+    _, layout, files = assemble()
+    assert "engine/logging.json" not in files
+    assert "VLLM_LOGGING_CONFIG_PATH" not in layout.services["engine"].environment
+
+
 def test_nothing_in_the_engine_looks_anything_up_or_tells_anybody(assemble):
     environment = assemble()[1].services["engine"].environment
     wanted = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1",
