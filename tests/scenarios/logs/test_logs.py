@@ -70,7 +70,8 @@ def test_a_boot_is_shown_alone_and_one_that_is_not_kept_is_told(stack: Stack) ->
 def test_an_error_is_shown_with_all_of_its_traceback_and_its_known_failure(stack: Stack) -> None:
     shown = stack.run("logs", "--level", "error", "--labels").demand().out.splitlines()
     known = read(stack, "--lines", "1")[0]
-    label = f"boot-2 {known['model']}@{known['revision'].removeprefix('sha256:')[:12]} {known['commit'][:12]}"
+    revision = known["revision"].removeprefix("sha256:")[:12]
+    label = f"boot-2 {known['model']}@{revision} {known['version'] or 'commit-unknown'}"
     assert all(line.startswith(f"[{label}") for line in shown)
     assert [line.partition("] (EngineCore pid=21)")[2] for line in shown] == [
         line.removeprefix("(EngineCore pid=21)").strip("\r") for line in FAILED
