@@ -111,10 +111,10 @@ def render_head(document: Mapping[str, Any]) -> list[str]:
     """Give what was measured, and the rates."""
     engine, model = document["engine"], document["model"]
     commit = f"{engine['commit'] or 'unknown commit'} ({engine['commit_level']})"
-    load = parse_load(document["load"])
+    load, revision = parse_load(document["load"]), (model["revision"] or "unknown").removeprefix("sha256:")
     lines = [
         f"vLLM {engine['version'] or ''} {commit}".replace("  ", " "),
-        f"model  {model['model']} @ {(model['revision'] or 'unknown')[:12]} on {engine['device']}",
+        f"model  {model['model']} @ {revision[:12]} on {engine['device']}",
         *wrap_paragraph(describe_load(load) if load else "", _WIDTH, f"load   {document['preset']}: ", "       "),
     ]
     if document["sweep"] is not None:

@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from stack.checks.smoke.batching import build_prompts
+from stack.traffic.bench_compare import LEAST_CHANGE_RATIO, build_interval
 from stack.traffic.engine_answers import StreamChunk
 
 REQUESTS, CONCURRENCY, TOKENS, REPEATS = 16, 8, 48, 5
 """One repeat: 16 answers of 48 tokens, 8 at a time. More would keep the service away for longer than a boot."""
 
 LIMIT_SECONDS = 40.0
-# Medians nearer than this are the same for whoever waits for an answer, however little they scatter.
-_LEAST_CHANGE_RATIO = 0.05
+_SURE = 0.99
 
 Verdict = Literal["faster", "slower", "no verdict"]
 
@@ -65,9 +65,10 @@ class SpeedVerdict:
 
 
 def compare_speeds(old: Speed, new: Speed) -> SpeedVerdict:
-    """Compare two load runs: a verdict only where no repeat of one reaches into the other's range.
+    """Compare two load runs: a verdict only where it is 99 % sure that they differ.
 
-    With five repeats each, two samples of one engine lie apart like that twice in 252 cases.
+    Of five repeats each none may reach into the other's range then: twice in 252 cases two samples of one engine
+    lie apart like that.
     """
     before, after = old.median, new.median
     if before is None or after is None or not before:
@@ -75,16 +76,14 @@ def compare_speeds(old: Speed, new: Speed) -> SpeedVerdict:
     ratio = after / before - 1
     if old.is_disturbed or new.is_disturbed:
         return SpeedVerdict("no verdict", ratio, "no verdict: other requests ran")
-    if abs(ratio) < _LEAST_CHANGE_RATIO:
+    if abs(ratio) < LEAST_CHANGE_RATIO:
         return SpeedVerdict("no verdict", ratio, f"no verdict: {ratio:+.0%} is no difference")
-    is_apart = min(new.tokens_per_second) > max(old.tokens_per_second) or max(new.tokens_per_second) < min(
-        old.tokens_per_second
-    )
     fewest = min(len(old.tokens_per_second), len(new.tokens_per_second))
     if fewest < REPEATS:
         said = f"no verdict: {ratio:+.0%}, but only {fewest} of {REPEATS} repeats fitted into {LIMIT_SECONDS:.0f} s"
         return SpeedVerdict("no verdict", ratio, said)
-    if not is_apart:
+    interval = build_interval(old.tokens_per_second, new.tokens_per_second, _SURE)
+    if interval is None or not interval.is_apart:
         return SpeedVerdict("no verdict", ratio, f"no verdict: {ratio:+.0%} is within what repeats scatter")
     return SpeedVerdict("faster" if ratio > 0 else "slower", ratio, f"{ratio:+.0%}")
 

@@ -1,0 +1,188 @@
+"""`stack bench` must measure as often as was asked, keep what it measured, and say what it cannot tell."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+
+from stack.containers.one_shot import Ended
+from stack.history.store import open_history
+from stack.operations import bench
+from stack.operations.bench import BenchOptions
+from stack.operations.bench_client import Run, build_failure
+from stack.operations.bench_document import render_head, render_rows, render_tail
+from stack.operations.bench_page import build_bench_charts, build_bench_figures
+from stack.operations.bench_target import BenchTarget, build_tokenizer_arguments, find_mounts, find_network
+from stack.operations.project import make_folders
+from stack.operations.status_engine import EngineStatus
+from tests.unit.operations.bench_documents import COMMIT, build_bench, build_measured, build_start
+
+ENGINE = EngineStatus(
+    commit=COMMIT, commit_level="verified", version="0.31.0", model="demo", revision="sha256:257c3afa88880c43",
+    served_name="demo", device="cpu", image_id="sha256:1", image_digest=None,
+)  # fmt: skip
+
+
+class FakeClient:
+    """Answers each load at the next speed; above `capacity` requests a second their first token takes long."""
+
+    speeds: list[float] = []
+    capacity = 4.0
+    failed = 0
+    interrupts_at: int | None = None
+
+    def __init__(self, session, target, goodput_seconds):
+        FakeClient.asked, FakeClient.bounds = [], goodput_seconds
+
+    def run(self, load, *, seed, said, seconds):
+        self.asked.append((said, load, seed, seconds))
+        if self.interrupts_at == len(self.asked):
+            raise KeyboardInterrupt
+        speed = self.speeds[(len(self.asked) - 1) % len(self.speeds)]
+        measured = build_measured(speed, 9.0 if (load.rate or 0) > self.capacity else 0.1, self.failed)
+        if load.rate:
+            rates = dict(measured.rates) | {"good_requests_per_second": min(load.rate, self.capacity)}
+            measured = replace(measured, rates=rates)
+        return Run(measured, 0, ("Not Found",) if self.failed else (), seed)
+
+
+@pytest.fixture
+def session(make_session, monkeypatch):
+    session = make_session()
+    make_folders(session.paths, 0)
+    history = open_history(session.paths.history)
+    boot = history.load_boot(history.record_boot(build_start()))
+    target = BenchTarget(
+        SimpleNamespace(boot=boot, served_name="demo"), ENGINE, 8000, "mine_metrics", "http://engine.metrics:8000",
+        "/models/demo", (), {}, "2000:0", 2048, boot.start.host,
+    )  # fmt: skip
+    monkeypatch.setattr(bench, "read_target", lambda session: target)
+    monkeypatch.setattr(bench, "remove_leftovers", lambda client, project, task: ["mine-bench-1"])
+    monkeypatch.setattr(bench, "BenchClient", FakeClient)
+    for name, value in {"speeds": [100.0, 101.0, 102.0], "failed": 0, "interrupts_at": None}.items():
+        monkeypatch.setattr(FakeClient, name, value)
+    return replace(session, connect=lambda: None)
+
+
+def test_a_probe_decides_the_prompts_and_no_two_runs_have_the_same(session, said):
+    document = bench.run(session, BenchOptions())
+    names, loads, seeds, _ = zip(*FakeClient.asked, strict=True)
+    assert names == ("probe", "repeat 1 of 3", "repeat 2 of 3", "repeat 3 of 3")
+    assert [load.prompts for load in loads] == [8, 48, 48, 48]
+    assert len(set(seeds)) == 4
+    assert FakeClient.bounds == {"ttft": 2.5, "tpot": 0.2, "e2el": 60.0}
+    assert (document["is_passed"], document["run"], document["completed"]) == (True, 1, 144)
+    assert "removed the container mine-bench-1, which a killed run left" in said
+    kept = open_history(session.paths.history).list_runs("bench")[0]
+    assert kept.report["figures"] == document["figures"]
+    assert "stack_bench_output_tokens_per_second" in (session.paths.metrics / "stack.prom").read_text()
+
+
+def test_a_slower_engine_does_not_pass_and_is_asked_what_the_other_was(session, monkeypatch):
+    bench.run(session, BenchOptions(preset="long-context"))
+    monkeypatch.setattr(FakeClient, "speeds", [50.0, 51.0, 52.0])
+    document = bench.run(session, BenchOptions(compare="last"))
+    assert [name for name, *_ in FakeClient.asked][0] == "repeat 1 of 3"
+    assert (document["preset"], document["compared"]["verdict"], document["is_passed"]) == (
+        "long-context",
+        "slower",
+        False,
+    )
+    assert document["said"].endswith("slower against bench-1")
+
+
+def test_a_sweep_ends_at_the_knee_and_measures_there(session, tmp_path):
+    document = bench.run(session, BenchOptions(is_sweep=True, save_path=tmp_path / "bench.json"))
+    assert document["sweep"]["knee"]["rate"] == document["load"]["rate"] < 4
+    assert len(document["sweep"]["steps"]) > 2
+    assert "at the knee of" in document["said"]
+    assert json.loads((tmp_path / "bench.json").read_text())["figures"] == document["figures"]
+    assert any(
+        "the knee" in text for _, text in ((one.title, one.bars[-2].text) for _, one in build_bench_charts(document))
+    )
+
+
+def test_a_soak_shares_its_time_among_the_repeats_at_a_rate_that_the_engine_bears(session):
+    bench.run(session, BenchOptions(preset="soak", minutes=3))
+    _, load, _, seconds = FakeClient.asked[-1]
+    assert (load.rate, seconds) == (0.938, 60.0)
+    assert load.prompts == 57
+
+
+def test_an_interrupt_gives_what_had_come_and_keeps_none_of_it(session, monkeypatch):
+    monkeypatch.setattr(FakeClient, "interrupts_at", 3)
+    document = bench.run(session, BenchOptions())
+    assert (document["is_interrupted"], document["is_passed"], len(document["repeats"])) == (True, False, 1)
+    assert document["run"] is None
+    assert open_history(session.paths.history).list_runs("bench") == []
+    monkeypatch.setattr(FakeClient, "interrupts_at", 1)
+    assert bench.run(session, BenchOptions())["said"] == "interrupted before the first repeat ended"
+
+
+def test_requests_that_fail_are_no_pass_and_are_named(session, monkeypatch):
+    monkeypatch.setattr(FakeClient, "failed", 2)
+    document = bench.run(session, BenchOptions(repeats=1))
+    assert not document["is_passed"]
+    assert "2 requests failed: Not Found" in render_tail(document)
+    assert "fewer than three repeats tell nothing about noise, and are not compared" in render_tail(document)
+
+
+def test_the_text_has_load_rates_latencies_and_the_verdict_last(session):
+    bench.run(session, BenchOptions())
+    document = bench.run(session, BenchOptions(compare="1"))
+    head = render_head(document)
+    assert head[0] == f"vLLM 0.31.0 {COMMIT} (verified)"
+    assert head[2] == "load   chat: 48 requests a repeat, 128 tokens in, 64 out, 4 at a time"
+    assert any(
+        line.startswith("output tok/s") and line.endswith("each: 100, 101, 102  (spread 2.0%)") for line in head
+    ), head
+    assert render_rows(document)[0] == ["TTFT", "100 ms", "100 ms", "200 ms", "300 ms", "spread 0.0%"]
+    assert render_tail(document)[-1].startswith("output tok/s: same: ")
+
+
+def test_the_page_has_figures_and_a_bar_for_each_repeat(session):
+    document = build_bench(100, 101, 102)
+    figures = dict(build_bench_figures(document))
+    assert figures["output tokens a second"] == "101 (100 to 102)"
+    assert figures["load"].startswith("chat: 48 requests a repeat")
+    charts = dict(build_bench_charts(document))
+    assert [bar.text for bar in charts["Output tokens a second"].bars] == ["100 tok/s", "101 tok/s", "102 tok/s"]
+    assert build_bench_charts({}) == []
+
+
+@pytest.mark.parametrize(
+    ("ended", "said", "code"),
+    [
+        (Ended(1, "Traceback\nValueError: no\nnanobind: leaked 4 instances!\n - x"), "failed in the engine's image", 1),
+        (Ended(137, "", was_oom_killed=True), "it took more memory than it may", 137),
+        (Ended(137, ""), "was killed, or its container removed", 137),
+        (Ended(None, "", is_late=True), "it took longer than 900 s", 1),
+    ],
+)
+def test_a_client_that_does_not_end_well_is_told(ended, said, code):
+    error = build_failure(ended, 900)
+    assert said in error.message
+    assert error.returncode == code
+    assert error.hint is not None
+    assert "nanobind" not in error.stderr
+
+
+def test_the_client_reads_what_the_engine_reads():
+    mounts = [
+        {"Type": "bind", "Source": "/m", "Destination": "/models/x", "RW": False},
+        {"Type": "bind", "Source": "/c", "Destination": "/cache", "RW": True},
+        {"Type": "bind", "Source": "/r", "Destination": "/opt/stack", "RW": False},
+        {"Type": "bind", "Source": "/s", "Destination": "/run/secrets/api_key", "RW": True},
+        {"Type": "bind", "Source": "/t", "Destination": "/run/secrets/other", "RW": False},
+    ]
+    assert {target: str(path) for target, path in find_mounts({"Mounts": mounts}).items()} == {
+        "/models/x": "/m",
+        "/run/secrets/api_key": "/s",
+    }
+    networks = {"mine_edge": {"Aliases": ["engine"]}, "mine_metrics": {"Aliases": ["engine.metrics"]}}
+    assert find_network({"NetworkSettings": {"Networks": networks}}) == "mine_metrics"
+    argv = ["/models/x", "--trust-remote-code", "--tokenizer-mode", "slow", "--seed", "1"]
+    assert build_tokenizer_arguments(argv) == ("--tokenizer-mode", "slow", "--trust-remote-code")
