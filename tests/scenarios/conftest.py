@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.fixtures import fake_engine_image
+from tests.fixtures.image_registry import Registry
 from tests.scenarios.harness import ROOT, Stack
 
 
@@ -69,6 +71,17 @@ def make_stack(
         return
     for stack in made:
         stack.remove()
+
+
+@pytest.fixture(scope="module")
+def pushed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
+    """A registry for real images; asked for before `make_stack`, so that no container uses them any more."""
+    if shutil.which("docker-registry") is None:
+        pytest.skip("needs a real registry: apt-get install docker-registry")
+    registry = Registry(tmp_path_factory.mktemp("pushed"))
+    yield registry
+    registry.stop()
+    registry.forget()
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import threading
 import uuid
@@ -19,10 +18,10 @@ from stack.images.build import ensure_base_image
 from stack.images.recipe import BaseRecipe, ImageRecipe, build_base_recipe, build_service_recipe
 from stack.progress import ignore
 from tests.fixtures.fake_hub import FakeHub, run_hub
+from tests.fixtures.image_registry import Registry
 from tests.scenarios.faults.ends import assert_up_goes_on, end_three_times
 from tests.scenarios.faults.projects import build_small_stack, render_config
 from tests.scenarios.harness import Stack, start
-from tests.scenarios.registry.test_registry import Registry
 from tests.unit.models.conftest import build_model_files
 
 
@@ -71,34 +70,23 @@ def test_up_ends_while_the_model_is_fetched(
     stack.run("warm", "--verify").demand()
 
 
-@pytest.fixture
-def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
-    if shutil.which("docker-registry") is None:
-        pytest.skip("needs a real registry: apt-get install docker-registry")
-    made = Registry(tmp_path_factory.mktemp("registry"))
-    yield made
-    made.stop()
-
-
 @pytest.mark.fault(
     "Ctrl-C, SIGTERM or SIGKILL while an image is pulled",
     "Docker keeps the layers that came; the same command pulls the rest",
 )
-def test_up_ends_while_an_image_is_pulled(
-    registry: Registry, make_stack: Callable[..., Stack], fake_engine: str
-) -> None:
-    registry.push(fake_engine, "acme/engine:1")
-    stack = build_small_stack(make_stack, "pulls", render_config(f"{registry.host}/acme/engine:1"))
-    assert registry.process is not None
-    registry.process.send_signal(signal.SIGSTOP)
+def test_up_ends_while_an_image_is_pulled(pushed: Registry, make_stack: Callable[..., Stack], fake_engine: str) -> None:
+    pushed.push(fake_engine, "acme/engine:1")
+    stack = build_small_stack(make_stack, "pulls", render_config(f"{pushed.host}/acme/engine:1"))
+    assert pushed.process is not None
+    pushed.process.send_signal(signal.SIGSTOP)
     try:
         end_three_times(stack, lambda up: up.wait_said("pull acme/engine: asking"))
     finally:
-        registry.process.send_signal(signal.SIGCONT)
+        pushed.process.send_signal(signal.SIGCONT)
     assert stack.containers() == {}
     assert_up_goes_on(stack)
     stack.run("down").demand()
-    registry.forget()
+    pushed.forget()
 
 
 SUITE = "oldstable"
@@ -165,27 +153,25 @@ def test_up_ends_while_an_image_is_built(
 
 @pytest.mark.network
 def test_weights_pulls_and_builds_run_side_by_side(
-    registry: Registry,
+    pushed: Registry,
     make_stack: Callable[..., Stack],
     fake_engine: str,
     fresh_base: ImageRecipe,
     slow_hub: SlowHub,
     tmp_path: Path,
 ) -> None:
-    registry.push(fake_engine, "acme/engine:1")
+    pushed.push(fake_engine, "acme/engine:1")
     model = f'id = "acme/tiny"\nendpoint = "{slow_hub.hub.endpoint}"'
-    stack = make_stack(
-        "overlap", build_packages_config(f"{registry.host}/acme/engine:1", model), data=tmp_path / "data"
-    )
-    assert registry.process is not None
+    stack = make_stack("overlap", build_packages_config(f"{pushed.host}/acme/engine:1", model), data=tmp_path / "data")
+    assert pushed.process is not None
     slow_hub.close_gate()
-    registry.process.send_signal(signal.SIGSTOP)
+    pushed.process.send_signal(signal.SIGSTOP)
     with start(stack, "up", "--no-smoke") as up:
         built = f"build {fresh_base.tag.partition(':')[0]}"
         # Registry and hub are held: each of the three has begun before one of them can end.
         for begun in ("pull acme/engine: asking", "\nmodel acme/tiny: ", f"{built}: docker started"):
             up.wait_said(begun)
-        registry.process.send_signal(signal.SIGCONT)
+        pushed.process.send_signal(signal.SIGCONT)
         for ended in ("pull acme/engine: done", f"{built}: done"):
             up.wait_said(ended)
         assert "model acme/tiny: done" not in up.said

@@ -7,19 +7,19 @@ Runs on the fake engine; `STACK_TEST_CHAIN_ENGINE=IMAGE` takes another, which th
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx2
 import pytest
 
+from tests.fixtures.image_registry import Registry
 from tests.fixtures.way_out import WayOut
 from tests.scenarios.fake_engine.test_engine_life import SERVICES
 from tests.scenarios.harness import Stack, run_docker, services_of
 from tests.scenarios.offline.test_offline import NOTHING
-from tests.scenarios.registry.test_registry import COMMIT, Registry
+from tests.scenarios.registry.test_registry import COMMIT
 
 pytestmark = [pytest.mark.root, pytest.mark.timeout(2400)]
 
@@ -41,43 +41,33 @@ nightly = "HOST/team/engine:n-{{commit}}"
 
 
 @pytest.fixture(scope="module")
-def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
-    if shutil.which("docker-registry") is None:
-        pytest.skip("needs a real registry: apt-get install docker-registry")
-    registry = Registry(tmp_path_factory.mktemp("registry"))
-    yield registry
-    registry.stop()
-    registry.forget()
-
-
-@pytest.fixture(scope="module")
-def digest(registry: Registry, build_fake_engine: Callable[[str], str]) -> str:
+def digest(pushed: Registry, build_fake_engine: Callable[[str], str]) -> str:
     """An engine of one commit under its nightly tag."""
     image = os.environ.get("STACK_TEST_CHAIN_ENGINE") or build_fake_engine(COMMIT)
-    return registry.push(image, f"team/engine:n-{COMMIT}", labels={"org.opencontainers.image.revision": COMMIT})
+    return pushed.push(image, f"team/engine:n-{COMMIT}", commit=COMMIT)
 
 
-def delete_everywhere(registry: Registry, digest: str, image_id: str) -> None:
+def delete_everywhere(pushed: Registry, digest: str, image_id: str) -> None:
     """Take the image off the registry and off this machine."""
     with httpx2.Client(trust_env=False) as http:
-        http.delete(f"http://{registry.host}/v2/team/engine/manifests/{digest}").raise_for_status()
-    registry.stop()
+        http.delete(f"http://{pushed.host}/v2/team/engine/manifests/{digest}").raise_for_status()
+    pushed.stop()
     run_docker("image", "rm", "--force", image_id)
     assert subprocess.run(["docker", "image", "inspect", image_id], capture_output=True).returncode != 0
 
 
 @pytest.fixture(scope="module")
 def bundle(
-    registry: Registry, digest: str, make_stack: Callable[..., Stack], tmp_path_factory: pytest.TempPathFactory
+    pushed: Registry, digest: str, make_stack: Callable[..., Stack], tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
     """What ran from the archive, after upstream had deleted it, as a bundle; nothing of it runs here any more."""
-    stack = make_stack("chain", CONFIG.replace("HOST", registry.host))
+    stack = make_stack("chain", CONFIG.replace("HOST", pushed.host))
     stack.run(*PIN).demand()
     assert "smoke     passed: " in stack.run("up").demand().out
     first = stack.containers()["engine"]["Image"]
     stack.run("down").demand()
 
-    delete_everywhere(registry, digest, first)
+    delete_everywhere(pushed, digest, first)
     assert "smoke     passed: " in stack.run("up").demand().out
     assert stack.containers()["engine"]["Image"] == first
     file = tmp_path_factory.mktemp("carried") / "chain.tar"

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import itertools
-import re
-import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx2
 import pytest
 
+from tests.fixtures.image_registry import Registry
 from tests.scenarios.harness import Stack, run_docker, services_of
-from tests.scenarios.registry.test_registry import Registry, render_config
+from tests.scenarios.registry.test_registry import render_config
 
 COMMIT, OTHER = "0123456789abcdef0123456789abcdef01234567", "89abcdef0123456789abcdef0123456789abcdef"
 LABEL = "org.opencontainers.image.revision"
@@ -21,40 +20,14 @@ NUMBERS = itertools.count(1)
 
 
 @pytest.fixture(scope="module")
-def pushed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
-    """A registry for real images; asked for before `make_stack`, so that no container uses them any more."""
-    if shutil.which("docker-registry") is None:
-        pytest.skip("needs a real registry: apt-get install docker-registry")
-    registry = Registry(tmp_path_factory.mktemp("pushed"))
-    yield registry
-    registry.stop()
-    registry.forget()
-    for line in run_docker("images", "--format", "{{.Repository}}:{{.Tag}}").split():
-        if line.startswith(registry.host):
-            subprocess.run(["docker", "rmi", "--force", line], capture_output=True)
-
-
-@pytest.fixture(scope="module")
 def digests(pushed: Registry, build_fake_engine: Callable[[str], str]) -> dict[str, str]:
     """Two engines of two commits, which share all layers but the last."""
     base = build_fake_engine(COMMIT)
-    return {commit: push_engine(pushed, base, commit) for commit in (COMMIT, OTHER)}
-
-
-def push_engine(registry: Registry, base: str, commit: str) -> str:
-    """Push an engine of a commit under its nightly tag."""
-    registry.start()
-    name = f"{registry.host}/team/engine:n-{commit}"
     # The working directory makes a layer of its own.
-    text = f"FROM {base}\nLABEL {LABEL}={commit} test.registry={registry.port}\nWORKDIR /of/{commit}\nWORKDIR /\n"
-    argv = ["docker", "buildx", "build", "--load", "--tag", name, "-"]
-    subprocess.run(argv, input=text, text=True, check=True, capture_output=True)
-    found = re.search(r"digest: (sha256:[0-9a-f]{64})", run_docker("push", name))
-    assert found is not None
-    run_docker("rmi", name)
-    registry.pushed.append(f"{registry.host}/team/engine@{found[1]}")
-    registry.forget()
-    return found[1]
+    return {
+        commit: pushed.push(base, f"team/engine:n-{commit}", commit=commit, change=f"WORKDIR /of/{commit}\nWORKDIR /")
+        for commit in (COMMIT, OTHER)
+    }
 
 
 @pytest.fixture

@@ -16,9 +16,10 @@ from typing import Any
 
 import pytest
 
+from tests.fixtures.image_registry import HTPASSWD, Registry
 from tests.fixtures.local_registry import LocalRegistry, serve_registry
 from tests.scenarios.harness import Stack
-from tests.scenarios.registry.test_registry import HTPASSWD, Registry, render_config
+from tests.scenarios.registry.test_registry import render_config
 
 COMMIT, OTHER = "0123456789abcdef0123456789abcdef01234567", "89abcdef0123456789abcdef0123456789abcdef"
 NUMBERS = itertools.count(1)
@@ -267,15 +268,6 @@ def test_a_tag_that_was_deleted_and_not_archived_is_told_by_up_with_what_to_do(
     gone = stack.run("up", "--no-smoke").demand(9)
     assert f"{registry.host} has no" in gone.err and digest in gone.err and "hint:" in gone.err
     assert stack.containers() == {} and (stack.folder / "stack.lock").read_text() == written
-
-
-@pytest.fixture(scope="module")
-def pushed(start: Callable[..., LocalRegistry], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
-    """A registry for real images; asked for before `make_stack`, so that no container uses them any more."""
-    registry = Registry(tmp_path_factory.mktemp("pushed"))
-    yield registry
-    registry.stop()
-    registry.forget()
 
 
 def test_up_runs_what_is_pinned(

@@ -19,10 +19,11 @@ import httpx2
 import pytest
 
 from stack.config.load import load_config
+from tests.fixtures.image_registry import Registry
 from tests.readme_examples import Example, find_difference, read_examples
 from tests.scenarios.harness import ROOT, Stack, run_docker
-from tests.scenarios.pin.test_archive import COMMIT, push_engine, remove_image
-from tests.scenarios.registry.test_registry import Registry, render_config
+from tests.scenarios.pin.test_archive import COMMIT, remove_image
+from tests.scenarios.registry.test_registry import render_config
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 PIN, UNPINNED, OFFLINE = "Pin any commit", "Without a pin", "Without a network"
@@ -69,10 +70,12 @@ class Walk:
 
 
 @pytest.fixture
-def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
+def registry(tmp_path: Path) -> Iterator[Registry]:
+    """One for each section: some say what a registry answers that has nothing."""
     if shutil.which("docker-registry") is None:
         pytest.skip("needs a real registry: apt-get install docker-registry")
-    registry = Registry(tmp_path_factory.mktemp("readme-registry"))
+    registry = Registry(tmp_path / "registry")
+    registry.folder.mkdir()
     yield registry
     registry.stop()
     registry.forget()
@@ -89,7 +92,7 @@ def walk(
 
 
 def begin_internal_registry(walk: Walk) -> None:
-    walk.digest = push_engine(walk.registry, walk.base, COMMIT)
+    walk.digest = walk.registry.push(walk.base, f"team/engine:n-{COMMIT}", commit=COMMIT)
     name = f"{walk.registry.host}/vllm:{COMMIT}"
     subprocess.run(
         ["docker", "buildx", "build", "--load", "--tag", name, "-"], text=True, check=True, capture_output=True,
@@ -120,7 +123,7 @@ def begin_without_the_commit(walk: Walk) -> None:
 
 def move_to_another_machine(walk: Walk) -> None:
     """A pinned engine came up and was saved; on the other machine are `stack.toml` and `stack.lock`, and the file."""
-    walk.digest = push_engine(walk.registry, walk.base, COMMIT)
+    walk.digest = walk.registry.push(walk.base, f"team/engine:n-{COMMIT}", commit=COMMIT)
     sources = f'nightly = "{walk.registry.host}/team/engine:n-{{commit}}"'
     walk.begin("first", sources)
     first, file = walk.stack, walk.folder / "stack.tar"

@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 
 from tests.fixtures.faulty_front import TOKEN, Fault, Front, serve_front
+from tests.fixtures.image_registry import Registry
 from tests.fixtures.local_registry import LocalRegistry, serve_registry
 from tests.scenarios.harness import Stack
-from tests.scenarios.registry.test_registry import Registry, render_config
+from tests.scenarios.registry.test_registry import render_config
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 LABEL = "org.opencontainers.image.revision"
@@ -193,17 +194,6 @@ def test_a_mirror_is_asked_in_upstreams_place_and_upstreams_name_is_locked(
     locked = tomllib.loads((stack.folder / "stack.lock").read_text())["images"]["engine/cpu"]
     assert (locked["reference"], locked["recorded_from"]) == (f"docker.io/a/vllm:{COMMIT}", "registry")
     assert front.requests and len(front.requests) <= 3
-
-
-@pytest.fixture(scope="module")
-def pushed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
-    """A registry for real images; asked for before `make_stack`, so that no container uses them any more."""
-    if shutil.which("docker-registry") is None:
-        pytest.skip("needs a real registry: apt-get install docker-registry")
-    registry = Registry(tmp_path_factory.mktemp("pushed"))
-    yield registry
-    registry.stop()
-    registry.forget()
 
 
 @pytest.mark.fault(

@@ -3,102 +3,20 @@
 from __future__ import annotations
 
 import base64
-import itertools
 import json
-import re
 import shutil
-import socket
-import subprocess
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
-import httpx2
 import pytest
 
+from tests.fixtures.image_registry import HTPASSWD, Registry, find_free_port
 from tests.scenarios.fake_engine.test_engine_life import SERVICES
-from tests.scenarios.harness import Stack, eventually, run_docker, services_of
+from tests.scenarios.harness import Stack, services_of
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
-# bcrypt of `secret`, for the registry's htpasswd.
-HTPASSWD = "me:$2b$04$BS6J/LQmdrI7yoO9V57.BOHLofXHYKRazCRrIBGUdqXR/5gMSN9jG\n"
-NUMBERS = itertools.count(1)
-
-
-def find_free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-@dataclass
-class Registry:
-    """Debian's `docker-registry` on loopback, which can be stopped and started again under the same name."""
-
-    folder: Path
-    htpasswd: str | None = None
-    port: int = field(default_factory=find_free_port)
-    process: subprocess.Popen[bytes] | None = None
-    pushed: list[str] = field(default_factory=list)
-
-    @property
-    def host(self) -> str:
-        return f"127.0.0.1:{self.port}"
-
-    def start(self) -> None:
-        if self.process is not None:
-            return
-        config = {
-            "version": "0.1",
-            "log": {"level": "error"},
-            "storage": {"filesystem": {"rootdirectory": str(self.folder / "data")}, "delete": {"enabled": True}},
-            "http": {"addr": self.host},
-        }
-        if self.htpasswd is not None:
-            (self.folder / "htpasswd").write_text(self.htpasswd)
-            config["auth"] = {"htpasswd": {"realm": "test", "path": str(self.folder / "htpasswd")}}
-        path = self.folder / "config.yml"
-        path.write_text(json.dumps(config))
-        argv = ["docker-registry", "serve", str(path)]
-        self.process = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-
-        def answers() -> bool:
-            with httpx2.Client(trust_env=False, timeout=2) as http:
-                try:
-                    return http.get(f"http://{self.host}/v2/").status_code in (200, 401)
-                except httpx2.TransportError:
-                    return False
-
-        eventually(answers, 30, "an answer of docker-registry")
-
-    def stop(self) -> None:
-        if self.process is not None:
-            self.process.terminate()
-            self.process.wait()
-        self.process = None
-
-    def push(self, base: str, name: str, labels: Mapping[str, str] = MappingProxyType({})) -> str:
-        """Push an image like `base`, and unlike any other, as `name`; gives its digest. Nothing of it stays here."""
-        self.start()
-        reference = f"{self.host}/{name}"
-        unlike = {"test.number": str(next(NUMBERS)), "test.registry": str(self.port), **labels}
-        text = f"FROM {base}\nLABEL {' '.join(f'{key}={value}' for key, value in unlike.items())}\n"
-        argv = ["docker", "buildx", "build", "--load", "--tag", reference, "-"]
-        subprocess.run(argv, input=text, text=True, check=True, capture_output=True)
-        found = re.search(r"digest: (sha256:[0-9a-f]{64})", run_docker("push", reference))
-        assert found is not None
-        self.pushed.append(f"{reference.rpartition(':')[0]}@{found[1]}")
-        run_docker("rmi", reference)
-        self.forget()
-        return found[1]
-
-    def forget(self) -> None:
-        """Take every image that was pushed here off this machine."""
-        for name in self.pushed:
-            subprocess.run(["docker", "rmi", "--force", name], capture_output=True)
 
 
 @pytest.fixture(scope="module")

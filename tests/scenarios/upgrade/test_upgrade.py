@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import re
-import shutil
 import signal
-import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from tests.fixtures.image_registry import Registry
 from tests.scenarios.harness import INTERRUPTED, Stack, run_docker, start
-from tests.scenarios.registry.test_registry import Registry, render_config
+from tests.scenarios.registry.test_registry import render_config
 
 LABEL = "org.opencontainers.image.revision"
 OLD, GOOD, WRONG, OTHER, DEAD = (f"{digit * 8}{'0123456789abcdef' * 2}" for digit in "abcde")
@@ -28,36 +27,13 @@ CHANGES = {
 
 
 @pytest.fixture(scope="module")
-def pushed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
-    """A registry for real images; asked for before `make_stack`, so that no container uses them any more."""
-    if shutil.which("docker-registry") is None:
-        pytest.skip("needs a real registry: apt-get install docker-registry")
-    registry = Registry(tmp_path_factory.mktemp("pushed"))
-    yield registry
-    registry.stop()
-    registry.forget()
-
-
-@pytest.fixture(scope="module")
 def digests(pushed: Registry, build_fake_engine: Callable[[str], str]) -> dict[str, str]:
     """An engine of each commit, with what it does otherwise."""
     base = build_fake_engine(OLD)
-    return {commit: push_engine(pushed, base, commit, change) for commit, change in CHANGES.items()}
-
-
-def push_engine(registry: Registry, base: str, commit: str, change: str) -> str:
-    registry.start()
-    name = f"{registry.host}/team/engine:{commit}"
-    label = f"LABEL {LABEL}={commit} test.registry={registry.port}"
-    text = f"FROM {base}\nUSER root\n{change}\nUSER 2000:0\n{label}\n"
-    argv = ["docker", "buildx", "build", "--load", "--tag", name, "-"]
-    subprocess.run(argv, input=text, text=True, check=True, capture_output=True)
-    found = re.search(r"digest: (sha256:[0-9a-f]{64})", run_docker("push", name))
-    assert found is not None
-    run_docker("rmi", name)
-    registry.pushed.append(f"{registry.host}/team/engine@{found[1]}")
-    registry.forget()
-    return found[1]
+    return {
+        commit: pushed.push(base, f"team/engine:{commit}", commit=commit, change=change)
+        for commit, change in CHANGES.items()
+    }
 
 
 @pytest.fixture(scope="module")

@@ -6,25 +6,6 @@ import pytest
 
 from stack.checks.smoke.target import IdentityFacts, ModelFacts, ServiceFacts, SmokeConfig, SmokeTarget
 from stack.traffic.engine_client import EngineClient, build_http_client
-from tests.fixtures.stub_engine import FakeEngine, load_stub
-
-
-@pytest.fixture(scope="session")
-def stub():
-    return load_stub()
-
-
-@pytest.fixture
-def start_engine(stub):
-    started = []
-
-    def start(*argv):
-        started.append(FakeEngine(stub, *argv))
-        return started[-1]
-
-    yield start
-    for engine in started:
-        engine.close()
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 
 import pytest
 
@@ -33,14 +34,15 @@ def history(tmp_path) -> History:
     return open_history(tmp_path / "history.sqlite", now=lambda: NOON)
 
 
+def record_boot(history: History, outcome: str | None = "ready", cache_state: str = "warm", **changes: object) -> int:
+    """Record the usual boot but for the changes, and give its number."""
+    number = history.record_boot(replace(START, **changes))
+    if outcome:
+        history.finish_boot(number, outcome, total_seconds=40.0, cache_state=cache_state)
+    return number
+
+
 @pytest.fixture
 def boot(history) -> Callable[..., int]:
     """A function: what differs from the usual boot gives the number of one that was recorded."""
-
-    def record(outcome: str | None = "ready", cache_state: str = "warm", **changes: object) -> int:
-        number = history.record_boot(replace(START, **changes))
-        if outcome:
-            history.finish_boot(number, outcome, total_seconds=40.0, cache_state=cache_state)
-        return number
-
-    return record
+    return partial(record_boot, history)

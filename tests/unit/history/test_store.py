@@ -3,45 +3,16 @@ import subprocess
 import sys
 import threading
 from contextlib import closing
-from dataclasses import replace
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import timedelta, timezone
 from pathlib import Path
 
 import pytest
 
 from stack.errors import HostError, StackError
 from stack.history import file, store
-from stack.history.records import BootStart
 from stack.history.schema import MIGRATIONS, connect, prepare_history
-from stack.history.store import History, open_history
-
-NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
-START = BootStart(
-    kind="k1",
-    started_at=NOON,
-    commit="a" * 40,
-    commit_level="claimed",
-    version="0.32.0",
-    image_digest=None,
-    image_id="sha256:1",
-    model="org/name",
-    revision="r1",
-    device="cpu",
-    args={"max-model-len": 2048, "limits": {"image": 0}},
-    log_path="/logs/1.log",
-)
-
-
-@pytest.fixture
-def history(tmp_path) -> History:
-    return open_history(tmp_path / "history.sqlite", now=lambda: NOON)
-
-
-def boot(history: History, outcome: str | None = "ready", cache_state: str = "warm", **changes: object) -> int:
-    number = history.record_boot(replace(START, **changes))
-    if outcome:
-        history.finish_boot(number, outcome, total_seconds=40.0, cache_state=cache_state)
-    return number
+from stack.history.store import History
+from tests.unit.history.conftest import NOON, START, record_boot
 
 
 def test_a_boot_is_read_back_as_it_was_recorded(history):
@@ -61,7 +32,7 @@ def test_a_boot_that_was_killed_has_no_outcome(history):
 
 
 def test_times_of_other_zones_are_the_same_moment_when_read_back(history):
-    number = boot(history, started_at=NOON.astimezone(timezone(timedelta(hours=9))))
+    number = record_boot(history, started_at=NOON.astimezone(timezone(timedelta(hours=9))))
     assert history.load_boot(number).start.started_at == NOON
 
 
@@ -79,26 +50,26 @@ def test_the_log_told_at_the_end_replaces_the_one_told_at_the_start(history):
 
 
 def test_boots_of_a_kind_are_those_that_became_ready_the_newest_first(history):
-    ready = [boot(history) for _ in range(3)]
-    boot(history, "failed")
-    boot(history, None)
-    boot(history, kind="k2")
+    ready = [record_boot(history) for _ in range(3)]
+    record_boot(history, "failed")
+    record_boot(history, None)
+    record_boot(history, kind="k2")
     assert [record.id for record in history.boots_of_kind("k1", 2)] == [ready[2], ready[1]]
 
 
 def test_a_boot_is_not_compared_with_itself(history):
-    first, second = boot(history), boot(history)
+    first, second = record_boot(history), record_boot(history)
     assert [record.id for record in history.boots_of_kind("k1", 9, before=second)] == [first]
     assert history.boots_of_kind("k1", 9, before=first) == []
 
 
 def test_recent_boots_come_newest_first(history):
-    numbers = [boot(history) for _ in range(4)]
+    numbers = [record_boot(history) for _ in range(4)]
     assert [record.id for record in history.recent_boots(3)] == numbers[:0:-1]
 
 
 def test_the_newest_boots_keep_their_logs_and_it_is_told_whose_are_free(history):
-    numbers = [boot(history, log_path=f"/logs/{name}") for name in ("a", "b", "shared", "shared", "c")]
+    numbers = [record_boot(history, log_path=f"/logs/{name}") for name in ("a", "b", "shared", "shared", "c")]
     assert history.prune_logs(keep=2) == [Path("/logs/a"), Path("/logs/b")]
     assert [history.load_boot(number).start.log_path for number in numbers] == [
         None, None, None, "/logs/shared", "/logs/c",
@@ -109,10 +80,10 @@ def test_the_newest_boots_keep_their_logs_and_it_is_told_whose_are_free(history)
 
 def test_a_boot_that_is_forgotten_takes_its_phases_and_smokes_along(history, monkeypatch):
     monkeypatch.setattr(store, "KEPT_BOOTS", 1)
-    first = boot(history)
+    first = record_boot(history)
     history.record_phase(first, "load", 1.0)
     history.record_smoke(first, started_at=NOON, passed=True, report={})
-    second = boot(history)
+    second = record_boot(history)
     assert [record.id for record in history.recent_boots(9)] == [second]
     assert history.last_smoke() is None
     with history.reading() as connection:
@@ -120,12 +91,12 @@ def test_a_boot_that_is_forgotten_takes_its_phases_and_smokes_along(history, mon
 
 
 def test_numbers_of_forgotten_boots_are_not_used_again(history, monkeypatch):
-    number = boot(history)
+    number = record_boot(history)
     monkeypatch.setattr(store, "KEPT_BOOTS", 0)
     history.record_boot(START)
     assert history.recent_boots(9) == []
     monkeypatch.setattr(store, "KEPT_BOOTS", 1)
-    assert boot(history) == number + 2
+    assert record_boot(history) == number + 2
 
 
 def test_history_stays_bounded(history, monkeypatch):
@@ -133,7 +104,7 @@ def test_history_stays_bounded(history, monkeypatch):
     monkeypatch.setattr(store, "KEPT_SMOKES", 2)
     monkeypatch.setattr(store, "KEPT_BASELINES", 2)
     for number in range(6):
-        boot(history)
+        record_boot(history)
         history.record_smoke(None, started_at=NOON, passed=True, report={"n": number})
         history.save_baseline(f"b{number}", {})
     assert len(history.recent_boots(9)) == 3
@@ -158,7 +129,7 @@ def test_a_file_that_only_an_older_tool_has_written_to_can_be_looked_at(tmp_path
 
 
 def test_the_last_smoke_is_read_back_of_all_or_of_one_boot(history):
-    first, second = boot(history), boot(history)
+    first, second = record_boot(history), record_boot(history)
     assert history.last_smoke() is None
     history.record_smoke(first, started_at=NOON, passed=True, report={"checks": [1]})
     history.record_smoke(second, started_at=NOON, passed=False, report={"checks": []})
@@ -190,7 +161,7 @@ def test_what_comes_after_a_clock_was_set_back_is_the_newest_all_the_same(histor
     early.save_baseline("c", {"nll": 2.0})
     assert early.load_baseline("c").scores == {"nll": 2.0}
     assert early.load_baseline("a") is None
-    old, new = boot(history), boot(history, started_at=NOON - timedelta(days=400))
+    old, new = record_boot(history), record_boot(history, started_at=NOON - timedelta(days=400))
     assert [record.id for record in history.recent_boots(2)] == [new, old]
 
 
@@ -237,7 +208,7 @@ def test_threads_and_processes_can_write_at_once(history):
         "history = open_history(Path(sys.argv[1]))\n"
         "for n in range(20): history.record_phase(int(sys.argv[2]), f'process-{n}', float(n))"
     )
-    number = boot(history)
+    number = record_boot(history)
     process = subprocess.Popen([sys.executable, "-c", code, str(history.path), str(number)])
     failures = []
 
@@ -260,7 +231,7 @@ def test_threads_and_processes_can_write_at_once(history):
 
 
 def test_a_process_that_is_killed_amid_a_transaction_leaves_nothing_of_it(history):
-    number = boot(history)
+    number = record_boot(history)
     code = (
         "import sys, time; from datetime import datetime, UTC; from pathlib import Path\n"
         "from stack.history.store import open_history\n"
@@ -277,7 +248,7 @@ def test_a_process_that_is_killed_amid_a_transaction_leaves_nothing_of_it(histor
         process.wait()
         process.stdout.close()
     assert [record.id for record in history.recent_boots(9)] == [number]
-    assert boot(history) == number + 1
+    assert record_boot(history) == number + 1
     with history.reading() as connection:
         assert connection.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
         assert connection.execute("SELECT count(*) FROM locks").fetchone()[0] == 0

@@ -1,4 +1,4 @@
-"""The stub engine in this process."""
+"""The stub engine in this process, for any room."""
 
 from __future__ import annotations
 
