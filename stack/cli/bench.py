@@ -7,11 +7,11 @@ from typing import Any
 
 import click
 
-from stack.cli.options import JSON, open_session, project_options
+from stack.cli.options import JSON, FiniteRange, open_session, project_options
 from stack.console import Console
 from stack.errors import EXIT_CHECK_FAILED, EXIT_INTERRUPTED
 
-_ABOVE_0 = click.FloatRange(min=0, min_open=True)
+_ABOVE_0 = FiniteRange(min=0, min_open=True)
 # As in stack.traffic.bench_load, which the help must not import; a test holds them together.
 _PRESETS = ("chat", "long-context", "shared-prefix", "soak")
 
@@ -22,7 +22,7 @@ _PRESETS = ("chat", "long-context", "shared-prefix", "soak")
     "--repeats", type=click.IntRange(1, 100), default=3, show_default=True, help="Measure so often; compare takes 3"
 )
 @click.option(
-    "--seconds", type=click.FloatRange(1, 86400), default=30, show_default=True, help="About how long a repeat takes"
+    "--seconds", type=FiniteRange(1, 86400), default=30, show_default=True, help="About how long a repeat takes"
 )
 @click.option("--rate", type=_ABOVE_0, help="Requests a second that arrive, answered or not [default: as many as fit]")
 @click.option("--sweep", "is_sweep", is_flag=True, help="Raise the rate to the knee, and measure there")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from stack.cli.options import open_session, project_options
+from stack.cli.options import FiniteRange, open_session, project_options
 from stack.console import Console
 
 
@@ -15,7 +15,7 @@ from stack.console import Console
 @click.argument("prompt", nargs=-1)
 @click.option("--system", help="System prompt")
 @click.option("--max-tokens", type=click.IntRange(min=1), help="Longest answer, in tokens")
-@click.option("--temperature", type=click.FloatRange(0, 2), help="Sampling temperature; 0 is greedy")
+@click.option("--temperature", type=FiniteRange(0, 2), help="Sampling temperature; 0 is greedy")
 @project_options
 @click.pass_obj
 def command(

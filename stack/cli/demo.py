@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from stack.cli.options import JSON, open_session, project_options
+from stack.cli.options import JSON, FiniteRange, open_session, project_options
 from stack.console import Console
 from stack.errors import EXIT_CHECK_FAILED, EXIT_INTERRUPTED
 
@@ -14,7 +14,7 @@ from stack.errors import EXIT_CHECK_FAILED, EXIT_INTERRUPTED
 @click.command("demo")
 @click.option(
     "--minutes",
-    type=click.FloatRange(0.1, 60),
+    type=FiniteRange(0.1, 60),
     default=2,
     show_default=True,
     help="How long, about 10 s of measuring included",

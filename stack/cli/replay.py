@@ -7,12 +7,12 @@ from typing import Any
 
 import click
 
-from stack.cli.options import JSON, open_session, project_options
+from stack.cli.options import JSON, FiniteRange, open_session, project_options
 from stack.console import Console
 from stack.errors import EXIT_CHECK_FAILED, EXIT_INTERRUPTED
 
 _TABLE_ROWS = 40
-_ABOVE_0 = click.FloatRange(min=0, min_open=True)
+_ABOVE_0 = FiniteRange(min=0, min_open=True)
 _FILE = click.Path(dir_okay=False, path_type=Path)
 
 
