@@ -61,8 +61,8 @@ def command(
     looked through, too. A traceback, and any line without a level, belongs to the record before it.
 
     A request's id is what the client sends as `X-Request-Id`, else one that vLLM makes up; the gateway makes one for
-    each request and logs it. vLLM tells ids where `enable-log-requests = true` stands in [engine.args], which the tool
-    never sets: at `log-level = "DEBUG"` it then logs prompts, too.
+    each request and logs it. vLLM tells ids where `enable-log-requests = true` stands in [engine.args]. The tool never
+    sets that: at `log-level = "DEBUG"`, and in old versions always, vLLM then logs prompts, too.
     """
     from stack.operations.logs import ALL, read_entries
     from stack.operations.logs_render import build_entry_document, render_entry

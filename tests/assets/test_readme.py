@@ -139,7 +139,7 @@ def test_command_lines_are_found_wherever_they_stand():
     assert find_commands(text) == ["-v status", "runs", "up", "smoke --json", "up --device cpu"]
 
 
-@pytest.mark.parametrize("line", ["up --modle x", "u", "config shwo", "logs", "up --device gpu", "chat --x"])
+@pytest.mark.parametrize("line", ["up --modle x", "u", "config shwo", "logs x", "up --device gpu", "chat --x"])
 def test_a_wrong_command_line_does_not_parse(line):
     with pytest.raises(click.UsageError):
         parse(shlex.split(line))

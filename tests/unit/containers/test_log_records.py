@@ -45,6 +45,16 @@ def test_no_line_is_lost_and_their_order_is_kept(lines):
             assert before is None or line.level is not None or line.line.is_json
 
 
+@pytest.mark.parametrize("path", sorted(LOGS.rglob("*.log")), ids=lambda path: path.stem)
+def test_no_line_of_a_recorded_log_of_any_version_is_lost(path):
+    lines = path.read_bytes().decode(errors="replace").split("\n")
+    found = list(group_lines(map(RawLine, lines), NOON))
+    assert [line.raw for line in found] == [line.strip("\r") for line in lines]
+    # A traceback is never hidden from who asks for errors.
+    told = "\n".join(line.raw for line in found if is_at_least(line.level, "ERROR"))
+    assert ("Traceback (most recent call last)" in told) == any("Traceback (most recent call last)" in x for x in lines)
+
+
 def test_a_recorded_boot_falls_into_its_records():
     text = (LOGS / "vllm-0.32.0-cpu-eager.log").read_bytes().decode()
     found = list(group_lines([RawLine(line) for line in text.split("\n")]))
