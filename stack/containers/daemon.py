@@ -8,12 +8,13 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 
 import docker
 import requests
 import urllib3
-from docker.errors import DockerException, ImageNotFound, NotFound
+from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 from docker.models.containers import Container
 
 from stack.errors import CommandError, HostError
@@ -176,7 +177,10 @@ def read_log(
     with translated("reading a container's log"):
         try:
             output = client.containers.get(container_id).logs(tail=lines, since=since)
-        except NotFound:
+        except APIError as err:
+            # Of one that is marked for removal the daemon gives no log any more: as good as gone.
+            if not isinstance(err, NotFound) and err.status_code != HTTPStatus.CONFLICT:
+                raise
             return ""
     return "".join(f"{line}\n" for line in split_lines(iter([output])))
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from pathlib import Path
 
 import docker
-from docker.errors import NotFound
+from docker.errors import APIError, NotFound
 from docker.types import LogConfig, Mount
 
 from stack.containers.daemon import ExitWatch, read_log, translated
@@ -16,6 +18,7 @@ from stack.containers.render import LABEL_PROJECT
 
 LABEL_ONE_SHOT = "dev.stack.one-shot"
 _TICK_SECONDS = 0.5
+_REMOVAL_SECONDS = 30
 
 
 @dataclass(frozen=True)
@@ -143,9 +146,12 @@ def _start(client: docker.DockerClient, shot: OneShot, name: str) -> str:
 
 
 def _remove(client: docker.DockerClient, name: str) -> None:
-    with translated(f"removing the container {name}"):
+    # It was never made, or somebody took it away already.
+    with translated(f"removing the container {name}"), suppress(NotFound):
         try:
             client.api.remove_container(name, force=True)
-        except NotFound:
-            # It was never made, or somebody took it away already.
-            return
+        except APIError as err:
+            if err.status_code != HTTPStatus.CONFLICT:
+                raise
+            # Somebody is at it: what comes next may need its network.
+            client.api.wait(name, timeout=_REMOVAL_SECONDS, condition="removed")

@@ -176,7 +176,10 @@ def test_a_followed_log_gives_each_line_with_the_daemons_time():
 
 
 def test_the_log_of_a_container_that_is_gone_is_empty():
-    assert daemon.read_log(FakeClient(failure=docker.errors.NotFound("gone")), "x") == ""
+    leaving = requests.Response()
+    leaving.status_code = 409
+    for failure in (docker.errors.NotFound("gone"), docker.errors.APIError("marked for removal", leaving)):
+        assert daemon.read_log(FakeClient(failure=failure), "x") == ""
 
 
 def test_a_log_that_the_daemon_cannot_read_is_a_failed_tool():

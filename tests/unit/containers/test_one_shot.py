@@ -6,6 +6,7 @@ import itertools
 from pathlib import Path
 
 import pytest
+import requests
 from docker.errors import APIError, NotFound
 
 from stack.containers.one_shot import OneShot, remove_leftovers, run_one_shot
@@ -17,8 +18,8 @@ SHOT = OneShot("mine", "bench", "sha256:1", ["/bin/sh", "-c", "true"], "mine_met
 class FakeDocker:
     """A daemon with containers in a dict; the one that is started ends with `status` once it is let go."""
 
-    def __init__(self, status=0, refuses=None):
-        self.status, self.refuses = status, refuses
+    def __init__(self, status=0, refuses=None, is_being_removed=False):
+        self.status, self.refuses, self.is_being_removed = status, refuses, is_being_removed
         self.here, self.asked = {}, {}
         self.containers = self.api = self
 
@@ -38,7 +39,10 @@ class FakeDocker:
     def logs(self, **_):
         return b"one\ntwo\n"
 
-    def wait(self, _, timeout=None):
+    def wait(self, _, timeout=None, condition=None):
+        if condition == "removed":
+            self.here.clear()
+            raise NotFound("gone")
         if self.status is None:
             raise NotFound("gone")
         return {"StatusCode": self.status}
@@ -55,6 +59,10 @@ class FakeDocker:
         assert force
         if name not in self.here:
             raise NotFound("gone")
+        if self.is_being_removed:
+            answer = requests.Response()
+            answer.status_code = 409
+            raise APIError("removal is already in progress", answer)
         del self.here[name]
 
 
@@ -118,4 +126,10 @@ def test_leftovers_are_removed_and_named():
     client = FakeDocker()
     client.here = {"mine-bench-1": {}, "mine-bench-2": {}}
     assert remove_leftovers(client, "mine", "bench") == ["mine-bench-1", "mine-bench-2"]
+    assert client.here == {}
+
+
+def test_what_somebody_else_removes_is_waited_for():
+    client = FakeDocker(137, is_being_removed=True)
+    assert run(client).status == 137
     assert client.here == {}
