@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import shlex
@@ -42,7 +43,7 @@ def find_commands(text: str) -> list[str]:
     for line, is_whole in lines:
         match = COMMAND.fullmatch(PLACEHOLDER.sub("", line.removeprefix("$ ")))
         if match and (is_whole or match["rest"]):
-            words = shlex.split(match["rest"], comments=True)
+            words = list(itertools.takewhile(lambda word: word != ">", shlex.split(match["rest"], comments=True)))
             if match["up"]:
                 words = ["up", *(word for word in words if word not in ("--yes", "-y"))]
             found.append(shlex.join(words))
