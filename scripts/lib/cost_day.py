@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +14,25 @@ from cost_backfill import Source, build_gpu_sources, build_source, render_sample
 from docker.models.containers import Container
 
 from stack.assets import asset_path
+from stack.config.quantities import parse_duration_seconds
 from stack.telemetry.exposition import parse_exposition
-from stack.telemetry.prometheus_api import PrometheusApi
+from stack.telemetry.prometheus_api import PrometheusApi, Series
 
 BLOCK_SECONDS = 7200
 """How long a block of Prometheus is, and so how much text is written at once."""
 READY_SECONDS = 120.0
 _OWN_LABELS = {"job": "vllm", "instance": "engine"}
-# Not what `__name__` values tell: the running Prometheus evaluates the same rules, on what came after the day.
-_RECORDED = 'group by (__name__) (last_over_time({{__name__=~".+:.+", __name__!~"vllm:.+"}}[{seconds}s]))'
 Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A recording rule, and how often it is evaluated."""
+
+    name: str
+    expr: str
+    labels: Mapping[str, str]
+    interval_seconds: float
 
 
 def read_sources(api: PrometheusApi, page: Path, model: str) -> list[Source]:
@@ -58,60 +68,88 @@ def _rename(labels: Mapping[str, str], model: str) -> dict[str, str]:
 
 def write_blocks(container: Container, sources: Sequence[Source], begin: int, end: int, interval: int, say: Say) -> int:
     """Backfill every series from begin to end; give how many samples that are."""
-    command = (
-        "cat > /prometheus/samples && promtool tsdb create-blocks-from openmetrics /prometheus/samples /prometheus"
-        " && rm /prometheus/samples"
-    )
     count = 0
-    for start in range(begin // BLOCK_SECONDS * BLOCK_SECONDS, end, BLOCK_SECONDS):
-        times = range(max(start, begin), min(start + BLOCK_SECONDS, end), interval)
-        say(f"backfilling {(end - times[0]) / 3600:.0f} h more")
-        text = "".join([*render_samples(sources, begin, times), "# EOF\n"])
-        _execute(container, ["sh", "-c", command], text)
+    for start, stop in list_blocks(begin, end):
+        times = range(start, stop, interval)
+        say(f"backfilling {(end - start) / 3600:.0f} h more")
+        _write_block(container, render_samples(sources, begin, times))
         count += len(times) * len(sources)
     return count
+
+
+def list_blocks(begin: int, end: int) -> list[tuple[int, int]]:
+    """Give where each of Prometheus' blocks begins and ends."""
+    starts = range(begin // BLOCK_SECONDS * BLOCK_SECONDS, end, BLOCK_SECONDS)
+    return [(max(start, begin), min(start + BLOCK_SECONDS, end)) for start in starts]
 
 
 def record_rules(container: Container, api: PrometheusApi, begin: int, end: int, interval: int, say: Say) -> int:
     """Evaluate the recording rules over the same time; give how many names they made.
 
-    promtool lets no rule see what another makes, so those that made nothing are run again until none does.
+    A rule sees what others make only once that is in a block, so those that made nothing are tried again until none
+    does. Not with promtool's own `create-blocks-from rules`, which writes a block for each rule: a thousand a day.
     """
+    left, made = load_rules(asset_path("prometheus", "rules"), interval), set[str]()
+    while left:
+        idle = set(range(len(left)))
+        for start, stop in list_blocks(begin, end):
+            say(f"evaluating {len(left)} recording rules, {(end - start) / 3600:.0f} h more")
+            texts = {number: _record(api, rule, start, stop) for number, rule in enumerate(left)}
+            gave = [number for number, text in texts.items() if text]
+            idle -= set(gave)
+            if gave:
+                _write_block(container, [texts[number] for number in gave])
+        made |= {rule.name for number, rule in enumerate(left) if number not in idle}
+        if len(idle) == len(left):
+            break
+        left = [left[number] for number in sorted(idle)]
+        restart(container, api)
+    return len(made)
+
+
+def load_rules(folder: Path, interval: int) -> list[Recording]:
+    """Give the recording rules of a folder; a group that says no interval has the usual one."""
     groups = [
         group
-        for path in sorted(asset_path("prometheus", "rules").glob("*.yaml"))
+        for path in sorted(folder.glob("*.yaml"))
         for group in yaml.safe_load(path.read_text(encoding="utf-8"))["groups"]
     ]
+    return [
+        Recording(rule["record"], rule["expr"], rule.get("labels", {}), _read_interval(group, interval))
+        for group in groups
+        for rule in group["rules"]
+        if "record" in rule
+    ]
+
+
+def _read_interval(group: Mapping[str, Any], usual: int) -> float:
+    return parse_duration_seconds(group["interval"]) if "interval" in group else usual
+
+
+def _record(api: PrometheusApi, rule: Recording, start: int, stop: int) -> str:
+    step = rule.interval_seconds
+    found = api.query_range(rule.expr, start_seconds=start, end_seconds=stop - 1, step_seconds=step)
+    return "".join(render_recorded(rule, series) for series in found)
+
+
+def render_recorded(rule: Recording, series: Series) -> str:
+    """Give the samples of a recording rule as text, from what its expression gave."""
+    labels = {name: value for name, value in series.labels.items() if name != "__name__"} | dict(rule.labels)
+    begin = build_source(rule.name, labels, 0.0).text
+    return "".join(f"{begin} {value} {at}\n" for at, value in series.points)
+
+
+def _write_block(container: Container, series: Iterable[str]) -> None:
     command = (
-        "cat > /prometheus/rules && promtool tsdb create-blocks-from rules --url http://localhost:9090"
-        f" --start {begin} --end {end} --eval-interval {interval}s --output-dir /prometheus /prometheus/rules"
-        " && rm /prometheus/rules"
+        "cat > /prometheus/samples && promtool tsdb create-blocks-from openmetrics /prometheus/samples /prometheus"
+        " && rm /prometheus/samples"
     )
-    found: set[str] = set()
-    before = None
-    while before != found:
-        before = found
-        text = yaml.safe_dump({"groups": leave_out(groups, found)})
-        say(f"evaluating the recording rules over the day: {len(found)} names so far")
-        _execute(container, ["sh", "-c", command], text)
-        restart(container, api)
-        made = api.query(_RECORDED.format(seconds=end - begin), at_seconds=end)
-        found = {series.labels["__name__"] for series in made}
-    return len(found)
+    _execute(container, ["sh", "-c", command], "".join([*series, "# EOF\n"]))
 
 
 def read_disk_megabytes(container: Container) -> float:
     """Give what Prometheus' volume holds."""
     return float(_execute(container, ["du", "-sk", "/prometheus"], "").split()[0]) * 1024 / 1e6
-
-
-def leave_out(groups: Sequence[Mapping[str, Any]], names: Collection[str]) -> list[dict[str, Any]]:
-    """Give the groups without alerts and without the rules that make one of these names."""
-    kept = [
-        {**group, "rules": [rule for rule in group["rules"] if rule.get("record", "") not in {"", *names}]}
-        for group in groups
-    ]
-    return [group for group in kept if group["rules"]]
 
 
 def restart(container: Container, api: PrometheusApi) -> None:

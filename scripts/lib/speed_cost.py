@@ -98,6 +98,7 @@ def measure_queries(stack: Stack, began: int, hours: float, repeats: int) -> tup
     container = stack.services["prometheus"]
     # What a boot and a smoke wrote down is among what is backfilled.
     stack.bench.run_stack("smoke")
+    time.sleep(2 * INTERVAL_SECONDS)
     end = began // 60 * 60 - 60
     begin = end - int(3600 * hours)
     sources = read_sources(stack.api, PAGE, SERVED_NAME)

@@ -17,6 +17,7 @@ import pytest
 
 from stack.assets import asset_path
 from stack.telemetry.exposition import parse_exposition
+from stack.telemetry.prometheus_api import Series
 from tests.assets.test_prometheus_live import serving
 
 LIB = Path(__file__).resolve().parents[2] / "scripts" / "lib"
@@ -164,13 +165,23 @@ class TestDay:
         assert kinds["DCGM_FI_DEV_GPU_UTIL"] is False and kinds["DCGM_FI_DEV_THERMAL_VIOLATION"] is True
         assert len(found) == 2 * len(kinds)
 
-    def test_a_rule_that_made_something_is_not_run_again(self, cost):
-        groups = [
-            {"name": "a", "interval": "1m", "rules": [{"record": "x:y", "expr": "1"}, {"record": "z:y", "expr": "2"}]},
-            {"name": "b", "rules": [{"alert": "A", "expr": "1"}, {"record": "x:y", "expr": "3"}]},
-        ]
-        left = cost.day.leave_out(groups, {"x:y"})
-        assert left == [{"name": "a", "interval": "1m", "rules": [{"record": "z:y", "expr": "2"}]}]
+    def test_what_a_rule_gave_is_written_under_its_name_and_labels(self, cost):
+        rule = cost.day.Recording("a:b:c", "x", {"slo": "ttft"}, 30.0)
+        series = Series({"__name__": "x", "model_name": "m", "slo": "y"}, ((60.0, 1.5), (90.0, float("nan"))))
+        begin = 'a:b:c{model_name="m",slo="ttft"}'
+        assert cost.day.render_recorded(rule, series) == f"{begin} 1.5 60.0\n{begin} nan 90.0\n"
+
+    def test_every_recording_rule_is_evaluated_as_often_as_its_group_says(self, cost):
+        rules = cost.day.load_rules(asset_path("prometheus", "rules"), 5)
+        assert {rule.interval_seconds for rule in rules} >= {5, 30.0, 60.0, 120.0}
+        assert not [rule for rule in rules if not rule.name]
+
+    @pytest.mark.parametrize(
+        ("begin", "end", "blocks"),
+        [(7100, 7300, [(7100, 7200), (7200, 7300)]), (7200, 14400, [(7200, 14400)]), (0, 60, [(0, 60)])],
+    )
+    def test_samples_are_written_block_by_block(self, cost, begin, end, blocks):
+        assert cost.day.list_blocks(begin, end) == blocks
 
     def test_an_engines_series_are_those_that_are_kept_under_the_name_of_what_is_served(self, cost):
         found = cost.day.read_engine_sources(PAGE, "mine")

@@ -58,6 +58,8 @@ def test_the_day_that_queries_meet_has_data_of_the_engine_the_rules_the_host_boa
         "host: CPU by kind of work (A)",
         "gpu: Clocks (A)",
         "runs: The last boots (A)",
+        "overview: Smoke checks (A)",
+        "slo: Burn rate over 1 hour (A)",
     ):
         assert queries[name] > 0, name
 
