@@ -36,6 +36,14 @@ def test_a_real_run_is_read_with_its_figures() -> None:
     assert len(figures) == 4 + 16
 
 
+@pytest.mark.parametrize("version", ["0.30.0", "0.32.0"])
+def test_clients_of_other_releases_save_the_same(version: str) -> None:
+    output = (BENCHES / f"vllm-{version}-client.txt").read_text()
+    measured = find_result(output)
+    assert (measured.completed, measured.failed, measured.output_tokens) == (24, 0, 24 * 16)
+    assert measured.figures.keys() == find_result(read("random")).figures.keys()
+
+
 def test_without_bounds_there_is_no_goodput() -> None:
     assert "good_requests_per_second" not in find_result(read("prefix-repetition")).figures
 
