@@ -68,7 +68,7 @@ def compare_pairs(windows: Sequence[Window]) -> tuple[list[float], list[float]]:
 
 
 def bound_median(values: Sequence[float]) -> tuple[float, float]:
-    """Give between which two of the values the true median lies, 19 times of 20; few values say nothing: all of them.
+    """Give between which two of the values the true median lies, 19 times of 20 where there are six.
 
     The order statistics of the sign test, in the normal approximation.
     """

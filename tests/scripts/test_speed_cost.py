@@ -225,13 +225,21 @@ class TestQueries:
 
 
 class TestTable:
-    def test_the_ratio_is_judged_and_its_control_is_not(self, cost):
-        rows, notes = cost.table.build_engine_rows(make_windows(cost.engine, 10.5, 10, 10, 10.5), 2)
-        judged = {row.name: row.met for row in rows if row.met is not None}
-        assert judged == {"with / paused, in pairs": False}
-        assert notes == ["19 times of 20 the true median of the ratio lies between 0.952 and 0.952"]
-        even, _ = cost.table.build_engine_rows(make_windows(cost.engine, 10, 10), 2)
-        assert [row.met for row in even] == [None, None, True, None]
+    @pytest.mark.parametrize(
+        ("seconds", "met", "between"),
+        [
+            ((10.5, 10, 10, 10.5) * 3, False, "0.952 and 0.952"),
+            ((10, 10) * 6, True, "1.000 and 1.000"),
+            ((9, 10, 10, 12) * 3, None, "0.833 and 1.111"),
+            ((10, 10) * 5, None, "1.000 and 1.000"),
+        ],
+        ids=["slower", "even", "on both sides of the target", "too few pairs"],
+    )
+    def test_the_ratio_is_judged_where_the_pairs_tell(self, cost, seconds, met, between):
+        rows, notes = cost.table.build_engine_rows(make_windows(cost.engine, *seconds), 2)
+        (row,) = (row for row in rows if row.target is not None)
+        assert (row.met, notes) == (met, [f"19 times of 20 the true median of the ratio lies between {between}"])
+        assert cost.table.render_rows([row], []).endswith({None: "unsure", True: "yes", False: "NO"}[met])
 
     def test_a_query_is_judged_by_its_p95_and_the_slowest_come_first(self, cost):
         took = {"fast": [0.1] * 19 + [0.9], "slow": [0.1] * 18 + [0.4, 0.4], "none": [0.001] * 20}
