@@ -38,24 +38,14 @@ def build_document(project: str, target: BenchTarget, preset: str, plan: Plan, r
     - `good_requests_per_second`: those within every bound of `[slo]`.
     - `sweep`: `steps` with `rate`, and the `knee` with its evidence; the repeats were measured there.
     - `compared`: the run it was compared with, the verdict, and each figure's ratio with its interval; else null.
-    - `said`: how it ended, in one line.
+    - `said`: how it ended, in one line; `run`: its number in the history, null where that does not have it.
     - `foreign_requests`: requests of others that the engine had meanwhile.
     """
-    engine, status = target.engine, target.status
     return {
         "schema_version": SCHEMA_VERSION,
         "project": project,
-        "engine": {
-            "commit": engine.commit,
-            "commit_level": engine.commit_level,
-            "version": engine.version,
-            "image_id": engine.image_id,
-            "device": engine.device,
-            "served_model": status.served_name,
-            "max_model_len": target.max_model_len,
-            "boot": status.boot.id if status.boot is not None else None,
-        },
-        "model": {"model": engine.model, "revision": engine.revision},
+        "engine": _build_engine(target),
+        "model": {"model": target.engine.model, "revision": target.engine.revision},
         "host": dict(target.host),
         "preset": preset,
         "load": build_load_document(plan.load),
@@ -70,6 +60,20 @@ def build_document(project: str, target: BenchTarget, preset: str, plan: Plan, r
         "failed": sum(run.measured.failed for run in runs),
         "errors": list(dict.fromkeys(error for run in runs for error in run.errors)),
         "foreign_requests": sum(run.foreign for run in runs),
+    }
+
+
+def _build_engine(target: BenchTarget) -> dict[str, Any]:
+    engine, status = target.engine, target.status
+    return {
+        "commit": engine.commit,
+        "commit_level": engine.commit_level,
+        "version": engine.version,
+        "image_id": engine.image_id,
+        "device": engine.device,
+        "served_model": status.served_name,
+        "max_model_len": target.max_model_len,
+        "boot": status.boot.id if status.boot is not None else None,
     }
 
 
