@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import datetime
 import json
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -46,14 +46,10 @@ def command(
     project: str | None,
     service: str,
     follow: bool,
-    lines: int | None,
     level: str | None,
-    since: datetime.datetime | None,
-    until: datetime.datetime | None,
-    request_id: str | None,
-    boot: str | int | None,
     labels: bool,
     as_json: bool,
+    **asked: Any,
 ) -> None:
     """Show a service's log; the engine's if none is named, and of an engine that is gone, the log of its last boot.
 
@@ -68,26 +64,17 @@ def command(
     from stack.operations.logs_render import build_entry_document, render_entry
     from stack.operations.logs_select import LogQuery
 
-    if follow and until is not None:
+    if follow and asked["until"] is not None:
         raise click.UsageError("--until ends what --follow goes on with; give one of them")
-    if boot is not None and service not in ("engine", ALL):
+    if asked["boot"] is not None and service not in ("engine", ALL):
         raise click.UsageError(f"--boot is the engine's; of `{service}` there is one log")
-    if boot is None and (since or until or request_id):
-        boot = "all"
-    query = LogQuery(
-        service=service,
-        lines=lines,
-        request_id=request_id,
-        level=level.upper() if level else None,
-        since=since,
-        until=until,
-        boot=boot,
-        is_labelled=labels or as_json,
-    )
+    if asked["boot"] is None and (asked["since"] or asked["until"] or asked["request_id"]):
+        asked["boot"] = "all"
+    query = LogQuery(service=service, level=level and level.upper(), is_labelled=labels or as_json, **asked)
     session = open_session(console, config_path, {"project": project})
     for entry in read_entries(session, query, follow=follow):
         if as_json:
-            console.result(json.dumps(build_entry_document(entry, request_id), ensure_ascii=False))
+            console.result(json.dumps(build_entry_document(entry, query.request_id)))
         else:
             for text in render_entry(entry, is_labelled=labels, is_named=service == ALL):
                 console.result(text)
