@@ -115,6 +115,9 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit with its code."""
     _open_missing_streams()
     signal.signal(signal.SIGTERM, _interrupt)
+    # A terminal that was closed; `nohup` has it ignored, and so it stays.
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, _interrupt)
     try:
         # Without its standalone mode click gives the code of an `Exit` back instead of raising it.
         code = cli.main(args=arguments, prog_name="stack", standalone_mode=False)

@@ -10,8 +10,8 @@ from stack.checks.host.amounts import describe_bytes
 from stack.checks.host.check import HostCheck, HostContext, Outcome
 from stack.checks.host.target import StateNeed
 
-# The tool writes `.NAME.PID.HEX` beside a file before it takes its place.
-_TEMPORARY = re.compile(r"\.(?P<name>.+)\.(?P<pid>\d+)\.[0-9a-f]{8}$")
+# `stack.files` writes `.NAME.PID.HEX.partial` beside a file before it takes its place.
+_TEMPORARY = re.compile(r"\.(?P<name>.+)\.(?P<pid>\d+)\.[0-9a-f]{8}\.partial$")
 _STAGING = ".staging"
 _LOCKS = ".locks"
 _BIG_BYTES = 1024**3

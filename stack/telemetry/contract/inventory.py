@@ -16,6 +16,8 @@ SCHEMA_VERSION = 1
 # What a scrape adds to every series.
 SCRAPE_LABELS = frozenset({"job", "instance", "__name__"})
 _PARTS = {"histogram": ("_bucket", "_sum", "_count"), "summary": ("_sum", "_count", "")}
+# What setuptools-scm calls a build from a clone without tags.
+_NO_TAG = "0.1.dev"
 
 
 @dataclass(frozen=True)
@@ -93,10 +95,13 @@ def mark_later(inventory: Inventory, version: str, shipped: Mapping[str, Invento
 
     Args:
         inventory: What it exports.
-        version: Its version, `0.31.0`.
+        version: Its version, `0.31.0`; one that says nothing of its age (`dev`, `0.1.dev1+gabc`) marks none.
         shipped: Inventories by version.
     """
     own = read_version(version)
+    if len(own) < 2 or version.startswith(_NO_TAG):
+        # It may be of any age: what it lacks is dead, as far as anybody can tell.
+        return inventory
     later: dict[str, str] = {}
     for other in sorted(shipped, key=read_version, reverse=True):
         is_newer = read_version(other) > own

@@ -10,6 +10,7 @@ import pytest
 
 from stack.checks.host import check_environment, check_leftovers
 from stack.checks.host.target import EngineNeed, ImageNeed, ModelNeed, StateNeed
+from stack.files import replace_file
 from tests.unit.checks.host.conftest import give_container
 
 
@@ -102,15 +103,24 @@ def test_containers_whose_state_was_lost_are_taken_over(make_context, state):
     assert (outcome.status, "takes them over" in outcome.hint) == ("warn", True)
 
 
+def break_off(path: Path) -> None:
+    """Begin to write a file, and be killed."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda descriptor: (_ for _ in ()).throw(OSError))
+        patch.setattr(Path, "unlink", lambda path, missing_ok: None)
+        with pytest.raises(OSError):  # noqa: PT011
+            replace_file(path, b"")
+
+
 def test_an_interrupted_boot_and_half_written_files_are_notes(make_context, state, proc):
-    (state.folder / ".state.json.4711.0123abcd").write_text("")
+    break_off(state.folder / "state.json")
     unfinished = StateNeed(state.folder, state.lock, state.facts, state.volume, state.cache, "unfinished")
     outcome = judge(make_context, unfinished)
     assert outcome.status == "pass"
     assert outcome.message == (
         "the last boot was interrupted before its end; 1 half-written file of a run that was killed"
     )
-    (proc / "4711").mkdir()
+    (proc / str(os.getpid())).mkdir()
     assert judge(make_context, state).message == "nothing is left of an earlier run"
 
 

@@ -286,6 +286,9 @@ def test_a_name_that_came_with_a_later_version_is_no_fault_of_an_older_engine() 
     assert mark_later(Inventory("x"), "0.9.2.dev3", shipped).later == {"vllm:b": "0.10.0", "vllm:c": "0.11.1"}
     assert mark_later(Inventory("x"), "0.10.0", shipped).later == {"vllm:c": "0.11.1"}
     assert mark_later(Inventory("x"), "0.12.0", shipped).later == {}
+    # Of unknown age: what such an engine lacks must not be excused.
+    assert mark_later(Inventory("x"), "0.1.dev1+gdee37d891", shipped).later == {}
+    assert mark_later(Inventory("x"), "dev", shipped).later == {}
 
 
 def test_a_prometheus_that_remembers_a_name_does_not_make_the_engine_export_it() -> None:
