@@ -170,12 +170,19 @@ class NotRunningError(StackError):
         super().__init__(f"`{what}` does not run in project `{project}`", hint=hint)
 
 
+def leave_out_login(url: str) -> str:
+    """Give a URL without the name and password that may stand in it: errors and reports are handed on."""
+    start = url.find("://") + len("://") if "://" in url else 0
+    host, slash, path = url[start:].partition("/")
+    return f"{url[:start]}{host.rpartition('@')[2]}{slash}{path}"
+
+
 class ServiceApiError(StackError):
     """A running service answered with an error, or not at all.
 
     Args:
         service: The Compose service.
-        url: What was asked.
+        url: What was asked; a login in it is not shown.
         message: What came back.
         hint: What to do next.
     """
@@ -184,8 +191,8 @@ class ServiceApiError(StackError):
 
     def __init__(self, service: str, url: str, message: str, *, hint: str | None = None) -> None:
         self.service = service
-        self.url = url
-        super().__init__(f"{service} at {url}: {message}", hint=hint)
+        self.url = leave_out_login(url)
+        super().__init__(f"{service} at {self.url}: {message}", hint=hint)
 
 
 class ModelError(StackError):

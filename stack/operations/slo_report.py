@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import httpx2
 
 from stack.config.quantities import parse_duration_seconds
-from stack.errors import NotRunningError
+from stack.errors import NotRunningError, leave_out_login
 from stack.operations.bench_last import LastBench, find_last_bench
 from stack.operations.objectives import build_objectives
 from stack.operations.session import Session
@@ -101,13 +101,6 @@ def build_report(project: str, api: PrometheusApi, url: str, window: Window, obj
     parts = judge(counts, objectives)
     notes = (*_note_coverage(window, coverage), *_note_parts(parts, objectives), *_note_shared(counts))
     return SloReport(project, url, window, coverage, objectives, parts, tuple(dict.fromkeys(notes)))
-
-
-def leave_out_login(url: str) -> str:
-    """Give a URL without the name and password that may stand in it: reports are handed on."""
-    scheme, separator, rest = url.partition("://")
-    host, slash, path = rest.partition("/")
-    return f"{scheme}{separator}{host.rpartition('@')[2]}{slash}{path}" if separator else url
 
 
 def find_prometheus(session: Session) -> str:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import httpx2
 
 from stack.checks.gpu_load import GpuLoad
-from stack.errors import ServiceApiError
+from stack.errors import ServiceApiError, leave_out_login
 from stack.operations.session import Session
 from stack.operations.top_place import Place, Runs, build_finder, find_quietly
 from stack.progress import ProgressEvent
@@ -77,7 +77,7 @@ class Frame:
 
     Attributes:
         at: When, in UTC.
-        url: The engine's address, or None where no container of it runs.
+        url: The engine's address, without a login; None where no container of it runs.
         runs: What runs.
         live: What the engine does; None while it does not answer.
         silence: Since when and why it does not answer, or None.
@@ -198,9 +198,8 @@ class Watcher:
             silence = Silence(self._silent_since, self.place.trouble or _describe(self.error))
         else:
             self._silent_since = None
-        return Frame(
-            at, self.place.engine, self.place.runs, live, silence, self.place.read_gpus(), self._look_at_alerts()
-        )  # fmt: skip
+        url = leave_out_login(self.place.engine) if self.place.engine is not None else None
+        return Frame(at, url, self.place.runs, live, silence, self.place.read_gpus(), self._look_at_alerts())
 
     def _find_again(self) -> None:
         self.place = find_quietly(self._find, self.place)

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import httpx2
 
 from stack.checks.gpu_load import GpuLoad, read_gpu_loads
-from stack.errors import NotRunningError, ServiceApiError, StackError
+from stack.errors import ConfigError, NotRunningError, Problem, ServiceApiError, StackError, leave_out_login
 from stack.operations.diagnose_around import is_of_engine, is_on_this_machine
 from stack.operations.session import Session
 from stack.operations.status import ServiceStatus, Status, read_status
@@ -80,12 +80,15 @@ def build_finder(session: Session, engine: str | None, prometheus: str | None) -
         prometheus: Any Prometheus' address; None: this project's, where the engine is this project's too.
 
     Raises:
+        ConfigError: The engine's address is none.
         HostError: The daemon does not answer, and no engine is named.
         NotRunningError: No engine is named and this project's does not run.
     """
     if engine is not None:
         address = engine.rstrip("/").removesuffix("/metrics")
-        return lambda: _find_named(address, prometheus)
+        # The GPUs of another machine cannot be asked; on loopback they are most likely this one's.
+        gpus = read_gpu_loads if _find_host(address) in _LOOPBACK else tuple
+        return lambda: Place(address, prometheus, Runs(version=_fetch_version(address)), read_gpus=gpus)
     client = session.connect()
     first = [read_status(session, client)]
     if not first[0].is_serving:
@@ -118,11 +121,12 @@ def build_own_place(status: Status, read_gpus: ReadGpus = read_gpu_loads) -> Pla
     )
 
 
-def _find_named(address: str, prometheus: str | None) -> Place:
-    # The GPUs of another machine cannot be asked; on loopback they are most likely this one's.
-    is_here = urlsplit(address).hostname in _LOOPBACK
-    runs = Runs(version=_fetch_version(address))
-    return Place(address, prometheus, runs, read_gpus=read_gpu_loads if is_here else tuple)
+def _find_host(address: str) -> str | None:
+    try:
+        return urlsplit(address).hostname
+    except ValueError as err:
+        problem = Problem("--engine", f"`{leave_out_login(address)}` is no address ({err})")
+        raise ConfigError([problem], hint="write it as `http://HOST:PORT`") from err
 
 
 def _fetch_version(address: str) -> str | None:

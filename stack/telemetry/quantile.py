@@ -36,20 +36,21 @@ def find_quantile(buckets: Sequence[Bucket], share: float) -> float | None:
         share: Which quantile, 0 to 1.
 
     Returns:
-        None where there are no events, or no finite bound.
+        None where there are no events, no finite number of them, or no finite bound.
 
     Source:
         https://prometheus.io/docs/prometheus/latest/querying/functions/#histogram_quantile
     """
-    if len(buckets) < 2 or not math.isinf(buckets[-1][0]) or not buckets[-1][1] > 0:
+    if len(buckets) < 2 or not math.isinf(buckets[-1][0]) or not 0 < buckets[-1][1] < math.inf:
         return None
     rank = share * buckets[-1][1]
     place = next(index for index, (_, count) in enumerate(buckets) if count >= rank)
     if place == len(buckets) - 1:
-        return buckets[-2][0]
+        return find_highest_bound(buckets)
     bound, count = buckets[place]
     start, below = buckets[place - 1] if place > 0 else (min(bound, 0.0), 0.0)
-    return bound if count <= below else start + (bound - start) * (rank - below) / (count - below)
+    value = bound if count <= below else start + (bound - start) * (rank - below) / (count - below)
+    return value if math.isfinite(value) else None
 
 
 def find_highest_bound(buckets: Iterable[Bucket]) -> float | None:

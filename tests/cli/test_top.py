@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -100,6 +101,31 @@ def test_once_ends_with_6_where_nothing_answers(run_stack):
     done = run_stack("top", "--once", "--engine", "http://127.0.0.1:9")
     assert (done.code, done.out) == (6, "")
     assert "engine at http://127.0.0.1:9/metrics: " in done.err
+
+
+def test_neither_the_view_nor_json_nor_an_error_shows_a_login(invoke, run_stack, engine):
+    shown = engine.url
+    engine.url = shown.replace("://", "://me:secret@")
+    assert look(invoke, engine, "--once").stdout.startswith(f"stack top  {shown} ")
+    engine.pages = [PAGE, PAGE]
+    assert json.loads(look(invoke, engine, "--once", "--json").stdout)["url"] == shown
+    done = run_stack("top", "--once", "--engine", "http://me:secret@127.0.0.1:9")
+    assert done.code == 6
+    assert "engine at http://127.0.0.1:9/metrics: " in done.err
+    assert "secret" not in done.out + done.err
+
+
+def test_what_is_no_address_is_refused(run_stack):
+    done = run_stack("top", "--engine", "http://[")
+    assert (done.code, done.out) == (2, "")
+    assert "--engine: `http://[` is no address" in done.err
+
+
+def test_infinite_buckets_are_told_as_not_known(invoke, engine):
+    engine.pages = [PAGE, re.sub(r"(?m)^(vllm:time_to_first_token_seconds_bucket\{.*\}) .*$", r"\1 +Inf", PAGE)] * 2
+    recent = json.loads(look(invoke, engine, "--once", "--json").stdout)["total"]["recent"]
+    assert recent["latency_seconds"]["ttft"]["p95"] is None
+    assert "NaN" not in look(invoke, engine, "--count", "2", "--json").stdout
 
 
 def test_alerts_of_a_named_prometheus_are_shown(invoke, engine):

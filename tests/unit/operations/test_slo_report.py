@@ -16,7 +16,7 @@ from stack.operations import slo_report, slo_table
 from stack.operations.objectives import build_objectives
 from stack.operations.slo_document import build_document
 from stack.operations.slo_page import render_html
-from stack.operations.slo_report import SloReport, build_report, find_prometheus, leave_out_login
+from stack.operations.slo_report import SloReport, build_report, find_prometheus
 from stack.operations.slo_table import render_lines
 from stack.operations.slo_words import (
     describe_bad,
@@ -219,14 +219,6 @@ def test_counts_and_spans_are_words():
     ]
     outcome = Outcome("itl", 0.2, 0.95, "tokens", 2_000_000, 61_234, "kept")
     assert describe_bad(outcome) == "61,234 of 2.00M tokens"
-
-
-@pytest.mark.parametrize(
-    ("url", "shown"),
-    [("http://me:secret@h:9090/p", "http://h:9090/p"), ("http://h:9090", "http://h:9090"), ("h:9090", "h:9090")],
-)
-def test_a_login_in_a_url_is_left_out(url, shown):
-    assert leave_out_login(url) == shown
 
 
 def test_a_prometheus_that_does_not_run_is_named_with_the_ways_out(monkeypatch):

@@ -178,6 +178,16 @@ def test_once_fails_where_nothing_can_be_measured(world, make_session, pages, to
         look_once(make_session(), TopOptions(), wait=world.wait)
 
 
+def test_a_login_in_the_address_is_used_and_never_shown(world, make_session):
+    url = "http://me:secret@127.0.0.1:8000"
+    world.pages, world.place = [BASE, LATER, RESTARTED, GONE], Place(url, None, Runs())
+    (frame,) = world.watch(1)
+    assert (frame.url, world.asked) == (URL, [f"{url}/metrics"])
+    with pytest.raises(ServiceApiError, match="started anew") as caught:
+        look_once(make_session(), TopOptions(), wait=world.wait)
+    assert caught.value.message.startswith(f"engine at {URL}: ")
+
+
 def test_this_projects_engine_that_does_not_run_is_silent_with_its_containers_state(world):
     world.place = Place(None, None, Runs(project="demo"), "its container is created")
     with httpx2.Client() as http:

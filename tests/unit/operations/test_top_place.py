@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from stack.errors import HostError, NotRunningError
+from stack.errors import ConfigError, HostError, NotRunningError
 from stack.operations import top_place
 from stack.operations.status import ServiceStatus
 from stack.operations.top_place import Place, Runs, build_finder, build_own_place, find_quietly
@@ -109,6 +109,12 @@ def test_gpus_of_another_machine_are_not_shown_for_this_ones(make_session):
     assert build_finder(make_session(), "http://host.invalid:8000", None)().read_gpus is tuple
     here = build_finder(make_session(), "http://127.0.0.1:9", None)()
     assert here.read_gpus is top_place.read_gpu_loads
+
+
+def test_an_address_that_is_none_is_refused_without_its_login(make_session):
+    with pytest.raises(ConfigError) as caught:
+        build_finder(make_session(), "http://me:secret@[", None)
+    assert str(caught.value.problems[0]) == "--engine: `http://[` is no address (Invalid IPv6 URL)"
 
 
 def test_while_docker_does_not_answer_what_is_known_stays():

@@ -40,6 +40,18 @@ def test_without_events_or_bounds_there_is_none(buckets):
     assert find_quantile(buckets, 0.5) is None
 
 
+@pytest.mark.parametrize(
+    ("buckets", "expected"),
+    [
+        (((0.1, INF), (INF, INF)), None), (((0.1, 1), (0.2, INF), (INF, INF)), None),
+        (((0.1, 1), (INF, 3), (INF, 3)), None), (((-INF, 1), (0.1, 3), (INF, 3)), None),
+        (((0.1, 1), (INF, 3), (INF, 4)), None), (((0.1, 1), (INF, 1), (INF, 3)), 0.1),
+    ],
+)  # fmt: skip
+def test_what_would_be_no_number_is_none(buckets, expected):
+    assert find_quantile(buckets, 0.5) == expected
+
+
 def test_a_first_bound_of_zero_has_nothing_below():
     assert find_quantile(((0.0, 4), (1.0, 5), (INF, 5)), 0.5) == 0.0
 
