@@ -72,6 +72,8 @@ def find_excess(steps: Sequence[Step]) -> str | None:
     last = steps[-1]
     if last.failed:
         return f"at {last.rate:g} requests a second {last.failed} were not answered"
+    if not last.good_per_second:
+        return f"at {last.rate:g} requests a second none was answered in time"
     if len(steps) == 1:
         return None
     # Of all rates before: 95 of 100 of a few dozen requests is a number that jumps.
@@ -95,6 +97,7 @@ def find_knee(steps: Sequence[Step]) -> Knee:
     excess = find_excess(steps)
     if excess is None:
         return Knee(steps[-1], False, f"no rate was too much; the last was {steps[-1].rate:g} requests a second")
-    if len(steps) == 1:
-        return Knee(None, True, f"already the first rate is too much: {excess}")
-    return Knee(max(steps[:-1], key=lambda step: step.good_per_second), True, excess)
+    best = max(steps[:-1], key=lambda step: step.good_per_second, default=None)
+    if best is None or not best.good_per_second:
+        return Knee(None, True, f"already the first rate is too much: {find_excess(steps[:1]) or excess}")
+    return Knee(best, True, excess)

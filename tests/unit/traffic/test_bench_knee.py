@@ -51,6 +51,15 @@ def test_a_first_rate_that_fails_has_no_knee() -> None:
     assert knee.why.startswith("already the first rate is too much")
 
 
+def test_a_rate_at_which_nothing_is_answered_in_time_is_no_knee() -> None:
+    steps = [Step(0.5, 0, 10, 3)]
+    assert find_next_rate(steps, 1.0) is None
+    said = "already the first rate is too much: at 0.5 requests a second none was answered in time"
+    for tried in (steps, [*steps, Step(0.75, 0, 12, 20)]):
+        knee = find_knee(tried)
+        assert (knee.step, knee.is_found, knee.why) == (None, True, said)
+
+
 def test_a_sweep_that_finds_no_end_says_so() -> None:
     steps = drive(capacity=1e9)
     assert len(steps) == MOST_STEPS
