@@ -81,26 +81,30 @@ def build_interval(old: Sequence[float], new: Sequence[float], level: float = LE
         return None
     ratios = sorted(after / before for after in new for before in old)
     pairs = math.comb(len(old) + len(new), len(old))
-    below, cut = 0, 0
+    counts, below, cut = count_arrangements(len(old), len(new)), 0, 0
     # `cut` of the smallest and of the largest pairs are left out.
-    while True:
-        count = count_arrangements(len(old), len(new), cut)
-        if 2 * (below + count) / pairs > 1 - level + 1e-9:
-            break
-        below, cut = below + count, cut + 1
+    while 2 * (below + counts[cut]) / pairs <= 1 - level + 1e-9:
+        below, cut = below + counts[cut], cut + 1
     if not cut:
         return None
     return Interval(statistics.median(ratios), ratios[cut - 1], ratios[-cut], 1 - 2 * below / pairs)
 
 
-@functools.cache
-def count_arrangements(few: int, many: int, statistic: int) -> int:
-    """Give in how many orders of two samples the Mann-Whitney statistic has this value."""
-    if statistic < 0 or statistic > few * many:
-        return 0
-    if few == 0 or many == 0:
-        return int(statistic == 0)
-    return count_arrangements(few - 1, many, statistic - many) + count_arrangements(few, many - 1, statistic)
+# A comparison asks for the same one figure after figure.
+@functools.lru_cache(maxsize=1)
+def count_arrangements(few: int, many: int) -> tuple[int, ...]:
+    """Give in how many orders of two samples the Mann-Whitney statistic has each value, from 0 to the product of sizes.
+
+    These are the coefficients of a Gaussian binomial: a value more in one sample multiplies by `1 - q^(many + size)`
+    and divides by `1 - q^size`.
+    """
+    counts = [1] + [0] * (few * many)
+    for size in range(1, few + 1):
+        for statistic in range(few * many, many + size - 1, -1):
+            counts[statistic] -= counts[statistic - many - size]
+        for statistic in range(size, few * many + 1):
+            counts[statistic] += counts[statistic - size]
+    return tuple(counts)
 
 
 def judge_figure(old: Sequence[float], new: Sequence[float], *, is_more_better: bool) -> Judged:
