@@ -21,7 +21,10 @@ _RATES = {
     "total_tokens_per_second": "total_token_throughput",
     "requests_per_second": "request_throughput",
 }
-_ERROR = re.compile(r"^Error \d+: (.+)$", re.MULTILINE)
+_ERROR = re.compile(r"^Error \d+: ", re.MULTILINE)
+# What a traceback ends with: the first line that is not indented.
+_TRACEBACK = "Traceback (most recent call last):"
+_RAISED = re.compile(rf"^{re.escape(_TRACEBACK)}\n(?:[ \t].*\n)*(\S.*)$", re.MULTILINE)
 _SHOWN_CHARS = 200
 
 
@@ -99,8 +102,19 @@ def parse_result(text: str) -> Measured:
 
 
 def find_errors(output: str) -> list[str]:
-    """Give why requests failed, each reason once, as the client says it (of the first ten)."""
-    return list(dict.fromkeys(text[:_SHOWN_CHARS] for text in _ERROR.findall(output)))
+    """Give why requests failed, each reason once, as the client says it (of the first ten).
+
+    Source: vLLM 0.32.0, `vllm/benchmarks/lib/endpoint_request_func.py`: what is raised is kept as its whole traceback.
+    """
+    _, *blocks = _ERROR.split(output.partition(RESULT_MARK)[0])
+    reasons = (_read_reason(block)[:_SHOWN_CHARS] for block in blocks)
+    return list(dict.fromkeys(reason for reason in reasons if reason))
+
+
+def _read_reason(block: str) -> str:
+    raised = _RAISED.findall(block) if block.startswith(_TRACEBACK) else []
+    # The last one is what the others led to.
+    return str(raised[-1]) if raised else block.partition("\n")[0].strip()
 
 
 def build_figures(repeats: Sequence[Measured]) -> dict[str, dict[str, Any]]:

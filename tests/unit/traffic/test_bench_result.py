@@ -55,6 +55,19 @@ def test_a_run_in_which_all_failed_has_no_latencies_and_its_reasons() -> None:
     assert find_errors(output) == ["Not Found"]
 
 
+def test_a_reason_that_is_a_traceback_is_told_by_what_was_raised() -> None:
+    refused = "ConnectionRefusedError: [Errno 111] Connect call failed ('172.18.0.2', 8000)"
+    lost = "aiohttp.client_exceptions.ClientConnectorError: Cannot connect to host engine.metrics:8000"
+    traceback = (
+        'Traceback (most recent call last):\n  File "a.py", line 1, in connect\n    await sock\n'
+        f"{refused}\n\nThe above exception was the direct cause of the following exception:\n\n"
+        'Traceback (most recent call last):\n  File "b.py", line 2, in post\n    ^^^^^^^^\n'
+        f"{lost}\n"
+    )
+    output = f"Error 0: {traceback}\nError 1: Not Found\nError 2: {traceback}\nError 3: \ntip: install\n====\n"
+    assert find_errors(output) == [lost, "Not Found"]
+
+
 @pytest.mark.parametrize(
     ("output", "said"),
     [
