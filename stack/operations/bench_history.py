@@ -17,7 +17,7 @@ KIND, LAST = "bench", "last"
 _LOOKED_AT = 200
 _REVISION_DIGITS = 12
 _RUN = re.compile(r"(?:bench-)?([1-9]\d{0,8})")
-# Shorter ones are taken for a run's number.
+# One without a letter is taken for a run's number where there is such a run.
 _COMMIT = re.compile(r"[0-9a-f]{7,40}")
 THROUGHPUT, LATENCY = "output_tokens_per_second", "e2e_seconds.p50"
 COMPARED = (THROUGHPUT, "ttft_seconds.p50", "ttft_seconds.p95", "itl_seconds.p50", LATENCY)
@@ -38,16 +38,15 @@ def find_baseline(history: History | None, asked: str, like: Mapping[str, Any]) 
     if asked == LAST:
         fit = (run for run in runs if find_obstacle(run.report, like) is None)
         return next((run for run in fit if find_doubt(run.report, run.kind) is None), None)
-    is_run = _RUN.fullmatch(asked)
-    if is_run:
-        found = [run for run in runs if run.id == int(is_run[1])]
-    elif _COMMIT.fullmatch(asked.lower()):
+    is_run, is_commit = _RUN.fullmatch(asked), _COMMIT.fullmatch(asked.lower())
+    found = [run for run in runs if is_run and run.id == int(is_run[1])]
+    if not found and is_commit:
         found = [run for run in runs if str(_read(run.report, "engine", "commit") or "").startswith(asked.lower())]
-    else:
+    if not is_run and not is_commit:
         said = f"`{asked}` names no bench: that is `last`, `bench-12`, or seven digits of a commit or more"
         raise ConfigError([Problem("--compare", said)], hint="`stack history --kind bench` lists them")
     if not found:
-        said = f"the history has no bench {'of commit ' if not is_run else ''}{asked}"
+        said = f"the history has no bench {'of commit ' if is_commit else ''}{asked}"
         raise ConfigError([Problem("--compare", said)], hint="`stack history --kind bench` lists them")
     fit = next((run for run in found if find_obstacle(run.report, like) is None), None)
     if fit is None:

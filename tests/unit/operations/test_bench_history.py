@@ -75,6 +75,13 @@ def test_a_run_or_a_commit_is_found_by_name(history):
         assert found.id == number
 
 
+def test_a_commit_whose_first_digits_have_no_letter_is_found_where_no_run_has_that_number(history):
+    number = note(history, build_bench(100, 101, 102, engine={"commit": "1234567" + "c" * 33, "device": "cpu"}))
+    found = find_baseline(history, "1234567", LIKE)
+    assert found is not None
+    assert found.id == number
+
+
 @pytest.mark.parametrize(
     ("asked", "said"),
     [
