@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from stack.operations.top import Frame
 from stack.operations.top_rows import describe_trouble
-from stack.operations.top_words import describe_number, describe_percent, describe_quantile, describe_rate
+from stack.operations.top_words import describe_number, describe_percent, describe_quantile, describe_rate, join_lines
 from stack.telemetry.live import Counts, Live
 
 _LATENCIES = (("TTFT", "ttft"), ("ITL", "itl"), ("E2E", "e2e"))
@@ -20,7 +20,7 @@ def render_line(frame: Frame) -> str:
         told += _list_live(frame.live)
     told += [_describe_gpu(gpu.index, gpu.utilization) for gpu in frame.gpus]
     told.append(_describe_alerts(frame))
-    return f"{frame.at:%Y-%m-%dT%H:%M:%SZ}  " + "  ".join(filter(None, told))
+    return f"{frame.at:%Y-%m-%dT%H:%M:%SZ}  " + join_lines("  ".join(filter(None, told)))
 
 
 def _list_live(live: Live) -> Iterator[str]:

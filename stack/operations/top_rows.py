@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from stack.operations.top import Frame
 from stack.operations.top_sections import Row, build_activity, build_alerts, build_engines, build_gpus, build_latency
-from stack.operations.top_words import describe_age
+from stack.operations.top_words import describe_age, join_lines
 
 _ALERT_ROWS, _TALL_ALERT_ROWS, _TALL = 3, 10, 34
 
@@ -103,4 +103,5 @@ def _describe_smoke(frame: Frame) -> Row:
 
 
 def _crop(text: str, width: int) -> str:
+    text = join_lines(text)
     return text if len(text) <= width else f"{text[: max(0, width - 3)]}..."[: max(0, width)]

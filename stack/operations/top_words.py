@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import re
+
 from stack.telemetry.live import Latency
 
 NOTHING = "-"
+_BREAK = re.compile(r"[\n\r\t]\s*")
 _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
+
+
+def join_lines(text: str) -> str:
+    """Give a text as one line without tabs: names and summaries come from elsewhere, and rows are counted."""
+    return _BREAK.sub(" ", text)
 
 
 def describe_number(value: float | None) -> str:

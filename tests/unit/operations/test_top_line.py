@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 from stack.operations.top import Alerts, Silence
 from stack.operations.top_line import render_line
 from stack.telemetry.live import build_live
@@ -19,6 +21,11 @@ def test_the_first_look_has_the_same_names():
     first = render_line(build_frame(live=build_live(None, BASE, 0.0)))
     assert "generated - tokens/s" in first
     assert first.endswith("alerts none")
+
+
+def test_an_alert_whose_name_has_a_line_feed_does_not_break_the_line():
+    torn = replace(FIRING, labels={"alertname": "a\nb"})
+    assert render_line(build_frame(alerts=Alerts((torn,)))).endswith("alerts a b")
 
 
 def test_an_engine_that_is_silent_is_one_line_too():

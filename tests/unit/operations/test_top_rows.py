@@ -11,7 +11,7 @@ from stack.operations.top_sections import Row, lay_out
 from stack.telemetry.exposition import Exposition, Sample
 from stack.telemetry.live import build_live
 from tests.unit.operations.top_frames import AT, FIRING, GPU, PENDING, RUNS, build_busy, build_frame
-from tests.unit.telemetry.diagnosis.pages import BASE, DEFERRED, build_page, drop
+from tests.unit.telemetry.diagnosis.pages import BASE, DEFERRED, build_page, drop, relabel
 
 EVERYTHING = {"gpus": (GPU, replace(GPU, index=1, slowdowns=("the power limit",))), "alerts": Alerts((FIRING, PENDING))}
 
@@ -64,6 +64,20 @@ def test_no_row_is_longer_than_the_terminal_and_no_view_higher(width, height, en
     rows = texts(frame, width, height)
     assert max(map(len, rows)) <= width
     assert len(rows) <= height
+
+
+def test_what_others_name_with_line_feeds_is_one_row():
+    torn = "a\nb\tc\r\n\n  d"
+    alert = replace(FIRING, summary=torn)
+    pages = [Exposition(relabel(build_page(BASE, {}), engine=number, model_name=torn), {}) for number in "01"]
+    both = Exposition(pages[0].samples + pages[1].samples, BASE.types)
+    frame = build_frame(
+        live=build_live(both, both, 2.0), runs=replace(RUNS, model=torn, served_name=torn), alerts=Alerts((alert,))
+    )
+    assert all(not set("\n\r\t") & set(text) for text in texts(frame))
+    assert "  VllmQueueGrowing (warning, for 10 min): a b c d" in texts(frame)
+    assert find(frame, "a b c d @")
+    assert max(map(len, texts(frame, 40, 24))) <= 40
 
 
 def test_a_narrow_terminal_gets_as_many_rows_with_fewer_columns():
