@@ -27,8 +27,8 @@ class Sample:
     value: float
 
     def has(self, labels: Mapping[str, str]) -> bool:
-        """Tell whether all the given labels are there with these values."""
-        return all(self.labels.get(key) == value for key, value in labels.items())
+        """Tell whether all the given labels have these values; one that is not there is empty, as in PromQL."""
+        return all(self.labels.get(key, "") == value for key, value in labels.items())
 
 
 class Exposition:

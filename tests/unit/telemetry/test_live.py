@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from stack.telemetry.exposition import Exposition, parse_exposition
+from stack.telemetry.exposition import Exposition, Sample, parse_exposition
 from stack.telemetry.live import build_live
 from tests.unit.telemetry.diagnosis.pages import (
     BASE,
@@ -120,6 +120,16 @@ def test_several_engines_are_told_apart_and_together():
     assert (live.total.recent.generation_tokens, live.total.running, live.total.kv_usage) == (120, 4, 0.9)
     assert live.total.kv_tokens == 2 * live.parts[0].kv_tokens
     assert live.total.whole.latencies["ttft"].events == 2 * live.parts[0].whole.latencies["ttft"].events
+
+
+def test_a_page_that_does_not_number_its_engine_has_one_part_with_all_its_figures():
+    samples = (Sample(one.name, {k: v for k, v in one.labels.items() if k != "engine"}, one.value)
+               for one in build_page(BASE, {RUNNING: 3}).samples)  # fmt: skip
+    before = Exposition(tuple(samples), BASE.types)
+    live = build_live(before, build_page(before, {MADE: 20}, adds=True), 2.0)
+    (part,) = live.parts
+    assert (part.engine, part.running, part.kv_tokens) == ("", 3, live.total.kv_tokens)
+    assert part.recent.generation_tokens == live.total.recent.generation_tokens == 20
 
 
 def test_refusals_are_told_of_all_engines_together_only():
