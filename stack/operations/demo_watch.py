@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -63,7 +64,9 @@ class DemoWatch:
                 # The requests themselves tell of an engine that is gone.
                 pass
             else:
-                self._peaks[at].take(page.total(_RUNNING), page.total(_WAITING), page.total(_USAGE))
+                # Each engine has a cache of its own: the fullest counts.
+                usages = filter(math.isfinite, (sample.value for sample in page.select(_USAGE)))
+                self._peaks[at].take(page.total(_RUNNING), page.total(_WAITING), max(usages, default=None))
             left = self._plan.spans[at].end_seconds - (self._clock() - self._began)
             # The last phase lasts until all answers are there.
             self._is_over.wait(min(_LOOK_SECONDS, left) if left > 0 else _LOOK_SECONDS)
