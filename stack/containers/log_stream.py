@@ -19,7 +19,12 @@ _STAMP = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\
 
 
 def stream_lines(
-    client: docker.DockerClient, container_id: str, *, follow: bool, since: datetime.datetime | None = None
+    client: docker.DockerClient,
+    container_id: str,
+    *,
+    follow: bool,
+    since: datetime.datetime | None = None,
+    tail: int | None = None,
 ) -> Iterator[RawLine]:
     """Give a container's lines with the times at which the daemon received them.
 
@@ -28,14 +33,16 @@ def stream_lines(
         container_id: The container; nothing comes of one that is gone.
         follow: Go on as new lines come, until the container ends.
         since: Only lines of this whole second and later.
+        tail: Only the last ones, of which Docker counts each part of 16 KiB; None gives all.
     """
     seconds = int(since.timestamp()) if since is not None else None
+    last = "all" if tail is None else tail
     with translated("reading a container's log"):
         try:
             container = client.containers.get(container_id)
         except NotFound:
             return
-        chunks = container.logs(stream=True, follow=follow, timestamps=True, since=seconds)
+        chunks = container.logs(stream=True, follow=follow, timestamps=True, since=seconds, tail=last)
         yield from map(parse_stamped, split_bytes(chunks))
 
 

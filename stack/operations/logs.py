@@ -11,7 +11,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from itertools import islice
 
+import docker
+
 from stack.containers.layout import SERVICES
+from stack.containers.log_records import RawLine
 from stack.containers.log_stream import stream_lines
 from stack.errors import StackError
 from stack.operations.logs_select import LogEntry, LogQuery, Selector
@@ -20,6 +23,10 @@ from stack.operations.session import Session
 
 ALL = "all"
 _EARLIEST = datetime.datetime.min.replace(tzinfo=datetime.UTC)
+# Before the first line that is shown: what it may belong to or have its level from.
+_LINES_BEFORE = 2000
+_TIME_BEFORE = datetime.timedelta(hours=1)
+_DOCKERS_FIRST = datetime.datetime(2013, 1, 1, tzinfo=datetime.UTC)
 
 
 def read_entries(session: Session, query: LogQuery, *, follow: bool = False) -> Iterator[LogEntry]:
@@ -61,7 +68,9 @@ class LogReader:
     def __init__(self, session: Session, source: Source, query: LogQuery) -> None:
         self.source = source
         self._session = session
+        self._query = query
         self._select = Selector(source, query)
+        self._since = max(query.since, _DOCKERS_FIRST) - _TIME_BEFORE if query.since else None
         self._seen: Counter[int] = Counter()
         self._last_at: datetime.datetime | None = None
 
@@ -72,21 +81,36 @@ class LogReader:
             yield from (entry for raw in lines for entry in self._select.add(raw))
             return
         with closing(self._session.connect()) as client:
-            for raw in stream_lines(client, self.source.container_id or "", follow=False):
+            for raw in self._fetch(client):
                 if raw.at is not None:
                     self._last_at = raw.at
                     self._seen[int(raw.at.timestamp())] += 1
                 yield from self._select.add(raw)
 
+    def _fetch(self, client: docker.DockerClient) -> Iterable[RawLine]:
+        container, lines = self.source.container_id or "", self._query.lines
+        if lines is not None and self._query.takes_all:
+            last = list(stream_lines(client, container, follow=False, tail=lines + _LINES_BEFORE))
+            if len(last) > lines and _is_second_whole(last):
+                return last
+        return stream_lines(client, container, follow=False, since=self._since)
+
     def follow(self) -> Iterator[LogEntry]:
         """Give what is selected of the lines that come after those that `read` gave."""
-        since = self._last_at
-        count = sum(n for second, n in self._seen.items() if since and second >= int(since.timestamp()))
+        last = self._last_at
+        since = last or self._since
+        count = sum(n for second, n in self._seen.items() if last and second >= int(last.timestamp()))
         with closing(self._session.connect()) as client:
             lines = stream_lines(client, self.source.container_id or "", follow=True, since=since)
             # The daemon begins with a whole second, of which some lines are told already.
             for raw in islice(lines, count, None):
                 yield from self._select.add(raw)
+
+
+def _is_second_whole(last: Sequence[RawLine]) -> bool:
+    """Tell whether the last lines of a log hold all of its last second: `follow` counts them."""
+    first, end = last[0].at, last[-1].at
+    return first is not None and end is not None and int(first.timestamp()) < int(end.timestamp())
 
 
 def _follow_all(readers: Sequence[LogReader]) -> Iterator[LogEntry]:

@@ -39,6 +39,12 @@ class LogQuery:
     boot: str | int | None = None
     is_labelled: bool = False
 
+    @property
+    def takes_all(self) -> bool:
+        """Tell whether every line of the containers is selected."""
+        filters = (self.request_id, self.level, self.since, self.until)
+        return self.boot in (None, "all") and all(one is None for one in filters)
+
 
 @dataclass(frozen=True)
 class LogEntry:

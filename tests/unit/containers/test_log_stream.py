@@ -28,7 +28,10 @@ def test_each_line_has_the_daemons_time_and_keeps_its_carriage_return():
     assert list(stream_lines(FakeClient([container]), "x", follow=True, since=AT)) == [
         RawLine("one\r", AT), RawLine("two", AT), RawLine("no time"),
     ]  # fmt: skip
-    assert container.asked == [{"stream": True, "follow": True, "timestamps": True, "since": int(AT.timestamp())}]
+    asked = {"stream": True, "timestamps": True, "since": int(AT.timestamp())}
+    assert container.asked == [asked | {"follow": True, "tail": "all"}]
+    list(stream_lines(FakeClient([container]), "x", follow=False, tail=7))
+    assert container.asked[1:] == [asked | {"follow": False, "since": None, "tail": 7}]
 
 
 @pytest.mark.parametrize("text", ["x" * 16384, "x" * 40000, "é" * 20000])

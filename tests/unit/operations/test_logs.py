@@ -27,16 +27,20 @@ class Daemon:
         self.lines = {}
         self.later = {}
         self.failure = None
+        self.given = 0
 
     def close(self):
         pass
 
-    def stream(self, client, container_id, *, follow, since=None):
+    def stream(self, client, container_id, *, follow, since=None, tail=None):
         if follow and self.failure is not None:
             raise self.failure
         whole = [*self.lines.get(container_id, []), *(self.later.get(container_id, []) if follow else [])]
         second = int(since.timestamp()) if since else 0
-        return iter([RawLine(text, at) for at, text in whole if at.timestamp() >= second])
+        for at, text in whole[-tail:] if tail else whole:
+            if at.timestamp() >= second:
+                self.given += 1
+                yield RawLine(text, at)
 
 
 @pytest.fixture
@@ -99,6 +103,52 @@ def test_a_followed_log_goes_on_after_its_last_lines_and_tells_none_twice(
     daemon.lines = {state.container_id: [at(0, "a"), at(1.5, "b"), at(1.2, "c")]}
     daemon.later = {state.container_id: [at(1.6, "d"), at(1.7, "e"), at(2, "f")]}
     assert "".join(read(session, follow=True, lines=lines)) == shown
+
+
+def test_of_a_long_log_only_the_end_is_read(session, make_state, run_on, daemon):
+    state = make_state()
+    run_on(state)
+    daemon.lines = {state.container_id: [at(number, str(number)) for number in range(50_000)]}
+    daemon.later = {state.container_id: [at(49_999.5, "new")]}
+    assert read(session, lines=2) == ["49998", "49999"]
+    assert daemon.given < 3000
+    daemon.given = 0
+    assert read(session, lines=2, follow=True) == ["49998", "49999", "new"]
+    assert daemon.given < 3000
+
+
+def test_of_a_long_log_with_filters_only_the_time_that_is_asked_for_is_read(session, make_state, run_on, daemon):
+    state = make_state()
+    run_on(state)
+    begun = at(46_000, "begun")
+    rest = [(NOON + datetime.timedelta(seconds=46_000.5 + step), f"  of it {step}") for step in range(3)]
+    daemon.lines = {state.container_id: [*(at(number, str(number)) for number in range(46_000)), begun, *rest]}
+    daemon.later = {state.container_id: [at(46_010, "new")]}
+    since = NOON + datetime.timedelta(seconds=46_001)
+    # What continues an older record is none of it.
+    assert read(session, since=since) == []
+    assert read(session, since=since, follow=True) == ["new"]
+    assert read(session, since=begun[0], lines=2) == ["  of it 1", "  of it 2"]
+    assert daemon.given < 15_000
+    assert len(read(session, since=datetime.datetime.min.replace(tzinfo=datetime.UTC))) == 46_004
+
+
+def test_lines_that_are_chosen_by_level_are_looked_for_in_all_of_a_log(session, make_state, run_on, daemon):
+    state = make_state()
+    run_on(state)
+    worst = (NOON, "ERROR:    worst")
+    daemon.lines = {state.container_id: [worst, *(at(number, str(number)) for number in range(5000))]}
+    assert read(session, lines=1, level="ERROR") == ["ERROR:    worst"]
+
+
+@pytest.mark.parametrize("lines", [1, 4000, 9000])
+def test_a_burst_of_one_second_is_followed_without_telling_a_line_twice(session, make_state, run_on, daemon, lines):
+    state = make_state()
+    run_on(state)
+    burst = [(NOON + datetime.timedelta(microseconds=number), f"INFO:     {number}") for number in range(8000)]
+    daemon.lines, daemon.later = {state.container_id: burst}, {state.container_id: [at(0.5, "new")]}
+    shown = [str(number) for number in range(8000)][-lines:]
+    assert read(session, lines=lines, follow=True) == [*shown, "new"]
 
 
 def test_a_log_that_is_empty_so_far_is_followed(session, make_state, run_on, daemon):
