@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import os
 import secrets
+from collections.abc import Iterable
 from pathlib import Path
 
 
 def replace_file(
-    path: Path, body: bytes, *, mode: int = 0o644, owner: int | None = None, draft: Path | None = None
+    path: Path, body: bytes | Iterable[bytes], *, mode: int = 0o644, owner: int | None = None, draft: Path | None = None
 ) -> None:
     """Write a file so that a reader sees the old bytes or the new ones, and its folder knows it before this returns.
 
     Args:
         path: The file; its folder exists.
-        body: Its bytes.
+        body: Its bytes; those of a large file in parts, each written as it comes.
         mode: Its mode, whatever the umask.
         owner: The user to give it to, with group 0, where that is ours to do.
         draft: Where it is written first, on the same disk, over what a crash left there; a new name by default.
@@ -27,7 +28,7 @@ def replace_file(
     try:
         descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | (os.O_TRUNC if draft else os.O_EXCL), mode)
         with os.fdopen(descriptor, "wb") as file:
-            file.write(body)
+            file.writelines([body] if isinstance(body, bytes) else body)
             file.flush()
             os.fchmod(descriptor, mode)
             if owner is not None and os.geteuid() == 0:

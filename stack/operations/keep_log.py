@@ -8,7 +8,7 @@ from stack.containers.daemon import ServiceState
 from stack.containers.log_records import RawLine
 from stack.containers.log_stream import stream_lines
 from stack.errors import StackError
-from stack.operations.project import write_whole
+from stack.operations.project import write_lines
 from stack.operations.session import Session
 
 KEPT_LOGS = 20
@@ -20,7 +20,7 @@ def keep_engine_log(session: Session, client: docker.DockerClient, engine: Servi
     path = session.paths.boots / f"{LOG_PREFIX}{engine.container_id[:12]}.log"
     try:
         lines = stream_lines(client, engine.container_id, follow=False)
-        write_whole(path, "".join(f"{render_kept(line)}\n" for line in lines), mode=0o600)
+        write_lines(path, (f"{render_kept(line)}\n" for line in lines), mode=0o600)
     except StackError as err:
         # What frees memory and ports must not wait for a disk that is full.
         session.say(f"the engine's log is not kept: {err.message}")

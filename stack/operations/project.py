@@ -6,7 +6,7 @@ import errno
 import json
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -186,13 +186,28 @@ def write_whole(path: Path, text: str, *, mode: int = 0o644, owner: int | None =
     try:
         if _holds(path, text, mode):
             return False
-        path.parent.mkdir(parents=True, exist_ok=True)
-        replace_file(path, text.encode(), mode=mode, owner=owner)
     except OSError as err:
-        if is_full(err):
-            raise build_folder_error(path, err) from err
-        raise StackError(f"{path} cannot be written: {err.strerror}") from err
+        raise _build_write_error(path, err) from err
+    write_lines(path, [text], mode=mode, owner=owner)
     return True
+
+
+def write_lines(path: Path, lines: Iterable[str], *, mode: int = 0o644, owner: int | None = None) -> None:
+    """Write a file as its lines come, never all of them in memory; a reader sees the old or the new text.
+
+    Raises:
+        HostError: The disk is full.
+        StackError: It cannot be written; or what `lines` raises, and nothing is left.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        replace_file(path, (line.encode() for line in lines), mode=mode, owner=owner)
+    except OSError as err:
+        raise _build_write_error(path, err) from err
+
+
+def _build_write_error(path: Path, err: OSError) -> StackError:
+    return build_folder_error(path, err) if is_full(err) else StackError(f"{path} cannot be written: {err.strerror}")
 
 
 def _holds(path: Path, text: str, mode: int) -> bool:

@@ -102,6 +102,35 @@ def test_a_log_that_cannot_be_read_does_not_keep_the_stack_up(session, make_stat
     assert said == ["the engine's log is not kept: reading a container's log failed (exit status 1)"]
 
 
+def test_a_log_of_weeks_goes_to_the_disk_as_it_comes(session, make_state, run_on, monkeypatch):
+    drafts = []
+
+    def stream_lines(client, container_id, *, follow):
+        for _ in range(1000):
+            yield RawLine("x" * 1000)
+            drafts.append(sum(path.stat().st_size for path in session.paths.boots.iterdir()))
+
+    run_on(make_state())
+    monkeypatch.setattr(keep_log, "stream_lines", stream_lines)
+    run_down(session, volumes=False)
+    # Never more than a buffer is held back.
+    assert all(size > line * 1001 - 500_000 for line, size in enumerate(drafts, 1))
+    (path,) = session.paths.boots.iterdir()
+    assert path.read_text() == ("x" * 1000 + "\n") * 1000
+
+
+def test_a_log_that_breaks_off_leaves_nothing_half(session, make_state, run_on, monkeypatch, said):
+    def stream_lines(client, container_id, *, follow):
+        yield RawLine("x")
+        raise CommandError(["docker"], 1, message="reading a container's log failed")
+
+    run_on(make_state())
+    monkeypatch.setattr(keep_log, "stream_lines", stream_lines)
+    run_down(session, volumes=False)
+    assert list(session.paths.boots.iterdir()) == []
+    assert said == ["the engine's log is not kept: reading a container's log failed (exit status 1)"]
+
+
 @pytest.mark.fault(
     "the disk is full at `stack down`",
     "the stack goes down all the same; what could not be kept is told",
