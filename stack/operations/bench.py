@@ -88,17 +88,19 @@ def _measure(
     load = _choose_load(session, target, options, preset, baseline)
     seconds = soak_seconds(preset, options.minutes, options.repeats, options.seconds)
     if baseline is not None and load.prompts:
-        seconds = float(baseline.report["seconds"])
+        # A closed loop without a probe has no other sign of how long it takes.
+        taken = [one["duration_seconds"] for one in baseline.report["repeats"]]
+        seconds = float(max(baseline.report["seconds"], *taken))
     runs: list[Run] = []
     plan, is_interrupted = Plan(load, seconds), False
     try:
         plan = plan_bench(
             client, load, preset=preset, seconds=seconds, is_sweep=options.is_sweep, seed=seed, say=session.say
         )
-        session.say(f"repeats: {options.repeats}, {describe_time(options.repeats, seconds)}")
+        session.say(f"repeats: {options.repeats}, {describe_time(options.repeats, plan.repeat_seconds)}")
         for number in range(options.repeats):
             said = f"repeat {number + 1} of {options.repeats}"
-            runs.append(client.run(plan.load, seed=seed + number, said=said, seconds=seconds))
+            runs.append(client.run(plan.load, seed=seed + number, said=said, seconds=plan.repeat_seconds))
     except KeyboardInterrupt:
         is_interrupted = True
     document = build_document(session.project, target, preset, plan, runs)

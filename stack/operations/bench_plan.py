@@ -7,7 +7,15 @@ from dataclasses import dataclass, replace
 
 from stack.operations.bench_client import BenchClient, Run
 from stack.traffic.bench_knee import Knee, Step, find_knee, find_next_rate, round_rate
-from stack.traffic.bench_load import PRESETS, SOAK_SHARE, Load, build_probe, describe_load, plan_prompts
+from stack.traffic.bench_load import (
+    PRESETS,
+    SOAK_SHARE,
+    Load,
+    build_probe,
+    describe_load,
+    estimate_seconds,
+    plan_prompts,
+)
 
 SOAK = "soak"
 # Imports and warm-ups of each run, for an estimate.
@@ -22,7 +30,7 @@ class Plan:
 
     Attributes:
         load: The load of each repeat.
-        seconds: About how long a repeat takes.
+        seconds: About how long a repeat should take.
         answered_per_second: Requests a second that the probe was answered; None where there was none.
         steps: The rates of a sweep.
         knee: Where it ended, or None where there was none.
@@ -33,6 +41,11 @@ class Plan:
     answered_per_second: float | None = None
     steps: tuple[Step, ...] = ()
     knee: Knee | None = None
+
+    @property
+    def repeat_seconds(self) -> float:
+        """Give about how long a repeat does take."""
+        return estimate_seconds(self.load, self.answered_per_second, self.seconds)
 
 
 def plan_bench(
@@ -96,7 +109,10 @@ def _sweep(
     while (rate := find_next_rate(steps, answered)) is not None:
         at_rate = plan_prompts(replace(load, rate=rate), answered, seconds)
         run = client.run(
-            at_rate, seed=seed + _SWEEP_SEED + len(steps), said=f"{rate:g} requests a second", seconds=seconds
+            at_rate,
+            seed=seed + _SWEEP_SEED + len(steps),
+            said=f"{rate:g} requests a second",
+            seconds=estimate_seconds(at_rate, answered, seconds),
         )
         steps.append(build_step(rate, run))
         say(describe_step(steps[-1]))

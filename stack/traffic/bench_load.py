@@ -132,6 +132,18 @@ def plan_prompts(load: Load, requests_per_second: float, seconds: float) -> Load
     return with_prompts(load, rounds * load.concurrency)
 
 
+def estimate_seconds(load: Load, requests_per_second: float | None, seconds: float) -> float:
+    """Give about how long a repeat takes: longer than was asked where so few prompts as there must be take longer.
+
+    Args:
+        load: The load, with its prompts.
+        requests_per_second: What the engine answered of the probe, or None where there was none.
+        seconds: How long a repeat should take.
+    """
+    pace = load.rate if load.rate is not None else requests_per_second
+    return max(seconds, load.prompts / pace) if pace else seconds
+
+
 def with_prompts(load: Load, prompts: int) -> Load:
     """Give the load with so many prompts, or a few more: each prefix is sent equally often."""
     step = max(1, load.prefixes)

@@ -18,7 +18,7 @@ from stack.operations.bench_page import build_bench_charts, build_bench_figures
 from stack.operations.bench_target import BenchTarget, build_tokenizer_arguments, find_mounts, find_network
 from stack.operations.project import make_folders
 from stack.operations.status_engine import EngineStatus
-from tests.unit.operations.bench_documents import COMMIT, build_bench, build_measured, build_start
+from tests.unit.operations.bench_documents import COMMIT, STARTED, build_bench, build_measured, build_start
 
 ENGINE = EngineStatus(
     commit=COMMIT, commit_level="verified", version="0.31.0", model="demo", revision="sha256:257c3afa88880c43",
@@ -108,8 +108,30 @@ def test_a_sweep_ends_at_the_knee_and_measures_there(session, tmp_path):
 def test_a_soak_shares_its_time_among_the_repeats_at_a_rate_that_the_engine_bears(session):
     bench.run(session, BenchOptions(preset="soak", minutes=3))
     _, load, _, seconds = FakeClient.asked[-1]
-    assert (load.rate, seconds) == (0.938, 60.0)
+    assert (load.rate, round(seconds)) == (0.938, 61)
     assert load.prompts == 57
+
+
+def test_what_takes_longer_than_was_asked_is_announced_and_given_the_time(session, said):
+    bench.run(session, BenchOptions(rate=0.02))
+    assert [seconds for *_, seconds in FakeClient.asked] == [30, 1200, 1200, 1200]
+    assert "repeats: 3, about 61 min" in said
+
+
+def test_a_sweep_of_a_slow_engine_gives_each_rate_its_time(session, monkeypatch):
+    monkeypatch.setattr(FakeClient, "speeds", [0.64])
+    monkeypatch.setattr(FakeClient, "capacity", 0.01)
+    bench.run(session, BenchOptions(is_sweep=True))
+    assert [(load.rate, seconds) for _, load, _, seconds in FakeClient.asked][:2] == [(None, 30), (0.005, 4800)]
+
+
+def test_a_run_that_is_measured_again_is_given_the_time_that_it_took(session):
+    session.paths.history.unlink()
+    history = open_history(session.paths.history)
+    repeats = [one | {"duration_seconds": 1000.0} for one in build_bench(1, 2, 3)["repeats"]]
+    history.note_run("bench", STARTED, None, True, build_bench(1, 2, 3, repeats=repeats))
+    bench.run(session, BenchOptions(compare="1"))
+    assert [seconds for *_, seconds in FakeClient.asked] == [1000, 1000, 1000]
 
 
 def test_an_interrupt_gives_what_had_come_and_keeps_none_of_it(session, monkeypatch):

@@ -15,6 +15,7 @@ from stack.traffic.bench_load import (
     build_load_document,
     build_probe,
     describe_load,
+    estimate_seconds,
     parse_load,
     plan_prompts,
 )
@@ -46,6 +47,14 @@ def test_a_repeat_at_a_rate_lasts_as_long_as_was_asked_but_for_a_few_arrivals() 
     load = Load("random", 128, 64, 4, rate=2.5)
     assert plan_prompts(load, 99, 30).prompts == 75
     assert plan_prompts(load, 99, 1).prompts == 24
+
+
+def test_a_repeat_lasts_as_long_as_its_prompts_take() -> None:
+    load = Load("random", 128, 64, 4, rate=0.02, prompts=24)
+    assert estimate_seconds(load, 99, 30) == 1200
+    assert estimate_seconds(replace(load, rate=None), 0.02, 30) == 1200
+    assert estimate_seconds(replace(load, rate=None), None, 30) == 30
+    assert estimate_seconds(replace(load, rate=24), 0.02, 30) == 30
 
 
 def test_each_shared_beginning_is_sent_equally_often() -> None:
