@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from stack.containers.one_shot import remove_leftovers
-from stack.errors import StackError
+from stack.errors import ConfigError, Problem, StackError
 from stack.history.records import RunRecord
 from stack.operations.annotate import annotate_run
 from stack.operations.bench_client import TASK, BenchClient, Run
@@ -139,7 +139,9 @@ def _choose_load(
 ) -> Load:
     """Give the load; of a run that it is compared with the very same, so that nothing but the engine differs."""
     told = read_load(baseline.report) if baseline is not None else None
-    if told is not None and not options.is_sweep and options.rate in (None, told.rate):
+    if baseline is not None and told is not None and not options.is_sweep and options.rate in (None, told.rate):
+        if target.max_model_len is not None and told.context_tokens > target.max_model_len:
+            raise _build_misfit(baseline, told, target.max_model_len)
         session.say(f"as it was measured then: {describe_load(told)}")
         return told
     load = build_load(preset, target.engine.device, target.max_model_len, options.rate)
@@ -149,6 +151,15 @@ def _choose_load(
             f"{preset} is made shorter, to fit the engine's {target.max_model_len} tokens: {describe_load(load)}"
         )
     return load
+
+
+def _build_misfit(baseline: RunRecord, told: Load, max_model_len: int) -> ConfigError:
+    said = (
+        f"a request of bench-{baseline.id} takes {told.context_tokens} tokens with its answer, "
+        f"and this engine has room for {max_model_len}"
+    )
+    hint = "raise `engine.args.max-model-len`, or measure without --compare: the load is then made to fit"
+    return ConfigError([Problem("--compare", said)], hint=hint)
 
 
 def _read_bounds(session: Session) -> dict[str, float]:

@@ -30,8 +30,11 @@ _LEAST_LIMIT_SECONDS, _SLOW = 900.0, 10.0
 _TAIL_LINES = 25
 _NOISE = "nanobind: leaked"
 _KILLED = 137
+# Of `timeout`.
+_LATE = 124
 _RESULT = "/tmp/result.json"  # noqa: S108 (inside the container, which has a /tmp of its own)
 # The key comes from a file: in argv or in the container's environment `docker inspect` would show it.
+# The first argument is the limit: nobody else keeps it where this tool was killed.
 _SCRIPT = f"""
 ulimit -S -n "$(ulimit -H -n)" 2>/dev/null || true
 if [ -e /run/secrets/api_key ]; then
@@ -41,7 +44,8 @@ if [ -e /run/secrets/api_key ]; then
     }}
     export OPENAI_API_KEY
 fi
-vllm bench serve "$@" || exit
+limit=$1 && shift
+timeout --kill-after=10 "$limit" vllm bench serve "$@" || exit
 printf '\\n%s' '{RESULT_MARK}'
 cat {_RESULT}
 echo
@@ -105,7 +109,7 @@ class BenchClient:
         busy = before.total(_RUNNING) if before is not None else None
         teller = _Teller(self._session, self._fetch_page, before, load, said, self._clock)
         limit = max(_LEAST_LIMIT_SECONDS, _SLOW * seconds)
-        shot = self._build_shot(load, seed)
+        shot = self._build_shot(load, seed, limit)
         ended = run_one_shot(self._session.connect, shot, tell=teller, limit_seconds=limit, clock=self._clock)
         if ended.status != 0:
             raise build_failure(ended, limit)
@@ -122,7 +126,7 @@ class BenchClient:
         ours = load.warmups + measured.completed + measured.failed
         return Run(measured, self._count_foreign(before, ours, bool(busy)), errors, seed)
 
-    def _build_shot(self, load: Load, seed: int) -> OneShot:
+    def _build_shot(self, load: Load, seed: int, limit_seconds: float) -> OneShot:
         target = self._target
         arguments = ["--backend", "openai", "--base-url", target.base_url]
         arguments += ["--model", target.status.served_name or target.engine.model, "--tokenizer", target.tokenizer]
@@ -133,7 +137,7 @@ class BenchClient:
             project=self._session.project,
             task=TASK,
             image_id=target.engine.image_id,
-            command=["/bin/sh", "-c", _SCRIPT, "bench", *arguments],
+            command=["/bin/sh", "-c", _SCRIPT, "bench", f"{limit_seconds:.0f}", *arguments],
             network=target.network,
             environment=_ENVIRONMENT,
             mounts=target.mounts,
@@ -202,7 +206,7 @@ def build_failure(ended: Ended, limit_seconds: float) -> CommandError:
     """Give the error of a client that did not end well."""
     known = explain_text(ended.output)
     hint = known.next if known else "`stack logs engine` and `stack status` tell how the engine is"
-    if ended.is_late:
+    if ended.is_late or ended.status == _LATE:
         message = f"`vllm bench serve` was stopped: it took longer than {limit_seconds:.0f} s"
         hint = "`stack diagnose` tells what limits the engine"
     elif ended.was_oom_killed:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 
 from stack.containers.one_shot import Ended
+from stack.errors import CommandError, ConfigError
 from stack.history.store import open_history
-from stack.operations import bench
+from stack.operations import bench, bench_client
 from stack.operations.bench import BenchOptions
 from stack.operations.bench_client import Run, build_failure
 from stack.operations.bench_document import render_head, render_rows, render_tail
@@ -18,6 +21,8 @@ from stack.operations.bench_page import build_bench_charts, build_bench_figures
 from stack.operations.bench_target import BenchTarget, build_tokenizer_arguments, find_mounts, find_network
 from stack.operations.project import make_folders
 from stack.operations.status_engine import EngineStatus
+from stack.traffic.bench_load import build_load
+from stack.traffic.bench_result import RESULT_MARK
 from tests.unit.operations.bench_documents import COMMIT, STARTED, build_bench, build_measured, build_start
 
 ENGINE = EngineStatus(
@@ -92,6 +97,18 @@ def test_a_slower_engine_does_not_pass_and_is_asked_what_the_other_was(session, 
         False,
     )
     assert document["said"].endswith("slower against bench-1")
+
+
+def test_a_load_that_no_longer_fits_is_refused_before_anything_is_measured(session, monkeypatch):
+    bench.run(session, BenchOptions())
+    target = bench.read_target(session)
+    monkeypatch.setattr(bench, "read_target", lambda session: replace(target, max_model_len=191))
+    with pytest.raises(ConfigError) as caught:
+        bench.run(session, BenchOptions(compare="last"))
+    assert "bench-1 takes 192 tokens with its answer, and this engine has room for 191" in caught.value.message
+    assert FakeClient.asked == []
+    monkeypatch.setattr(bench, "read_target", lambda session: replace(target, max_model_len=192))
+    assert bench.run(session, BenchOptions(compare="last"))["compared"]
 
 
 def test_a_sweep_ends_at_the_knee_and_measures_there(session, tmp_path):
@@ -182,6 +199,7 @@ def test_the_page_has_figures_and_a_bar_for_each_repeat(session):
         (Ended(137, "", was_oom_killed=True), "it took more memory than it may", 137),
         (Ended(137, ""), "was killed, or its container removed", 137),
         (Ended(None, "", is_late=True), "it took longer than 900 s", 1),
+        (Ended(124, ""), "it took longer than 900 s", 124),
     ],
 )
 def test_a_client_that_does_not_end_well_is_told(ended, said, code):
@@ -190,6 +208,42 @@ def test_a_client_that_does_not_end_well_is_told(ended, said, code):
     assert error.returncode == code
     assert error.hint is not None
     assert "nanobind" not in error.stderr
+
+
+def run_script(folder, client, limit_seconds):
+    (folder / "vllm").write_text(f"#!/bin/sh\n{client}\n")
+    (folder / "vllm").chmod(0o755)
+    argv = ["/bin/sh", "-c", bench_client._SCRIPT, "bench", limit_seconds, "--seed", "7"]
+    environment = {"PATH": f"{folder}:{os.environ['PATH']}"}
+    return subprocess.run(argv, env=environment, capture_output=True, text=True, timeout=30)
+
+
+@pytest.mark.parametrize(("client", "limit_seconds", "status"), [("exec sleep 60", "0.1", 124), ("exit 3", "60", 3)])
+def test_the_client_ends_by_itself_where_nobody_is_left_to_end_it(tmp_path, client, limit_seconds, status):
+    done = run_script(tmp_path, client, limit_seconds)
+    assert (done.returncode, RESULT_MARK in done.stdout) == (status, False)
+
+
+def test_a_client_that_ends_in_time_is_asked_for_its_result(tmp_path):
+    done = run_script(tmp_path, 'echo "$*"', "60")
+    assert done.stdout.startswith("bench serve --seed 7\n")
+    assert RESULT_MARK in done.stdout
+
+
+def test_the_container_is_told_the_limit_that_is_kept_outside(session, monkeypatch):
+    told = []
+
+    def run_one_shot(connect, shot, *, tell, limit_seconds, clock):
+        told.append((shot.command[:2], shot.command[4], limit_seconds))
+        return Ended(1, "")
+
+    monkeypatch.setattr(bench_client, "run_one_shot", run_one_shot)
+    monkeypatch.setattr(bench_client.BenchClient, "_fetch_page", lambda self: None)
+    client = bench_client.BenchClient(session, bench.read_target(session), {})
+    for seconds in (30, 1200):
+        with pytest.raises(CommandError):
+            client.run(build_load("chat", "cpu", None), seed=1, said="", seconds=seconds)
+    assert told == [(["/bin/sh", "-c"], "900", 900), (["/bin/sh", "-c"], "12000", 12000)]
 
 
 def test_the_client_reads_what_the_engine_reads():
