@@ -55,7 +55,7 @@ def run(session: Session, options: VerifyOptions, steps: Sequence[Step] = STEPS)
     for number, step in enumerate(steps, 1):
         runner.take(number, step)
     status = chain.status or read_status(session)
-    is_down = options.takes_down and _take_down(session, chain)
+    is_down = options.takes_down and runner.take_down()
     report = _build_report(status, runner.findings, time.monotonic() - began)
     document = _build_document(session, status, chain, report, started)
     document |= {"is_interrupted": runner.is_interrupted, "was_taken_down": is_down, "exit_code": runner.exit_code}
@@ -73,10 +73,32 @@ class _Runner:
 
     def __init__(self, chain: Chain, options: VerifyOptions, total: int) -> None:
         self.findings: list[Finding] = []
-        self.is_interrupted = False
-        self.exit_code = 0
+        self.is_interrupted = self._has_failed = False
+        self._first_code = 0
         self._chain, self._options, self._total = chain, options, total
         self._missing: set[str] = set()
+
+    @property
+    def exit_code(self) -> int:
+        """Give 130 after an interrupt, 1 where a check failed, else that of the first step that could not be done."""
+        if self.is_interrupted:
+            return EXIT_INTERRUPTED
+        return EXIT_CHECK_FAILED if self._has_failed else self._first_code
+
+    def take_down(self) -> bool:
+        """Stop a stack that this run brought up, and tell whether that was done; where it fails, it is a finding."""
+        session = self._chain.session
+        if self._chain.was_serving:
+            session.say("the stack served before, so it is left running; `stack down` stops it")
+            return False
+        began = time.monotonic()
+        outcome = self._run(_DOWN)
+        is_done = outcome.status == "pass"
+        if not is_done:
+            self._tell(_DOWN, f"{outcome.status}: {outcome.message}", _STATES[outcome.status])
+            seconds = time.monotonic() - began
+            self.findings.append(Finding(_DOWN.name, outcome.status, outcome.message, seconds, outcome.hint))
+        return is_done
 
     def take(self, number: int, step: Step) -> None:
         """Run a step, or say why it is not run."""
@@ -111,14 +133,15 @@ class _Runner:
         try:
             outcome = step.run(self._chain)
         except KeyboardInterrupt:
-            self.is_interrupted, self.exit_code = True, EXIT_INTERRUPTED
+            self.is_interrupted = True
             hint = "what was killed comes back by itself: `stack up` waits for it" if step.is_fault else None
             outcome = Outcome("fail", "interrupted", hint)
         except StackError as err:
-            self.exit_code = self.exit_code or err.exit_code
+            self._first_code = self._first_code or err.exit_code
             outcome = Outcome("fail", err.message, err.hint)
+        else:
+            self._has_failed = self._has_failed or outcome.status == "fail"
         if outcome.status == "fail":
-            self.exit_code = self.exit_code or EXIT_CHECK_FAILED
             self._missing.add(step.name)
         return outcome
 
@@ -126,13 +149,12 @@ class _Runner:
         self._chain.session.report(ProgressEvent(f"verify {step.name}", text, state=state))
 
 
-def _take_down(session: Session, chain: Chain) -> bool:
-    """Stop a stack that this run brought up; tell whether it did."""
-    if chain.was_serving:
-        session.say("the stack served before, so it is left running; `stack down` stops it")
-        return False
-    run_down(session, volumes=False)
-    return True
+def _stop(chain: Chain) -> Outcome:
+    run_down(chain.session, volumes=False)
+    return Outcome("pass", "stopped")
+
+
+_DOWN = Step("down", "stop the stack", _stop, needs=())
 
 
 def _build_report(status: Status, findings: Sequence[Finding], seconds: float) -> Report:

@@ -11,7 +11,7 @@ import pytest
 
 from stack.checks.finding import Outcome
 from stack.cli.verify import PRESETS, STEP_NAMES
-from stack.errors import NotReadyError, ServiceApiError
+from stack.errors import CommandError, NotReadyError, ServiceApiError
 from stack.operations import verify
 from stack.operations.verify import VerifyOptions
 from stack.operations.verify_report import render_lines
@@ -28,6 +28,7 @@ class World:
     is_serving: bool = False
     said: list[str] = field(default_factory=list)
     was_taken_down: bool = False
+    down_trouble: BaseException | None = None
     noted: list[Any] = field(default_factory=list)
 
     def read(self, session: Any) -> Any:
@@ -41,6 +42,8 @@ def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
 
     def take_down(session: Any, *, volumes: bool) -> None:
         assert not volumes
+        if world.down_trouble is not None:
+            raise world.down_trouble
         world.was_taken_down = True
 
     def note(session: Any, status: Any, started: Any, document: dict[str, Any]) -> int:
@@ -118,6 +121,34 @@ def test_what_cannot_be_done_ends_with_its_own_code(run: Callable[..., Any]) -> 
         build_step("up"), build_step("bench", ServiceApiError("engine", "http://x", "no")), build_step("more")
     )
     assert (statuses(document)["more"], document["exit_code"]) == ("pass", 6)
+
+
+def test_a_check_that_failed_decides_the_code_whatever_could_not_be_done_before_it(run: Callable[..., Any]) -> None:
+    lost = ServiceApiError("engine", "http://x", "no")
+    failed = Outcome("fail", "wrong")
+    assert run(build_step("up"), build_step("bench", lost), build_step("more", failed))["exit_code"] == 1
+    later = NotReadyError("engine", 60, "running", "no answer")
+    assert run(build_step("up"), build_step("bench", lost), build_step("more", later))["exit_code"] == 6
+
+
+@pytest.mark.parametrize(
+    ("trouble", "code", "message"),
+    [(CommandError(["docker"], 1, message="no daemon"), 4, "no daemon (exit status 1)"),
+     (KeyboardInterrupt(), 130, "interrupted")],
+)  # fmt: skip
+def test_a_stack_that_cannot_be_taken_down_is_a_finding(
+    run: Callable[..., Any], world: World, trouble: BaseException, code: int, message: str
+) -> None:
+    world.down_trouble = trouble
+    document = run(build_step("up"), build_step("smoke"), takes_down=True)
+    assert statuses(document) == {"up": "pass", "smoke": "pass", "down": "fail"}
+    assert (document["checks"][-1]["message"], document["exit_code"]) == (message, code)
+    assert (document["was_taken_down"], document["is_passed"], world.noted) == (False, False, [document])
+
+
+def test_an_interrupted_run_is_taken_down_all_the_same(run: Callable[..., Any], world: World) -> None:
+    document = run(build_step("up", KeyboardInterrupt()), takes_down=True)
+    assert (world.was_taken_down, document["exit_code"]) == (True, 130)
 
 
 def test_an_interrupt_tells_what_had_run(run: Callable[..., Any], world: World) -> None:
