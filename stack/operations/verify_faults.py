@@ -74,6 +74,9 @@ def kill_prometheus(chain: Chain) -> Outcome:
         api = PrometheusApi(http, f"http://127.0.0.1:{status.ports['prometheus']}")
         moment = time.time() - _PAST_SECONDS
         before = _read_counts(api, moment)
+        if not before:
+            said = f"Prometheus had scraped nothing {_PAST_SECONDS:.0f} s ago: nothing would show whether it lost it"
+            return Outcome("skip", said, "`stack verify` once more, when it has")
         session.say("fault: Prometheus is killed now; nothing is scraped until it is back")
         began = time.monotonic()
         _kill(chain, state, _PROMETHEUS)

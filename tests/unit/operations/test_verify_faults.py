@@ -21,7 +21,7 @@ class World:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.killed: list[tuple[str, tuple[str, ...]]] = []
         self.was_restarted = self.was_followed = False
-        self.comes_back = True
+        self.comes_back = self.has_series = True
         self.answers = itertools.cycle([("Paris", 0.0)])
         self.counts = itertools.cycle([100.0])
         self.services = {name: self._state(name) for name in ("engine", "prometheus")}
@@ -64,7 +64,7 @@ class World:
         return [SimpleNamespace(health="up")]
 
     def query(self, expr: str, *, at_seconds: float) -> list[Any]:
-        return [SimpleNamespace(labels={"job": "vllm"}, value=next(self.counts))]
+        return [SimpleNamespace(labels={"job": "vllm"}, value=next(self.counts))] if self.has_series else []
 
 
 @pytest.fixture
@@ -116,6 +116,13 @@ def test_a_prometheus_that_comes_back_with_its_series_passes_and_counts_no_resta
 def test_a_prometheus_that_lost_series_fails(world: World, chain: Chain) -> None:
     world.counts = iter([100.0, 99.0])
     assert kill_prometheus(chain).status == "fail"
+
+
+def test_a_prometheus_that_has_nothing_to_lose_is_not_killed(world: World, chain: Chain) -> None:
+    world.has_series = False
+    outcome = kill_prometheus(chain)
+    assert (outcome.status, "had scraped nothing 10 s ago" in outcome.message) == ("skip", True)
+    assert world.killed == []
 
 
 def test_a_stack_without_prometheus_skips_its_fault(world: World, chain: Chain) -> None:
