@@ -48,23 +48,26 @@ def command(
     A step that fails does not keep back those that can still run. Exit code 1 if a check failed, else that of the first
     step that could not be done: 5 if the engine did not come up.
     """
-    from stack.operations.project import write_whole
+    from stack.operations.project import demand_writable, write_whole
     from stack.operations.report import render_html, render_xml
     from stack.operations.verify import VerifyOptions, run
     from stack.operations.verify_report import load_detail, render_lines
 
     session = open_session(console, config_path, {"project": project})
+    for path in (page, junit):
+        if path is not None:
+            demand_writable(path)
     with console.live():
         document = run(session, VerifyOptions(preset, frozenset(skip), faults, takes_down))
+    if as_json:
+        console.json(document)
+    else:
+        console.result("\n".join(render_lines(document)))
     if page is not None or junit is not None:
         detail = load_detail(session, document)
         if page is not None:
             write_whole(page, render_html(detail, now=datetime.datetime.now(datetime.UTC)))
         if junit is not None:
             write_whole(junit, render_xml(detail))
-    if as_json:
-        console.json(document)
-    else:
-        console.result("\n".join(render_lines(document)))
     if document["exit_code"]:
         raise click.exceptions.Exit(document["exit_code"])

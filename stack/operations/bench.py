@@ -18,7 +18,7 @@ from stack.operations.bench_document import build_document, describe_outcome
 from stack.operations.bench_history import KIND, compare_benches, find_baseline, read_load
 from stack.operations.bench_plan import Plan, describe_time, plan_bench, soak_seconds
 from stack.operations.bench_target import BenchTarget, read_target
-from stack.operations.project import write_whole
+from stack.operations.project import demand_writable, write_whole
 from stack.operations.record import open_project_history, write_metrics
 from stack.operations.session import Session, hold_project, wait_for_others
 from stack.progress import ProgressEvent
@@ -63,7 +63,10 @@ def run(session: Session, options: BenchOptions) -> dict[str, Any]:
         NotRunningError: No engine runs.
         ServiceApiError: It does not answer.
         CommandError: The client could not be run, or gave no result.
+        StackError: The document could not be written where it should be.
     """
+    if options.save_path is not None:
+        demand_writable(options.save_path)
     wait_for_others(session, TASK)
     with hold_project(session, TASK, name=_LOCK):
         for name in remove_leftovers(session.connect(), session.project, TASK):

@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import secrets
+import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -202,6 +203,21 @@ def write_lines(path: Path, lines: Iterable[str], *, mode: int = 0o644, owner: i
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         replace_file(path, (line.encode() for line in lines), mode=mode, owner=owner)
+    except OSError as err:
+        raise _build_write_error(path, err) from err
+
+
+def demand_writable(path: Path) -> None:
+    """Make a file's folder and write something there that does not stay: what is measured for long must not be lost.
+
+    Raises:
+        HostError: The disk is full.
+        StackError: The file could not be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent) as file:
+            file.write(b"x")
     except OSError as err:
         raise _build_write_error(path, err) from err
 

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 from stack.containers.one_shot import Ended
-from stack.errors import CommandError, ConfigError
+from stack.errors import CommandError, ConfigError, StackError
 from stack.history.store import open_history
 from stack.operations import bench, bench_client
 from stack.operations.bench import BenchOptions
@@ -149,6 +149,13 @@ def test_a_run_that_is_measured_again_is_given_the_time_that_it_took(session):
     history.note_run("bench", STARTED, None, True, build_bench(1, 2, 3, repeats=repeats))
     bench.run(session, BenchOptions(compare="1"))
     assert [seconds for *_, seconds in FakeClient.asked] == [1000, 1000, 1000]
+
+
+def test_a_document_that_could_not_be_written_is_told_before_anything_is_measured(session, tmp_path, monkeypatch):
+    monkeypatch.setattr(bench, "read_target", lambda session: pytest.fail("it was begun"))
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StackError, match="cannot be written"):
+        bench.run(session, BenchOptions(save_path=tmp_path / "file/bench.json"))
 
 
 def test_an_interrupt_gives_what_had_come_and_keeps_none_of_it(session, monkeypatch):

@@ -13,6 +13,7 @@ from stack.errors import StackError
 from stack.operations.project import (
     ProjectFacts,
     ProjectPaths,
+    demand_writable,
     ensure_secret,
     load_facts,
     make_folders,
@@ -170,6 +171,20 @@ def test_who_reads_sees_the_old_text_until_the_new_one_is_there(tmp_path):
         write_whole(path, "new")
         assert reader.read() == "old"
     assert path.read_text() == "new"
+
+
+def test_a_file_that_could_be_written_is_as_it_was_and_nothing_is_beside_it(tmp_path):
+    demand_writable(tmp_path / "deep/er/new")
+    assert list_names(tmp_path / "deep/er") == []
+    (tmp_path / "file").write_text("old")
+    demand_writable(tmp_path / "file")
+    assert (tmp_path / "file").read_text() == "old"
+
+
+def test_a_file_that_could_not_be_written_is_told(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StackError, match="page.html cannot be written"):
+        demand_writable(tmp_path / "file/page.html")
 
 
 def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
