@@ -98,6 +98,21 @@ class RunsAndLocks(HistoryFile):
             )
             return int(cursor.lastrowid or 0)
 
+    def revise_run(self, run_id: int, passed: bool, report: Mapping[str, Any]) -> None:
+        """Write the judgement and report of a noted run anew, where more of it became known; not a forgotten one.
+
+        Args:
+            run_id: The run's number.
+            passed: What it is judged to be now.
+            report: The JSON report; no prompt text and no secret.
+
+        Raises:
+            StackError: History cannot be written.
+        """
+        with self.writing() as connection:
+            values = (passed, json.dumps(dict(report)), run_id)
+            connection.execute("UPDATE runs SET passed = ?, report = ? WHERE id = ?", values)
+
     def list_runs(self, kind: str | None = None, limit: int = 20) -> list[RunRecord]:
         """Give the newest runs other than boots and smokes, of one kind where given, the newest first."""
         where = "" if kind is None else "WHERE kind = :kind"

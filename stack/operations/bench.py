@@ -109,10 +109,14 @@ def _measure(
     document = build_document(session.project, target, preset, plan, runs)
     document |= {"seed": seed, "duration_seconds": round(time.monotonic() - began, 3), "is_interrupted": is_interrupted}
     has_all = runs and not is_interrupted
-    document["compared"] = compare_benches(baseline, document) if baseline is not None and has_all else None
-    document["is_passed"] = _judge(document)
-    document["said"] = describe_outcome(document)
-    document["run"] = _note(session, target, started, document) if has_all else None
+    document |= _judge(document, None)
+    # What took so long is kept before it is compared: nothing that comes later can lose it.
+    number = _note(session, target, started, document) if has_all else None
+    if baseline is not None and has_all:
+        document |= _judge(document, compare_benches(baseline, document))
+    if number is not None:
+        _publish(session, number, started, document)
+    document["run"] = number
     session.report(ProgressEvent(TASK, document["said"], state="done" if document["is_passed"] else "failed"))
     return document
 
@@ -171,25 +175,35 @@ def _read_bounds(session: Session) -> dict[str, float]:
     return {"ttft": slo.ttft.seconds, "tpot": slo.itl.seconds, "e2el": slo.e2e.seconds} if slo.enabled else {}
 
 
-def _judge(document: dict[str, Any]) -> bool:
-    compared, sweep = document["compared"], document["sweep"]
+def _judge(document: dict[str, Any], compared: dict[str, Any] | None) -> dict[str, Any]:
+    sweep = document["sweep"]
     is_slower = compared is not None and compared["verdict"] == "slower"
     has_knee = sweep is None or sweep["knee"]["rate"] is not None
-    return bool(document["repeats"]) and not (
+    is_passed = bool(document["repeats"]) and not (
         document["is_interrupted"] or document["failed"] or is_slower or not has_knee
     )
+    judged = {"compared": compared, "is_passed": is_passed}
+    return judged | {"said": describe_outcome(document | judged)}
 
 
 def _note(session: Session, target: BenchTarget, started: datetime.datetime, document: dict[str, Any]) -> int | None:
     boot_id = target.status.boot.id if target.status.boot is not None else None
     try:
-        history = open_project_history(session)
-        number = history.note_run(KIND, started, boot_id, document["is_passed"], document)
-        write_metrics(session, history)
+        return open_project_history(session).note_run(KIND, started, boot_id, document["is_passed"], document)
     except StackError as err:
         # The result stands without it.
-        session.say(f"this bench is not in the history, or not in the metrics: {err.message}")
+        session.say(f"this bench is not in the history: {err.message}")
         return None
+
+
+def _publish(session: Session, number: int, started: datetime.datetime, document: dict[str, Any]) -> None:
+    try:
+        history = open_project_history(session)
+        if document["compared"] is not None:
+            history.revise_run(number, document["is_passed"], document)
+        write_metrics(session, history)
+    except StackError as err:
+        session.say(f"bench-{number} is not compared in the history, or not in the metrics: {err.message}")
     annotate_run(
         session,
         kind=KIND,
@@ -199,4 +213,3 @@ def _note(session: Session, target: BenchTarget, started: datetime.datetime, doc
         started=started,
         ended=datetime.datetime.now(datetime.UTC),
     )
-    return number

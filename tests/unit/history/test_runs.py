@@ -105,3 +105,11 @@ def test_a_lock_that_a_boot_got_later_counts_as_one_that_passed(history, boot):
     assert [lock.text for lock in history.find_passed_locks(9)] == ["later"]
     with pytest.raises(StackError, match="no boot 99"):
         history.name_lock(99, "x")
+
+
+def test_a_run_of_which_more_became_known_is_written_anew_and_no_other(history):
+    other, number = (history.note_run("bench", NOON, None, True, {"said": "as measured"}) for _ in range(2))
+    history.revise_run(number, False, {"said": "slower"})
+    found = history.load_run(number)
+    assert (found.started_at, found.passed, found.report) == (NOON, False, {"said": "slower"})
+    assert history.load_run(other).report == {"said": "as measured"}

@@ -97,6 +97,21 @@ def test_a_slower_engine_does_not_pass_and_is_asked_what_the_other_was(session, 
         False,
     )
     assert document["said"].endswith("slower against bench-1")
+    kept = open_history(session.paths.history).load_run(2)
+    assert (kept.passed, kept.report["compared"], kept.report["said"]) == (
+        False,
+        document["compared"],
+        document["said"],
+    )
+
+
+def test_what_was_measured_is_kept_whatever_becomes_of_the_comparison(session, monkeypatch):
+    bench.run(session, BenchOptions())
+    monkeypatch.setattr(bench, "compare_benches", lambda old, new: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        bench.run(session, BenchOptions(compare="last"))
+    kept = open_history(session.paths.history).load_run(2)
+    assert (kept.passed, kept.report["compared"], len(kept.report["repeats"])) == (True, None, 3)
 
 
 def test_a_load_that_no_longer_fits_is_refused_before_anything_is_measured(session, monkeypatch):
