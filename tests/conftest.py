@@ -13,11 +13,15 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.scenarios.harness import REAL_ENGINE
-
+# What boots the real engine, which takes all cores: one at a time, whatever number of workers.
+REAL_ENGINE = tuple(
+    f"tests/scenarios/{name}"
+    for name in ("builds/", "damaged_models/", "explained/", "first_up/", "offline/test_real_engine.py", "plain_user/")
+)
 # Set for the tests themselves, not for the tool: the only variables of ours that they see.
 KNOBS = ("STACK_REQUIRE", "STACK_KEEP_FAILED")
 KNOB_PREFIX = "STACK_TEST_"
@@ -31,21 +35,24 @@ def pytest_configure() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-@pytest.hookimpl(tryfirst=True)
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Where several workers share the tests, keep a module in one of them, and all real engines in one."""
+    # By its own `loadgroup` xdist 3.8 groups nothing under pytest 9.2, which does not let it rename a test.
+    from xdist.scheduler import LoadScopeScheduling
+
+    class OneEngineAtATime(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            path = nodeid.partition("::")[0]
+            return "real engine" if path.startswith(REAL_ENGINE) else path
+
+    return OneEngineAtATime(config, log)
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Where several workers share the tests, keep a module in one of them, and begin with what takes longest."""
-    for item in items:
-        if item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(item.path.relative_to(config.rootpath).as_posix()))
+    """Begin with what takes longest, where several workers share the tests."""
     if hasattr(config, "workerinput"):
-        items.sort(key=_compute_turn)
-
-
-def _compute_turn(item: pytest.Item) -> int:
-    mark = item.get_closest_marker("xdist_group")
-    if mark is not None and mark.args == (REAL_ENGINE,):
-        return 0
-    return 1 if "scenarios" in item.path.parts else 2
+        items.sort(key=lambda item: (not item.nodeid.startswith(REAL_ENGINE), "scenarios" not in item.path.parts))
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -18,8 +18,6 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 INTERRUPTED = 130
-# The group of tests that boot the real engine, which takes all cores: one at a time, whatever number of workers.
-REAL_ENGINE = "real engine"
 ARTIFACTS = ROOT / "tests" / "artifacts"
 _STARTED = itertools.count(1)
 # What a build needs of this machine goes through; everything else of the caller's environment stays out.

@@ -12,9 +12,7 @@ import numpy
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from tests.scenarios.harness import REAL_ENGINE, Stack
-
-pytestmark = pytest.mark.xdist_group(REAL_ENGINE)
+from tests.scenarios.harness import Stack
 
 CONFIG = """
 [engine]

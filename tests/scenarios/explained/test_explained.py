@@ -13,9 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.scenarios.fake_engine.test_engine_life import SERVICES, render_config
-from tests.scenarios.harness import REAL_ENGINE, ROOT, Stack
-
-pytestmark = pytest.mark.xdist_group(REAL_ENGINE)
+from tests.scenarios.harness import ROOT, Stack
 
 LOGS = ROOT / "tests" / "fixtures" / "logs" / "failures"
 UNKNOWN = """\

@@ -16,9 +16,7 @@ import pytest
 from stack.traffic.demo_phases import PHASES
 from tests.fixtures.engine_builds import remove_images, removed_builds
 from tests.fixtures.wheel_host import WheelHost, fetch_real_wheel, serve_wheel
-from tests.scenarios.harness import REAL_ENGINE, Done, Stack, eventually, services_of
-
-pytestmark = pytest.mark.xdist_group(REAL_ENGINE)
+from tests.scenarios.harness import Done, Stack, eventually, services_of
 
 CONFIG = """
 [model]

@@ -10,11 +10,11 @@ import pytest
 
 from tests.fixtures.private_daemon import PrivateDaemon
 from tests.fixtures.way_out import WayOut
-from tests.scenarios.harness import REAL_ENGINE, Stack, services_of
+from tests.scenarios.harness import Stack, services_of
 from tests.scenarios.offline.test_offline import NOTHING, check_counters
 
 # Five gigabytes are saved, moved and loaded, and the engine boots twice.
-pytestmark = [pytest.mark.root, pytest.mark.timeout(2400), pytest.mark.xdist_group(REAL_ENGINE)]
+pytestmark = [pytest.mark.root, pytest.mark.timeout(2400)]
 
 CONFIG = """
 [model]

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.scenarios.harness import PASSED_ON, REAL_ENGINE, ROOT, run_docker
+from tests.scenarios.harness import PASSED_ON, ROOT, run_docker
 
-pytestmark = [pytest.mark.root, pytest.mark.xdist_group(REAL_ENGINE)]
+pytestmark = pytest.mark.root
 
 
 @dataclass(frozen=True)
