@@ -38,6 +38,7 @@ class World:
         self.asked: list[str] = []
         self.says_yes = True
         self.warm_seconds = 0.0
+        self.briefly: list[bool] = []
 
     def name(self, session):
         return "new" if load_lock(session.lock_path) == NEW_LOCK else "old"
@@ -61,6 +62,7 @@ class World:
         return SimpleNamespace(plan=self.plans[name], warnings=[], resolved=resolved, boot=boot)
 
     def measure(self, session, report, records, **options):
+        self.briefly.append(options.get("is_brief", False))
         return replace(OLD, smoke=report, answers=self.answers[self.name(session)])
 
     def confirm(self, question):
@@ -114,6 +116,16 @@ def test_an_engine_that_does_the_same_is_kept_and_its_lock_can_be_gone_back_to(w
     assert "SECRET" not in str(build_document(result)) and "Paris" not in str(build_document(result))
     named = world.history.load_boot(1).start.lock_sha256
     assert "# mine" in world.history.load_lock(named), "the old boot, which had no lock, has the old one now"
+
+
+@pytest.mark.parametrize(("failed", "is_brief"), [("canaries", True), ("dashboards", False)])
+def test_an_engine_that_answers_wrongly_is_measured_no_further_and_one_that_dashboards_miss_a_metric_of_is(
+    world, failed, is_brief
+):
+    world.reports["new"] = smoke(failed)
+    result = run(world)
+    assert world.briefly == [False, is_brief]
+    assert result.against == [f"smoke fails on it ({failed})"] and result.outcome == "back"
 
 
 def test_the_service_is_away_until_the_first_token_and_not_while_smoke_is_prepared(world, monkeypatch):
