@@ -17,6 +17,7 @@ VERSIONS = sorted(KEPT, key=read_version)
 # What came and went from one kept release to the next. A new inventory adds its line here; a name that went belongs
 # into names.toml, with what tells the same now.
 CHANGES: dict[tuple[str, str], tuple[set[str], set[str]]] = {
+    ("0.28.0", "0.29.0"): (set(), set()),
     ("0.29.0", "0.30.0"): ({f"vllm:request_num_preemptions_{part}" for part in ("bucket", "sum", "count")}, set()),
     ("0.30.0", "0.31.0"): (set(), set()),
     ("0.31.0", "0.32.0"): (
