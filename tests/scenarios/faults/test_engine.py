@@ -25,6 +25,11 @@ def misbehave(stack: Stack, *modes: str) -> None:
         assert answer.status == 200
 
 
+def read_health(stack: Stack) -> str:
+    health: str = stack.containers()["engine"]["State"]["Health"]["Status"]
+    return health
+
+
 def failed_checks(done: Done) -> set[str]:
     assert "Traceback" not in done.err
     return {check["check"] for check in done.json()["checks"] if check["status"] == "fail"}
@@ -41,6 +46,8 @@ def served(make_stack: Callable[..., Stack], fake_engine: str) -> Stack:
 def well(served: Stack) -> Iterator[Stack]:
     """An engine that is well again after the test; that is part of the test."""
     yield served
+    # While it hung, Docker's own probes may have failed three times; the next one mends that.
+    eventually(lambda: read_health(served) == "healthy", 60, "a probe of Docker that passes")
     served.run("up").demand()
     served.run("smoke").demand()
 
