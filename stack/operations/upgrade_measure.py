@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from typing import Any
 
@@ -27,6 +28,7 @@ from stack.traffic.replay_client import ReplayTarget, replay
 from stack.traffic.schedule import build_schedule
 
 _RUNNING = "vllm:num_requests_running"
+_LOOKS_AGAIN_SECONDS = (0.3, 0.7, 2.0)
 _TASK = "measure"
 # Of the built-in set each answer is its own batch, so that nothing but the engine makes a difference; a file may hold
 # thousands, and where batches move a score, a near tie is told apart.
@@ -91,6 +93,18 @@ def find_later_series(version: str | None) -> Mapping[str, str]:
     return mark_later(Inventory(""), version, load_kept_inventories()).later if version is not None else {}
 
 
+def is_in_use(fetch: Callable[[], Exposition], sleep: Callable[[float], None] = time.sleep) -> bool:
+    """Tell whether others' requests run.
+
+    The gauge is of the last step: just after an answer, and on a busy machine for longer, it still counts ours.
+    """
+    for pause_seconds in (0.0, *_LOOKS_AGAIN_SECONDS):
+        sleep(pause_seconds)
+        if not fetch().total(_RUNNING):
+            return False
+    return True
+
+
 def _replay(session: Session, status: Status, records: Sequence[Record]) -> tuple[RecordedResponse | None, ...]:
     if not records:
         return ()
@@ -110,7 +124,7 @@ def _replay(session: Session, status: Status, records: Sequence[Record]) -> tupl
 
 
 def _measure_speed(session: Session, status: Status) -> Speed:
-    is_disturbed = bool(_fetch_page(session, status).total(_RUNNING))
+    is_disturbed = is_in_use(lambda: _fetch_page(session, status))
     session.report(ProgressEvent(_TASK, "a short load"))
     with closing(build_engine(session, status.ports["engine"], status.served_name)) as engine:
         try:
