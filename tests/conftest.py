@@ -17,11 +17,7 @@ from typing import Any
 
 import pytest
 
-# What boots the real engine, which takes all cores: one at a time, whatever number of workers.
-REAL_ENGINE = tuple(
-    f"tests/scenarios/{name}"
-    for name in ("builds/", "damaged_models/", "explained/", "first_up/", "offline/test_real_engine.py", "plain_user/")
-)
+SCENARIOS = "tests/scenarios/"
 # Set for the tests themselves, not for the tool: the only variables of ours that they see.
 KNOBS = ("STACK_REQUIRE", "STACK_KEEP_FAILED")
 KNOB_PREFIX = "STACK_TEST_"
@@ -37,22 +33,21 @@ def pytest_configure() -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Where several workers share the tests, keep a module in one of them, and all real engines in one."""
+    """Where several workers share the tests, one has all scenarios: two at a time would wait for one daemon's disk."""
     # By its own `loadgroup` xdist 3.8 groups nothing under pytest 9.2, which does not let it rename a test.
     from xdist.scheduler import LoadScopeScheduling
 
-    class OneEngineAtATime(LoadScopeScheduling):
+    class OneScenarioAtATime(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            path = nodeid.partition("::")[0]
-            return "real engine" if path.startswith(REAL_ENGINE) else path
+            return "scenarios" if nodeid.startswith(SCENARIOS) else nodeid.partition("::")[0]
 
-    return OneEngineAtATime(config, log)
+    return OneScenarioAtATime(config, log)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Begin with what takes longest, where several workers share the tests."""
     if hasattr(config, "workerinput"):
-        items.sort(key=lambda item: (not item.nodeid.startswith(REAL_ENGINE), "scenarios" not in item.path.parts))
+        items.sort(key=lambda item: not item.nodeid.startswith(SCENARIOS))
 
 
 @pytest.fixture(scope="session", autouse=True)

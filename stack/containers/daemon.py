@@ -25,6 +25,7 @@ LABEL_PROJECT = "com.docker.compose.project"
 LABEL_HASH = "com.docker.compose.config-hash"
 
 # The last one: a connection that breaks in the middle of a stream.
+_BUSY_SECONDS = 90.0
 _FAILURES = (DockerException, requests.RequestException, urllib3.exceptions.HTTPError)
 
 
@@ -73,6 +74,8 @@ def connect(timeout_seconds: float = 20, environ: Mapping[str, str] | None = Non
     try:
         client = docker.from_env(timeout=timeout_seconds, environment=dict(environ))
         client.ping()
+        # One that answered is there: what it is asked may wait for gigabytes that it moves at that moment.
+        client.api.timeout = _BUSY_SECONDS
     except _FAILURES as err:
         known = explain_text(str(err)) or explain_text("Cannot connect to the Docker daemon")
         assert known is not None
