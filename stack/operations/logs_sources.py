@@ -12,7 +12,7 @@ from stack.containers.daemon import ServiceState, parse_time, read_services
 from stack.containers.log_records import RawLine
 from stack.errors import ConfigError, NotRunningError, Problem, StackError
 from stack.history.records import BootRecord
-from stack.history.store import KEPT_LOGS, open_history
+from stack.history.store import KEPT_LOGS, History
 from stack.operations.session import Session, check_tools
 
 _BOOT_LOG = re.compile(r"(?P<started>\d{8}T\d{6}Z)-(?P<container>.+)\.log")
@@ -95,9 +95,21 @@ def choose_logs(logs: Sequence[Source], boot: str | int | None) -> list[Source]:
 
 def _find_engine_logs(session: Session, state: ServiceState | None) -> list[Source]:
     paths = session.paths
-    boots = open_history(paths.history).recent_boots(KEPT_LOGS)[::-1] if paths.history.is_file() else []
+    boots = _read_boots(session)
     live = _build_live(state) if state is not None else None
     return arrange_logs(sorted(paths.boots.glob("*.log")), boots, live)
+
+
+def _read_boots(session: Session) -> list[BootRecord]:
+    """Give the boots that have logs, the oldest first; without them a log is still a log."""
+    if not session.paths.history.is_file():
+        return []
+    try:
+        # Not `open_history`: that checks and mends the file, and this only looks.
+        return History(session.paths.history).recent_boots(KEPT_LOGS)[::-1]
+    except StackError as err:
+        session.say(f"which boots the logs are of is not known: {err.message}")
+        return []
 
 
 def arrange_logs(files: Sequence[Path], boots: Sequence[BootRecord], live: Source | None) -> list[Source]:

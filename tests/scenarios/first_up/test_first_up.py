@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import tomllib
@@ -192,6 +193,10 @@ def host(stack: Stack, tmp_path: Path) -> Iterator[WheelHost]:
 
 
 @pytest.mark.network
+@pytest.mark.skipif(
+    os.environ.get("STACK_TEST_REAL_UPGRADE") != "1",
+    reason="builds a second real engine, minutes: STACK_TEST_REAL_UPGRADE=1 runs it",
+)
 def test_an_upgrade_builds_the_wheel_of_a_commit_and_keeps_it_with_what_it_gained(
     first: Done, stack: Stack, host: WheelHost
 ) -> None:

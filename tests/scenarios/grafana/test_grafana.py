@@ -225,7 +225,8 @@ def test_the_overview_shows_the_engine(grafana: httpx2.Client) -> None:
 
 
 def test_alerts_are_shown_without_an_alertmanager(stack: Stack, grafana: httpx2.Client) -> None:
-    assert see_alerts(grafana)["VllmEngineDown"] == "inactive"
+    # Pending until the first scrape.
+    eventually(lambda: see_alerts(grafana)["VllmEngineDown"] == "inactive", 60, "an alert that is inactive")
     rules = stack.state / "rendered" / "prometheus" / "rules" / "always.yaml"
     rules.write_text("groups: [{name: always, rules: [{alert: SomethingIsWrong, expr: vector(1)}]}]\n")
     prometheus = stack.containers()["prometheus"]["Id"]

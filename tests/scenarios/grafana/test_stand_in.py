@@ -52,7 +52,8 @@ def grafana(stack: Stack) -> Iterator[httpx2.Client]:
 
 def test_boards_and_alerts_are_there(grafana: httpx2.Client) -> None:
     see_boards(grafana)
-    assert see_alerts(grafana)["VllmEngineDown"] == "inactive"
+    # Pending until the first scrape.
+    eventually(lambda: see_alerts(grafana)["VllmEngineDown"] == "inactive", 60, "an alert that is inactive")
 
 
 @pytest.mark.parametrize("uid", sorted(path.stem for path in BOARDS.glob("*.json")))
