@@ -18,7 +18,7 @@ _PATIENCE_SECONDS = 15.0
 _POLL_SECONDS = 0.1
 _LOOKS_BEFORE = 5
 # On a busy machine this program may be kept from hanging up until the answer has come to its end by itself.
-_ATTEMPTS = 2
+_ATTEMPTS = 3
 _IDLE_LOOKS = 3
 
 
