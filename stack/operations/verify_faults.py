@@ -72,11 +72,7 @@ def kill_prometheus(chain: Chain) -> Outcome:
         return Outcome("skip", "there is no Prometheus in this stack")
     with httpx2.Client(trust_env=False) as http:
         api = PrometheusApi(http, f"http://127.0.0.1:{status.ports['prometheus']}")
-        moment = time.time() - _PAST_SECONDS
-        before = _read_counts(api, moment)
-        if not before:
-            said = f"Prometheus had scraped nothing {_PAST_SECONDS:.0f} s ago: nothing would show whether it lost it"
-            return Outcome("skip", said, "`stack verify` once more, when it has")
+        moment, before = _find_past(chain, api)
         session.say("fault: Prometheus is killed now; nothing is scraped until it is back")
         began = time.monotonic()
         _kill(chain, state, _PROMETHEUS)
@@ -122,17 +118,42 @@ def _kill(chain: Chain, state: ServiceState, names: tuple[str, ...], before: str
     _wait(chain, state.name, is_back, _RESTART_SECONDS)
 
 
-def _wait(chain: Chain, service: str, is_met: Callable[[], bool], limit_seconds: float) -> None:
+def _wait(
+    chain: Chain,
+    service: str,
+    is_met: Callable[[], bool],
+    limit_seconds: float,
+    *,
+    state: str = "killed",
+    said: str = "it did not come back after it was killed",
+) -> None:
     began, told = time.monotonic(), 0.0
     while not is_met():
         waited = time.monotonic() - began
         if waited > limit_seconds:
-            said = "it did not come back after it was killed"
-            raise NotReadyError(service, waited, "killed", said, hint=f"stack logs {service}; `stack up` starts it")
+            raise NotReadyError(service, waited, state, said, hint=f"stack logs {service}; `stack up` starts it")
         if waited - told >= _TOLD_SECONDS:
             told = waited
             chain.session.report(ProgressEvent("fault", f"waiting for {service}, {waited:.0f} s"))
         chain.sleep(_POLL_SECONDS)
+
+
+def _find_past(chain: Chain, api: PrometheusApi) -> tuple[float, Mapping[str, float]]:
+    """Give a moment that has passed and how many series each job had then; a young Prometheus is waited for.
+
+    Raises:
+        NotReadyError: It scrapes nothing, so nothing would show whether it lost what it had.
+    """
+    found: dict[float, Mapping[str, float]] = {}
+
+    def has_past() -> bool:
+        moment = time.time() - _PAST_SECONDS
+        counts = _read_counts(api, moment)
+        found.update({moment: counts} if counts else {})
+        return bool(counts)
+
+    _wait(chain, "prometheus", has_past, _READY_SECONDS, state="running", said="it has scraped nothing yet")
+    return next(iter(found.items()))
 
 
 def _read_counts(api: PrometheusApi, moment: float) -> Mapping[str, float]:

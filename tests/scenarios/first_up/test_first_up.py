@@ -82,7 +82,9 @@ def test_every_prometheus_target_is_up(first: Done, stack: Stack) -> None:
 @pytest.fixture(scope="module")
 def demo(first: Done, stack: Stack) -> dict[str, Any]:
     """A minute of the demo's traffic; what it leaves in the metrics is what the dashboards are held against."""
-    return stack.run("demo", "--minutes", "1.1", "--json").demand().json()
+    done = stack.run("demo", "--minutes", "1.1", "--json")
+    assert done.code == 0, (done.json()["problems"], done.err)
+    return done.json()
 
 
 def test_the_demo_brings_every_kind_of_end_and_a_queue_and_leaves_nothing_running(demo: dict[str, Any]) -> None:

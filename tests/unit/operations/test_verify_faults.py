@@ -118,11 +118,26 @@ def test_a_prometheus_that_lost_series_fails(world: World, chain: Chain) -> None
     assert kill_prometheus(chain).status == "fail"
 
 
-def test_a_prometheus_that_has_nothing_to_lose_is_not_killed(world: World, chain: Chain) -> None:
+def test_a_prometheus_that_scrapes_nothing_is_not_killed(world: World, chain: Chain) -> None:
     world.has_series = False
-    outcome = kill_prometheus(chain)
-    assert (outcome.status, "had scraped nothing 10 s ago" in outcome.message) == ("skip", True)
+    with pytest.raises(NotReadyError, match="scraped nothing yet"):
+        kill_prometheus(chain)
     assert world.killed == []
+
+
+def test_a_young_prometheus_is_waited_for(world: World) -> None:
+    world.has_series = False
+    naps: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        naps.append(seconds)
+        world.has_series = len(naps) == 2
+
+    session: Any = SimpleNamespace(
+        project="demo", connect=lambda: None, say=lambda text: None, report=lambda event: None
+    )
+    assert kill_prometheus(Chain(session, None, was_serving=True, sleep=sleep)).status == "pass"
+    assert len(naps) == 2 and world.killed
 
 
 def test_a_stack_without_prometheus_skips_its_fault(world: World, chain: Chain) -> None:
