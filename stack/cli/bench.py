@@ -46,8 +46,8 @@ def command(console: Console, config_path: Path | None, project: str | None, as_
         raise click.UsageError("--minutes is for --preset soak; --seconds is for the others")
     if asked["is_sweep"] and asked["preset"] == "soak":
         raise click.UsageError("--preset soak keeps one rate, and --sweep tries many: choose one")
-    from stack.operations.bench import BenchOptions, run
-    from stack.operations.bench_document import HEADER, render_head, render_rows, render_tail
+    from stack.operations.bench.document import HEADER, render_head, render_rows, render_tail
+    from stack.operations.bench.run import BenchOptions, run
 
     session = open_session(console, config_path, {"project": project})
     with console.live():

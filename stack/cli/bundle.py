@@ -43,8 +43,8 @@ def save(
 
     Saving to the same directory again writes only what changed, and an interrupted save goes on.
     """
-    from stack.operations.bundle_open import list_parts
-    from stack.operations.bundle_save import run_save
+    from stack.operations.bundle.open import list_parts
+    from stack.operations.bundle.save import run_save
 
     session = open_session(console, config_path, {"project": project})
     with console.live():
@@ -88,8 +88,8 @@ def load(
     as_json: bool,
 ) -> None:
     """Load a bundle. Every byte is hashed before anything is loaded; nothing of it is run."""
-    from stack.operations.bundle_load import run_load
-    from stack.operations.bundle_target import LoadWishes
+    from stack.operations.bundle.load import run_load
+    from stack.operations.bundle.target import LoadWishes
 
     project = project or click.get_current_context().find_root().params.get("root_project")
     flags = {"project": project, "engine.accept": accept}
@@ -118,7 +118,7 @@ def load(
 @click.pass_obj
 def verify(console: Console, where: Path, as_json: bool) -> None:
     """Compare a bundle with its manifest; exit code 1 if anything is damaged, missing or too many."""
-    from stack.operations.bundle_open import build_verify_document, find_problems, open_bundle
+    from stack.operations.bundle.open import build_verify_document, find_problems, open_bundle
 
     with console.live():
         opened = open_bundle(where)
@@ -141,7 +141,7 @@ def verify(console: Console, where: Path, as_json: bool) -> None:
 @click.pass_obj
 def show(console: Console, where: Path, as_json: bool) -> None:
     """Show what is in a bundle; only its manifest is read."""
-    from stack.operations.bundle_open import build_list_document, list_parts, open_bundle
+    from stack.operations.bundle.open import build_list_document, list_parts, open_bundle
 
     opened = open_bundle(where)
     if as_json:

@@ -28,8 +28,8 @@ def command(
     temperature: float | None,
 ) -> None:
     """Ask the model: one PROMPT (or standard input) gives one answer, no prompt a conversation."""
-    from stack.operations.chat import Conversation, connect_chat, run_repl
-    from stack.operations.chat_wait import StreamWatch
+    from stack.operations.chat.run import Conversation, connect_chat, run_repl
+    from stack.operations.chat.wait import StreamWatch
 
     session = open_session(console, config_path, {"project": project})
     engine = connect_chat(session)

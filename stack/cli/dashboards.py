@@ -46,8 +46,8 @@ def check(
     the version that is pinned or configured, or the nearest one's; of the newest where nothing is.
     """
     from stack.checks.report import render_junit
-    from stack.operations.dashboards_check import check_dashboards
-    from stack.operations.dashboards_report import build_document, build_report, render_lines
+    from stack.operations.dashboards.check import check_dashboards
+    from stack.operations.dashboards.report import build_document, build_report, render_lines
     from stack.operations.project import write_whole
 
     session = open_session(console, config_path, {"project": project})
@@ -79,7 +79,7 @@ def inventory(
     commit: str | None,
 ) -> None:
     """Print what an engine exports (names, types, labels, bounds) as JSON, for `check --inventory`."""
-    from stack.operations.dashboards_check import fetch_engine_inventory
+    from stack.operations.dashboards.check import fetch_engine_inventory
     from stack.telemetry.contract.inventory import render_inventory
 
     session = open_session(console, config_path, {"project": project})

@@ -43,8 +43,8 @@ def command(
     Chats, shared beginnings, long prompts, a burst that queues, clients that leave and requests that are refused: as
     much as the engine manages. Nothing of it stays. Exit code 1 if requests failed that should not have.
     """
-    from stack.operations.demo import DemoOptions, run
-    from stack.operations.demo_report import render_lines, render_rows
+    from stack.operations.demo.report import render_lines, render_rows
+    from stack.operations.demo.run import DemoOptions, run
 
     session = open_session(console, config_path, {"project": project})
     with console.live():

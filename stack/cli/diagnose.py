@@ -36,8 +36,8 @@ def command(
     Idle, clients, places in the batch, prefill, decode, KV cache, preemption, admission limits, host CPU or GPU
     clocks: with the figures, the confidence and the setting to change, or that there is not enough evidence.
     """
-    from stack.operations.diagnose import run
-    from stack.operations.diagnose_report import build_document, render_lines
+    from stack.operations.diagnose.report import build_document, render_lines
+    from stack.operations.diagnose.run import run
 
     session = open_session(console, config_path, {"project": project})
     with console.live():

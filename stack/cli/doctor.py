@@ -42,8 +42,8 @@ def command(
         session = open_session(console, config_path, flags)
         _print_estimate(console, session, estimate, as_json)
         return
-    from stack.operations.doctor import run_doctor
-    from stack.operations.doctor_report import build_document, render_lines
+    from stack.operations.doctor.report import build_document, render_lines
+    from stack.operations.doctor.run import run_doctor
 
     session = open_session(console, config_path, flags)
     doctor = run_doctor(session, is_gpu_tested=gpu_test)
@@ -57,8 +57,8 @@ def command(
 
 
 def _print_estimate(console: Console, session: Any, model: str, as_json: bool) -> None:
-    from stack.operations.estimate import run_estimate
-    from stack.operations.estimate_report import build_document, build_heading, build_rows
+    from stack.operations.doctor.estimate import run_estimate
+    from stack.operations.doctor.estimate_report import build_document, build_heading, build_rows
 
     with console.live():
         found = run_estimate(session, model)

@@ -44,9 +44,9 @@ def command(
     The newest come first. With RUN (`last`, `boot-12`, `smoke-8`, or `12` for boot 12) one run is shown in full.
     """
     from stack.history.query import Wanted
-    from stack.operations.history import find_kinds, find_run, list_entries
-    from stack.operations.history_document import build_list_document, build_run_document
-    from stack.operations.history_table import render_run, render_table
+    from stack.operations.history.document import build_list_document, build_run_document
+    from stack.operations.history.runs import find_kinds, find_run, list_entries
+    from stack.operations.history.table import render_run, render_table
 
     if run is not None and (since or commit or model or kind):
         raise click.UsageError("RUN goes with no filter")

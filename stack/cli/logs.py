@@ -60,9 +60,9 @@ def command(
     each request and logs it. vLLM tells ids where `enable-log-requests = true` stands in [engine.args]. The tool never
     sets that: at `log-level = "DEBUG"`, and in old versions always, vLLM then logs prompts, too.
     """
-    from stack.operations.logs import ALL, read_entries
-    from stack.operations.logs_render import build_entry_document, render_entry
-    from stack.operations.logs_select import LogQuery
+    from stack.operations.logs.render import build_entry_document, render_entry
+    from stack.operations.logs.run import ALL, read_entries
+    from stack.operations.logs.select import LogQuery
 
     if follow and asked["until"] is not None:
         raise click.UsageError("--until ends what --follow goes on with; give one of them")

@@ -71,7 +71,7 @@ def command(
 
 
 def _pin(console: Console, session: Any, target: str | None, as_json: bool, options: dict[str, Any]) -> dict[str, Any]:
-    from stack.operations.pin import build_document, run_pin
+    from stack.operations.pin.run import build_document, run_pin
 
     with console.live():
         result = run_pin(session, target, **options)
@@ -93,9 +93,9 @@ def _pin(console: Console, session: Any, target: str | None, as_json: bool, opti
 
 
 def _show(console: Console, session: Any, as_json: bool) -> None:
-    from stack.operations.pin import describe_entry
-    from stack.operations.pin_check import read_pins
-    from stack.operations.pin_show import describe_build, list_build_rows, read_builds
+    from stack.operations.pin.check import read_pins
+    from stack.operations.pin.run import describe_entry
+    from stack.operations.pin.show import describe_build, list_build_rows, read_builds
 
     engine, entries = read_pins(session)
     builds = read_builds(session)
@@ -112,7 +112,7 @@ def _show(console: Console, session: Any, as_json: bool) -> None:
 
 def _check(console: Console, session: Any, as_json: bool) -> None:
     from stack.checks.report import build_document
-    from stack.operations.pin_check import run_check
+    from stack.operations.pin.check import run_check
 
     with console.live():
         report = run_check(session)

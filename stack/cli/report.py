@@ -35,10 +35,10 @@ def command(
     RUN is `last`, `boot-12`, `smoke-8`, `replay-3`, or `12` for boot 12; `stack history` lists them. The page shows the
     commit and what it rests on, then checks, phases beside those of the boot before, args, host and stack.lock.
     """
-    from stack.operations.history import find_run
-    from stack.operations.history_document import build_run_document
+    from stack.operations.history.document import build_run_document
+    from stack.operations.history.report import render_html, render_xml
+    from stack.operations.history.runs import find_run
     from stack.operations.project import write_whole
-    from stack.operations.report import render_html, render_xml
 
     if as_json and str(output) == "-":
         raise click.UsageError("--json and `--output -` both want standard output")

@@ -36,7 +36,7 @@ def command(
 
 
 def _list(console: Console, session: Any, as_json: bool) -> None:
-    from stack.operations.rollback import describe_lock, list_candidates
+    from stack.operations.upgrade.rollback import describe_lock, list_candidates
 
     found = list_candidates(session)
     if as_json:
@@ -55,7 +55,7 @@ def _build_row(item: Any, place: str) -> tuple[object, ...]:
 
 
 def _go_back(console: Console, session: Any, asked: str | None, as_json: bool) -> None:
-    from stack.operations.rollback import build_document, describe_candidate, run_rollback
+    from stack.operations.upgrade.rollback import build_document, describe_candidate, run_rollback
 
     with console.live():
         result = run_rollback(session, asked)

@@ -42,10 +42,10 @@ def report(
     them together; 6 when Prometheus does not answer.
     """
     from stack.operations.project import write_whole
-    from stack.operations.slo_document import build_document
-    from stack.operations.slo_page import render_html
-    from stack.operations.slo_report import SHORTEST_SECONDS, report_objectives
-    from stack.operations.slo_table import render_lines
+    from stack.operations.slo.document import build_document
+    from stack.operations.slo.page import render_html
+    from stack.operations.slo.report import SHORTEST_SECONDS, report_objectives
+    from stack.operations.slo.table import render_lines
 
     seconds = round(since.total_seconds()) if since is not None else None
     if seconds is not None and not SHORTEST_SECONDS <= seconds <= _LONGEST_SECONDS:

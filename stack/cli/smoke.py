@@ -20,7 +20,7 @@ def command(console: Console, config_path: Path | None, as_json: bool, project: 
     """Test whether the running stack answers correctly; exit code 1 if any check failed."""
     from stack.checks.report import build_document, render_junit, render_lines
     from stack.operations.project import write_whole
-    from stack.operations.smoke import run
+    from stack.operations.smoke.run import run
 
     session = open_session(console, config_path, {"project": project})
     with console.live():

@@ -27,12 +27,12 @@ def command(
     The stack is up, degraded (with the reasons), down or foreign (its containers were not made by this tool); then
     what differs from stack.toml and stack.lock, services and URLs, model, commit, boot phases and the last smoke.
     """
-    from stack.operations.status import read_secrets, read_status
-    from stack.operations.status_document import build_document
-    from stack.operations.status_judge import UP
-    from stack.operations.status_verdict import read_verdict
+    from stack.operations.status.document import build_document
+    from stack.operations.status.judge import UP
+    from stack.operations.status.read import read_secrets, read_status
+    from stack.operations.status.verdict import read_verdict
     from stack.operations.summary import render_summary
-    from stack.operations.upgrade_leftover import describe_trial
+    from stack.operations.upgrade.leftover import describe_trial
 
     session = open_session(console, config_path, {"project": project})
     client = session.connect()

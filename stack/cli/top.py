@@ -49,10 +49,10 @@ def command(
     Rates and quantiles are those of the time between two looks at the engine's own metrics; beside them stand the
     quantiles since it started. It goes on while the engine restarts.
     """
-    from stack.operations.top import TopOptions, look_once, watch
-    from stack.operations.top_document import build_document
-    from stack.operations.top_line import render_line
-    from stack.operations.top_rows import build_rows
+    from stack.operations.top.document import build_document
+    from stack.operations.top.line import render_line
+    from stack.operations.top.rows import build_rows
+    from stack.operations.top.run import TopOptions, look_once, watch
 
     if once and count is not None:
         raise click.UsageError("`--once` and `--count` exclude each other")

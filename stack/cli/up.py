@@ -43,8 +43,8 @@ def command(
 
     Run it again at any time: it does only what is missing.
     """
-    from stack.operations.plan import render_plan
-    from stack.operations.up import run_up
+    from stack.operations.up.plan import render_plan
+    from stack.operations.up.run import run_up
 
     session = open_session(console, config_path, build_flags(flags, no_smoke))
     with console.live():
@@ -64,7 +64,7 @@ def command(
 def _keep(console: Console, session: Any, result: Any) -> None:
     import datetime
 
-    from stack.operations.keep_image import keep_engine
+    from stack.operations.images.keep import keep_engine
 
     with console.live():
         warning = keep_engine(session, result.resolved.device.device, datetime.datetime.now(datetime.UTC))
@@ -89,13 +89,13 @@ def build_flags(flags: dict[str, Any], no_smoke: bool | None) -> dict[str, Any]:
 
 
 def _finish(console: Console, session: Any, result: Any, as_json: bool) -> bool:
-    from stack.operations.smoke import needs_smoke, run
-    from stack.operations.status import read_status
-    from stack.operations.status_document import build_document
-    from stack.operations.status_judge import UP, describe_reasons
-    from stack.operations.status_verdict import read_verdict
+    from stack.operations.smoke.run import needs_smoke, run
+    from stack.operations.status.document import build_document
+    from stack.operations.status.judge import UP, describe_reasons
+    from stack.operations.status.read import read_status
+    from stack.operations.status.verdict import read_verdict
     from stack.operations.summary import render_summary
-    from stack.operations.timeline import build_timeline
+    from stack.operations.up.timeline import build_timeline
 
     report = None
     if session.config.smoke.enabled and needs_smoke(session, result):
@@ -115,7 +115,7 @@ def _finish(console: Console, session: Any, result: Any, as_json: bool) -> bool:
 
 
 def _print_dry_run(console: Console, result: Any, as_json: bool) -> None:
-    from stack.operations.plan import render_plan
+    from stack.operations.up.plan import render_plan
 
     if as_json:
         choices = [vars(choice) for choice in result.resolved.choices]

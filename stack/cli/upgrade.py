@@ -49,7 +49,7 @@ def command(
 
     Exit code 1: the new engine was found wanting, and the old one is back.
     """
-    from stack.operations.upgrade import UpgradeOptions, run_upgrade
+    from stack.operations.upgrade.run import UpgradeOptions, run_upgrade
 
     if keep and rollback:
         raise click.UsageError("--keep and --rollback exclude one another")
@@ -67,7 +67,7 @@ def command(
 
 
 def _print(console: Console, result: Any, as_json: bool) -> None:
-    from stack.operations.upgrade_result import build_document, build_rows, describe_outcome
+    from stack.operations.upgrade.result import build_document, build_rows, describe_outcome
 
     for warning in result.warnings:
         console.warn(warning)

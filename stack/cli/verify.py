@@ -10,7 +10,7 @@ import click
 from stack.cli.options import JSON, open_session, project_options
 from stack.console import Console
 
-# stack/operations/verify_steps.py has them with what they do; `--help` must not load that.
+# stack/operations/verify/steps.py has them with what they do; `--help` must not load that.
 STEP_NAMES = ("up", "smoke", "dashboards", "bench", "engine-killed", "prometheus-killed")
 # Those of `stack bench` that a short run can measure.
 PRESETS = ("chat", "long-context", "shared-prefix")
@@ -48,10 +48,10 @@ def command(
     A step that fails does not keep back those that can still run. Exit code 1 if a check failed, else that of the first
     step that could not be done: 5 if the engine did not come up.
     """
+    from stack.operations.history.report import render_html, render_xml
     from stack.operations.project import demand_writable, write_whole
-    from stack.operations.report import render_html, render_xml
-    from stack.operations.verify import VerifyOptions, run
-    from stack.operations.verify_report import load_detail, render_lines
+    from stack.operations.verify.report import load_detail, render_lines
+    from stack.operations.verify.run import VerifyOptions, run
 
     session = open_session(console, config_path, {"project": project})
     for path in (page, junit):

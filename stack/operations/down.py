@@ -9,7 +9,7 @@ from stack.containers.compose import ComposeProject
 from stack.containers.daemon import read_services
 from stack.containers.one_shot import remove_leftovers
 from stack.errors import StackError
-from stack.operations.keep_log import keep_engine_log
+from stack.operations.logs.keep import keep_engine_log
 from stack.operations.project import load_facts, write_facts
 from stack.operations.session import Session, check_tools, hold_project
 from stack.progress import ProgressEvent

@@ -24,8 +24,8 @@ from stack.models.hub import is_commit
 from stack.models.reference import ModelReference
 from stack.models.snapshot import FileRecord
 from stack.models.warm import list_snapshots
-from stack.operations.needs import ImageNeed, resolve_packages_need, resolve_registry_need
-from stack.operations.wanted_images import build_recipes
+from stack.operations.images.needs import ImageNeed, resolve_packages_need, resolve_registry_need
+from stack.operations.images.wanted import build_recipes
 
 if TYPE_CHECKING:
     from stack.operations.resolve import Resolved

@@ -12,14 +12,14 @@ from stack.history.store import History, open_history
 from stack.images.identity import is_upstream
 from stack.images.reference import parse_reference
 from stack.models.snapshot import Snapshot
-from stack.operations.bench_history import KIND as BENCH
-from stack.operations.bench_history import read_stored_bench
-from stack.operations.fetch_images import FetchedImage, ImageFetcher
-from stack.operations.identify import EngineIdentity
-from stack.operations.locked_build import keep_build, lock_build
-from stack.operations.pin_lock import keep_found, keep_pin
+from stack.operations.bench.history import KIND as BENCH
+from stack.operations.bench.history import read_stored_bench
+from stack.operations.images.fetch import FetchedImage, ImageFetcher
+from stack.operations.images.identify import EngineIdentity
+from stack.operations.images.locked_build import keep_build, lock_build
+from stack.operations.images.resolve import build_lock_key
+from stack.operations.pin.lock import keep_found, keep_pin
 from stack.operations.resolve import Resolved
-from stack.operations.resolve_images import build_lock_key
 from stack.operations.run_facts import find_image_expiry
 from stack.operations.session import Session
 from stack.telemetry.other_runs import RUNS_KEPT, StoredRun, render_other_runs

@@ -25,14 +25,14 @@ from stack.models.hub import is_commit
 from stack.models.hub_access import is_hub_reachable
 from stack.models.reference import ModelReference, parse_model_reference
 from stack.models.snapshot import Snapshot
-from stack.operations.archived import ask_registry, find_archived_ids, mark_kept, read_archived, use_archive
 from stack.operations.choices import Choice, DeviceChoice, choose_device, choose_model, narrow_to_one_gpu
-from stack.operations.engine_image import find_cuda_image
-from stack.operations.needs import ImageNeed
-from stack.operations.pin_lock import describe_pin
+from stack.operations.images.archived import ask_registry, find_archived_ids, mark_kept, read_archived, use_archive
+from stack.operations.images.engine_image import find_cuda_image
+from stack.operations.images.needs import ImageNeed
+from stack.operations.images.resolve import resolve_images
+from stack.operations.pin.lock import describe_pin
 from stack.operations.ports import choose_ports
 from stack.operations.project import ProjectFacts, load_facts
-from stack.operations.resolve_images import resolve_images
 from stack.operations.session import Session, has_gpu_runtime, load_project_lock
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 from stack.checks.gpus import Gpu, GpuReport, read_gpus
 from stack.config.lock import load_lock
 from stack.images.archive_store import Archive
-from stack.operations.archived import read_archived
-from stack.operations.pin_lock import read_expiry
-from stack.operations.resolve_images import build_lock_key
+from stack.operations.images.archived import read_archived
+from stack.operations.images.resolve import build_lock_key
+from stack.operations.pin.lock import read_expiry
 from stack.operations.session import Session
 from stack.telemetry.run_metrics import (
     BOOT_FILE_NAME,

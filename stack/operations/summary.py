@@ -11,16 +11,16 @@ from stack.console_lines import format_duration, render_table
 from stack.operations.access import API_KEY, demands_key
 from stack.operations.project import container_stamp
 from stack.operations.session import Session
-from stack.operations.status import Status
-from stack.operations.status_drift import Drift
-from stack.operations.status_judge import DOWN, describe_since
-from stack.operations.status_verdict import RUNBOOK, Verdict
-from stack.operations.timeline import render_timeline
+from stack.operations.status.drift import Drift
+from stack.operations.status.judge import DOWN, describe_since
+from stack.operations.status.read import Status
+from stack.operations.status.verdict import RUNBOOK, Verdict
+from stack.operations.up.timeline import render_timeline
 
 if TYPE_CHECKING:
     # `status` is quick, and this would bring in all that `up` needs.
     from stack.checks.finding import Report
-    from stack.operations.outcome import UpResult
+    from stack.operations.up.outcome import UpResult
 
 _SLOWER = 1.5
 _WORTH_TELLING_SECONDS = 2.0

@@ -23,7 +23,7 @@ from stack.models.snapshot import Snapshot, SnapshotKey
 from stack.models.verify import check_snapshot
 from stack.models.warm import PrunedFolder, list_snapshots, prune, read_into_page_cache
 from stack.operations.choices import Choice, choose_device, choose_model
-from stack.operations.engine_image import describe_cuda_image, find_cuda_image
+from stack.operations.images.engine_image import describe_cuda_image, find_cuda_image
 from stack.operations.offline import REASON, demand_nothing, find_missing_model
 from stack.operations.project import load_facts
 from stack.operations.session import Session, has_gpu_runtime, load_project_lock

@@ -16,7 +16,7 @@ import pytest
 
 from stack.config.load import load_config
 from stack.operations.objectives import build_objectives
-from stack.operations.slo_report import SloReport, build_report
+from stack.operations.slo.report import SloReport, build_report
 from stack.telemetry.prometheus_api import PrometheusApi
 from stack.telemetry.slo_coverage import Window
 from stack.telemetry.slo_judge import Outcome, Part

@@ -23,7 +23,7 @@ class FakeEngine:
 @pytest.fixture
 def engine(monkeypatch):
     engine = FakeEngine()
-    monkeypatch.setattr("stack.operations.chat.connect_chat", lambda session: engine)
+    monkeypatch.setattr("stack.operations.chat.run.connect_chat", lambda session: engine)
     return engine
 
 

@@ -15,7 +15,7 @@ import pytest
 import stack.cli
 from stack.checks.finding import Finding, Report
 from stack.errors import NotReadyError
-from stack.operations.plan import Plan, Step
+from stack.operations.up.plan import Plan, Step
 from tests.cli.conftest import ROOT
 
 NO_DOCKER = """\
@@ -49,7 +49,7 @@ def test_a_quiet_command_still_tells_its_error(run_stack):
 
 
 def test_an_empty_prompt_is_a_wrong_use(invoke, monkeypatch):
-    monkeypatch.setattr("stack.operations.chat.connect_chat", lambda session: None)
+    monkeypatch.setattr("stack.operations.chat.run.connect_chat", lambda session: None)
     result = invoke("chat", input="\n")
     assert result.exit_code == 2
     assert "the prompt is empty" in result.stderr
@@ -96,12 +96,12 @@ def run_main(folder, monkeypatch, capsys):
 @pytest.mark.parametrize(("finding", "code"), [("fail", 1), ("warn", 0), ("skip", 0), ("pass", 0)])
 def test_a_failed_check_ends_with_1_and_nothing_else_does(run_main, monkeypatch, finding, code):
     report = Report(findings=(Finding("canaries", finding, "Paris"),), seconds=1.0)
-    monkeypatch.setattr("stack.operations.smoke.run", lambda session, **options: report)
+    monkeypatch.setattr("stack.operations.smoke.run.run", lambda session, **options: report)
     assert run_main("smoke")[0] == code
 
 
 def test_a_smoke_as_a_document_and_as_junit(run_main, monkeypatch, folder):
-    monkeypatch.setattr("stack.operations.smoke.run", lambda session, **options: REPORT)
+    monkeypatch.setattr("stack.operations.smoke.run.run", lambda session, **options: REPORT)
     code, out, _ = run_main("smoke", "--json", "--junit", "report.xml")
     document = json.loads(out)
     assert (code, document["schema_version"]) == (1, 1)
@@ -113,7 +113,7 @@ def test_an_interrupt_ends_with_130_in_one_line(run_main, monkeypatch, error):
     def interrupt(session, **options):
         raise error
 
-    monkeypatch.setattr("stack.operations.smoke.run", interrupt)
+    monkeypatch.setattr("stack.operations.smoke.run.run", interrupt)
     code, out, err = run_main("smoke")
     assert (code, out) == (130, "")
     assert err.strip().startswith("interrupted")
@@ -124,14 +124,14 @@ def test_an_expected_failure_ends_with_its_code(run_main, monkeypatch):
     def fail(session, **options):
         raise NotReadyError("engine", 0, "not running", "nothing to test", hint="stack up")
 
-    monkeypatch.setattr("stack.operations.smoke.run", fail)
+    monkeypatch.setattr("stack.operations.smoke.run.run", fail)
     code, out, err = run_main("smoke")
     assert (code, out) == (5, "")
     assert err.endswith("\n\nhint: stack up\n")
 
 
 def test_a_bug_of_ours_keeps_its_traceback(run_main, monkeypatch):
-    monkeypatch.setattr("stack.operations.smoke.run", lambda session, **options: 1 / 0)
+    monkeypatch.setattr("stack.operations.smoke.run.run", lambda session, **options: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         run_main("smoke")
 
@@ -144,7 +144,7 @@ def plan(monkeypatch):
         choices = [SimpleNamespace(key="engine.device", value="cpu", reason="no GPU", is_automatic=True)]
         resolved = SimpleNamespace(choices=choices, left_out={})
         result = SimpleNamespace(resolved=resolved, plan=Plan(steps), warnings=list(warnings))
-        monkeypatch.setattr("stack.operations.up.run_up", lambda session, **options: result)
+        monkeypatch.setattr("stack.operations.up.run.run_up", lambda session, **options: result)
 
     return set_plan
 
@@ -175,8 +175,10 @@ def test_a_dry_run_as_a_document(run_main, plan):
 def test_every_flag_of_up_reaches_the_configuration(run_main, monkeypatch, plan):
     seen = []
     plan()
-    result = stack.operations.up.run_up(None)
-    monkeypatch.setattr("stack.operations.up.run_up", lambda session, **options: seen.append(session.config) or result)
+    result = stack.operations.up.run.run_up(None)
+    monkeypatch.setattr(
+        "stack.operations.up.run.run_up", lambda session, **options: seen.append(session.config) or result
+    )
     commit = "0123456789abcdef0123456789abcdef01234567"
     code, _, err = run_main(
         "up", "--dry-run", "--model", "acme/tiny", "--revision", "main", "--commit", commit, "--device", "cpu",
@@ -249,6 +251,6 @@ def test_an_error_of_the_operating_system_that_is_not_clicks_keeps_its_traceback
     def fail(session, **options):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("stack.operations.smoke.run", fail)
+    monkeypatch.setattr("stack.operations.smoke.run.run", fail)
     with pytest.raises(OSError, match="No space left"):
         run_main("smoke")

@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from stack.operations import diagnose
+from stack.operations.diagnose import run as diagnose
 from tests.unit.telemetry.diagnosis.pages import METRICS
 
 PAGE = (METRICS / "vllm-0.32.0.txt").read_text()

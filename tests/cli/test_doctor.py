@@ -11,7 +11,7 @@ import pytest
 from stack.checks.finding import Finding, Report
 from stack.checks.host.target import HostTarget
 from stack.operations.choices import Choice
-from stack.operations.doctor import DoctorReport
+from stack.operations.doctor.run import DoctorReport
 
 GOLDEN = Path(__file__).parent / "golden"
 DISK = Finding(
@@ -42,7 +42,7 @@ def doctor(monkeypatch):
 
     def give(name, *findings):
         report = DoctorReport(Report(findings, seconds=0.84), HEADLINES[name], (CHOICE,), HostTarget("mine"))
-        monkeypatch.setattr("stack.operations.doctor.run_doctor", lambda session, **options: report)
+        monkeypatch.setattr("stack.operations.doctor.run.run_doctor", lambda session, **options: report)
 
     return give
 

@@ -129,7 +129,11 @@ def test_a_page_is_not_written_where_only_something_else_is_asked_for(invoke, hi
 def test_a_report_that_cannot_be_written_leaves_the_old_one(invoke, history, folder, monkeypatch):
     page = folder / "page.html"
     page.write_text("the old one")
-    monkeypatch.setattr("stack.operations.report.render_page", lambda page: (_ for _ in ()).throw(KeyboardInterrupt))
+
+    def stop(page: object) -> str:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("stack.operations.history.report.render_page", stop)
     invoke("report", "last", "--output", "page.html")
     assert page.read_text() == "the old one"
     assert sorted(path.name for path in folder.iterdir()) == ["page.html", "stack.toml"]

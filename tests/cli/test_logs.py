@@ -8,8 +8,8 @@ import json
 import pytest
 
 from stack.containers.log_records import RawLine, group_lines
-from stack.operations import logs
-from stack.operations.logs_select import LogEntry
+from stack.operations.logs import run as logs
+from stack.operations.logs.select import LogEntry
 
 NOON = datetime.datetime(2026, 11, 22, 12, tzinfo=datetime.UTC)
 EVERY_CONTROL = "".join(map(chr, (*range(9), *range(11, 32), *range(0x7F, 0xA0), 0x2028, 0x202E)))

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from tests.unit.operations.test_replay_report import ANSWER, REST, tally
+from tests.unit.operations.replay.test_replay_report import ANSWER, REST, tally
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def asked(monkeypatch):
         Asked.options = options
         return Asked.document
 
-    monkeypatch.setattr("stack.operations.replay.run", run)
+    monkeypatch.setattr("stack.operations.replay.run.run", run)
     return Asked
 
 

@@ -9,7 +9,7 @@ import pytest
 from click.testing import Result
 
 from stack.errors import StackError
-from stack.operations import verify
+from stack.operations.verify import run as verify
 
 
 @pytest.mark.parametrize("flag", ["--report", "--junit"])

@@ -24,7 +24,7 @@ from stack.images.build_context import build_settings
 from stack.images.build_record import RECORD_FILE, RECORD_LABEL, hash_record
 from stack.images.build_seal import extract_record
 from stack.images.recipe import build_base_recipe, build_engine_recipe
-from stack.operations.locked_build import use_locked_build
+from stack.operations.images.locked_build import use_locked_build
 from tests.fixtures.engine_builds import remove_images
 from tests.fixtures.wheel_host import WheelHost, serve_wheel, write_fake_wheel, write_wheel
 from tests.scenarios.harness import Stack, run_docker

@@ -17,7 +17,7 @@ from stack.images.build_record import (
 )
 from stack.images.packages import Package
 from stack.images.recipe import build_base_recipe, build_engine_recipe, build_service_recipe
-from stack.operations.locked_build import lock_build
+from stack.operations.images.locked_build import lock_build
 
 BASE = build_base_recipe("bookworm", "http://deb.debian.org/debian")
 COMMIT = "0123456789abcdef0123456789abcdef01234567"

@@ -59,7 +59,7 @@ def make_session(tmp_path: Path, said: list[str], events: list[Any], warned: lis
 @pytest.fixture(autouse=True)
 def no_services(monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs are told to no Grafana: none runs, unless a test says so."""
-    monkeypatch.setattr("stack.operations.annotate.find_services", lambda session: {})
+    monkeypatch.setattr("stack.operations.annotations.send.find_services", lambda session: {})
 
 
 def _fail() -> Any:

@@ -11,9 +11,10 @@ import pytest
 
 from stack.containers.log_records import RawLine
 from stack.errors import CommandError
-from stack.operations import down, keep_log
+from stack.operations import down
 from stack.operations.down import build_minimal_project, run_down
-from stack.operations.keep_log import KEPT_LOGS
+from stack.operations.logs import keep as keep_log
+from stack.operations.logs.keep import KEPT_LOGS
 from stack.operations.project import ProjectFacts, load_facts, make_folders, write_facts
 
 NOON = datetime.datetime(2026, 11, 22, 12, tzinfo=datetime.UTC)

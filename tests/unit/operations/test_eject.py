@@ -19,7 +19,7 @@ from stack.operations import decide, eject
 from stack.operations.assemble import write_secrets
 from stack.operations.choices import Choice, DeviceChoice
 from stack.operations.eject import GATEWAY_KEY_RECIPE, run_eject
-from stack.operations.needs import ImageNeed
+from stack.operations.images.needs import ImageNeed
 from stack.operations.project import ProjectFacts, make_folders
 
 EXPOSED = "[services.gateway]\nexpose = true\n"

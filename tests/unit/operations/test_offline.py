@@ -13,13 +13,14 @@ from stack.config.lock import Lock, LockedEngine, LockedFile, LockedImage, Locke
 from stack.errors import ImageError, ModelError
 from stack.models.ensure import ensure_snapshot
 from stack.models.reference import parse_model_reference
-from stack.operations import doctor, resolve
-from stack.operations.fetch_images import ImageFetcher
-from stack.operations.no_daemon import NoDaemon
+from stack.operations import resolve
+from stack.operations.doctor import run as doctor
+from stack.operations.doctor.no_daemon import NoDaemon
+from stack.operations.images.fetch import ImageFetcher
+from stack.operations.images.pinned_engine import find_commit_image, find_commit_wheel, open_http
 from stack.operations.offline import OfflineError, demand_here, demand_nothing, find_missing_model
-from stack.operations.pin import run_pin
-from stack.operations.pin_check import run_check
-from stack.operations.pinned_engine import find_commit_image, find_commit_wheel, open_http
+from stack.operations.pin.check import run_check
+from stack.operations.pin.run import run_pin
 from stack.operations.warm import run_warm
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -229,7 +230,7 @@ def test_no_client_is_opened_and_no_build_begun(make_session, asked, events):
 WAYS_OUT = {
     "stack/models/hub_access.py": "asked for by `resolve`, `warm` and `doctor`, and not where `offline` is set",
     "stack/models/hub_client.py": "made in `ensure` and `estimate` behind their refusal, in `doctor` behind its answer",
-    "stack/operations/pinned_engine.py": "`open_http`, the gate itself",
+    "stack/operations/images/pinned_engine.py": "`open_http`, the gate itself",
     "stack/images/pull.py": "given a registry's client by its caller",
 }
 OPENS = re.compile(

@@ -20,9 +20,9 @@ from stack.images.reference import parse_reference
 from stack.images.references import PublishedImage, WantedImage
 from stack.models.snapshot import FileRecord, Snapshot
 from stack.operations.choices import Choice, DeviceChoice
-from stack.operations.fetch_images import FetchedImage
-from stack.operations.identify import EngineIdentity
-from stack.operations.needs import ImageNeed
+from stack.operations.images.fetch import FetchedImage
+from stack.operations.images.identify import EngineIdentity
+from stack.operations.images.needs import ImageNeed
 from stack.operations.record import check_locked_files, open_project_history, write_lock_entries, write_metrics
 from stack.telemetry.exposition import parse_exposition
 

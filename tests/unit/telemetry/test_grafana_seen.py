@@ -6,7 +6,7 @@ import httpx2
 import pytest
 import yaml
 
-from stack.operations.annotate import render_text
+from stack.operations.annotations.send import render_text
 from tests.fixtures.fake_grafana import FakeGrafana
 from tests.scenarios.grafana import seen
 

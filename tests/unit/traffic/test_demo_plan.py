@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 
 from stack.assets import asset_path
-from stack.operations.demo_tour import find_panel
+from stack.operations.demo.tour import find_panel
 from stack.traffic.demo_body import COMPLETION, Engine
 from stack.traffic.demo_pace import Pace
 from stack.traffic.demo_phases import PHASES, RECIPES

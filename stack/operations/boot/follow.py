@@ -1,0 +1,256 @@
+"""Watch one start of the engine: its phases as they come, its end if it ends, its first token."""
+
+from __future__ import annotations
+
+import datetime
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO
+
+import docker
+
+from stack.containers.boot_log import BootLog, Phase, parse_progress
+from stack.containers.daemon import ExitWatch, ServiceState, stream_logs
+from stack.containers.log_records import RawLine
+from stack.errors import ServiceApiError, StackError
+from stack.failures.log_lines import parse_message
+from stack.operations.boot.failure import BootEnd, describe_exit, describe_lateness, render_exit
+from stack.operations.logs.keep import render_kept
+from stack.progress import ProgressEvent, Report
+from stack.traffic.engine_client import EngineClient
+
+logger = logging.getLogger(__name__)
+
+_PROBE_INTERVAL_SECONDS = 0.25
+_CATCH_UP_SECONDS = 2.0
+_TAIL_LINES = 30
+_HEALTHY = "healthy"
+
+
+@dataclass(frozen=True)
+class Boot:
+    """A boot that ended in a first token.
+
+    Attributes:
+        phases: What it was made of, in order.
+        total_seconds: From the container's start to the first token.
+        cache_state: `warm`, `cold`, `none` or `unknown`, by the engine's own log.
+        first_token_seconds: What the first request took.
+    """
+
+    phases: tuple[Phase, ...]
+    total_seconds: float
+    cache_state: str
+    first_token_seconds: float
+
+
+class BootWatch:
+    """Follows the engine's log in a thread, and keeps it in a file that outlives the container.
+
+    Close it when the boot is over.
+
+    Args:
+        connect: Makes a daemon connection; the follower and the exit watch need one each.
+        state: The engine's container, just started.
+        log_path: Where the log is kept.
+        report: Where phases are reported.
+        now: The machine's clock, which the daemon's stamps are from.
+        clock: Seconds that only grow, also where the machine's clock is set meanwhile.
+    """
+
+    def __init__(
+        self,
+        connect: Callable[[], docker.DockerClient],
+        state: ServiceState,
+        log_path: Path,
+        report: Report,
+        *,
+        now: Callable[[], datetime.datetime] = lambda: datetime.datetime.now(datetime.UTC),
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.log = BootLog()
+        self.lines: list[str] = []
+        self.is_over = False
+        self._report = report
+        self._state = state
+        self._started_at = state.started_at or now()
+        self._age_seconds = max(0.0, (now() - self._started_at).total_seconds())
+        self._clock, self._began = clock, clock()
+        self._watched_from_seconds = self.elapsed_seconds()
+        self._server_ready_seconds: float | None = None
+        self._log_path = log_path
+        self._is_serving = threading.Event()
+        log_path.parent.mkdir(parents=True, exist_ok=True)
+        self._clients = (connect(), connect())
+        self._exit = ExitWatch(self._clients[0], state.container_id)
+        report(ProgressEvent("boot", "the container is started"))
+        self._thread = threading.Thread(target=self._follow, args=(self._clients[1], log_path), daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Let go of the daemon; what still waits for it ends with the process."""
+        self.is_over = True
+        for client in self._clients:
+            client.close()
+
+    @property
+    def exit_status(self) -> int | None:
+        """Give the container's exit status once it ended, else None."""
+        return self._exit.status if self._exit.ended.is_set() else None
+
+    def has_ended(self) -> bool:
+        """Tell whether the container ended."""
+        return self._exit.ended.is_set()
+
+    def elapsed_seconds(self) -> float:
+        """Give the seconds since the container was started, never negative where a clock was set back."""
+        return self._age_seconds + self._clock() - self._began
+
+    def note_server_ready(self) -> float:
+        """Take note that the server answers; give when, in seconds since the container's start."""
+        self._server_ready_seconds = self.elapsed_seconds()
+        return self._server_ready_seconds
+
+    def read_phase(self) -> tuple[str, float]:
+        """Give the phase that the engine is in, and the seconds that it has been watched in it."""
+        since, name = max(self.log.opened_at_seconds, self._watched_from_seconds), self.log.current
+        if self._server_ready_seconds is not None:
+            since, name = self._server_ready_seconds, "first-token"
+        return name, self.elapsed_seconds() - since
+
+    def read_cache_state(self) -> str:
+        """Give what the log has told of the compile caches so far."""
+        return self.log.cache_state
+
+    def find_earlier_start(self) -> float | None:
+        """Give when the engine began to serve, where that was before anybody watched, as after a reboot.
+
+        In seconds since the container's start, as the log tells; the follower gets a moment to catch up with it.
+        """
+        self._is_serving.wait(_CATCH_UP_SECONDS)
+        served_at = self.log.serving_at_seconds
+        return served_at if served_at is not None and served_at < self._watched_from_seconds else None
+
+    def tail(self) -> str:
+        """Give the log's last lines."""
+        return "\n".join(self.lines[-_TAIL_LINES:])
+
+    def read_end(self) -> BootEnd:
+        """Give what is known of a boot that gave no token so far."""
+        return BootEnd(self.lines, self.tail(), self.elapsed_seconds(), self.exit_status, self._exit.was_oom_killed)
+
+    def note_exit(self) -> None:
+        """Write how the container ended behind its kept log: what it said itself may not tell."""
+        # The follower may still be reading the last lines when the daemon already tells the exit.
+        self._thread.join(timeout=2)
+        said = render_exit(self.read_end())
+        if said is not None:
+            self.lines.append(said)
+            try:
+                with self._log_path.open("a") as file:
+                    file.write(f"{said}\n")
+            except OSError as err:
+                logger.info("the engine's log cannot be kept: %s", err)
+
+    def _follow(self, client: docker.DockerClient, log_path: Path) -> None:
+        # Anew and not at the end: the daemon gives the log of this start from its beginning, also to the `up`
+        # that goes on where an interrupted one stopped.
+        try:
+            with log_path.open("w", buffering=1) as file:
+                for moment, line in stream_logs(client, self._state.container_id, since=self._started_at):
+                    self._take(moment, line, file)
+                    if self.is_over:
+                        return
+        except (StackError, OSError) as err:
+            # Readiness does not depend on the log: the boot goes on without it.
+            logger.info("the engine's log cannot be followed: %s", err)
+
+    def _take(self, moment: datetime.datetime, line: str, file: TextIO) -> None:
+        file.write(render_kept(RawLine(line, moment)) + "\n")
+        self.lines.append(line)
+        at_seconds = (moment - self._started_at).total_seconds()
+        opened = self.log.add(line, at_seconds)
+        if self.log.serving_at_seconds is not None:
+            self._is_serving.set()
+        percent = parse_progress(line)
+        if self.is_over:
+            return
+        if opened:
+            before = self.log.phases[-1]
+            self._report(ProgressEvent("boot", f"{self.log.current} ({before.name} took {before.seconds:.1f} s)"))
+        elif percent is not None:
+            self._report(ProgressEvent("boot", f"{self.log.current} {percent} %"))
+        elif self.log.current == "start" and (said := find_milestone(line)):
+            self._report(ProgressEvent("boot", f"start: {said}"))
+
+
+def find_milestone(line: str) -> str | None:
+    """Give what is worth telling of the long stretch before the weights are loaded, or None."""
+    text = parse_message(line).strip()
+    for mark in ("Resolved architecture", "Using max model len", "Initializing a V1 LLM engine"):
+        if text.startswith(mark):
+            return text.partition(" with config")[0]
+    return None
+
+
+def wait_first_token(
+    watch: BootWatch,
+    engine: EngineClient,
+    *,
+    timeout_seconds: float,
+    is_pooling: bool = False,
+    describe_activity: Callable[[], str | None] = lambda: None,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Boot:
+    """Wait until the engine gives a token, which is what readiness means.
+
+    `describe_activity` says what the engine does, for whoever is told that it is not ready in time.
+
+    Raises:
+        ServiceExitedError: The container ended; its first cause and last lines are told.
+        NotReadyError: Time ran out.
+    """
+    started = clock()
+    said = "not asked yet"
+    server_ready: float | None = None
+    while True:
+        if watch.has_ended():
+            watch.note_exit()
+            raise describe_exit(watch.read_end())
+        if (waited_seconds := clock() - started) > timeout_seconds:
+            phase, doing = watch.read_phase()[0], describe_activity()
+            state = f"running, in phase `{phase}`" + (f", {doing}" if doing else "")
+            raise describe_lateness(watch.read_end(), waited_seconds, state, said)
+        if server_ready is None:
+            said = _probe_health(engine)
+            server_ready = watch.note_server_ready() if said == _HEALTHY else None
+        if server_ready is not None:
+            left_seconds = max(1.0, timeout_seconds - (clock() - started))
+            token = engine.probe_first_token(is_pooling=is_pooling, timeout_seconds=min(60.0, left_seconds))
+            if token.seconds is not None:
+                return _finish(watch, server_ready, token.seconds)
+            said = token.reason or said
+        sleep(_PROBE_INTERVAL_SECONDS)
+
+
+def _probe_health(engine: EngineClient) -> str:
+    try:
+        status = engine.fetch_raw("GET", "/health", timeout_seconds=2).status_code
+    except ServiceApiError as err:
+        return err.message
+    return _HEALTHY if status == 200 else f"HTTP {status} on /health"
+
+
+def _finish(watch: BootWatch, server_ready_seconds: float, first_token_seconds: float) -> Boot:
+    total = watch.elapsed_seconds()
+    served_at = watch.find_earlier_start()
+    if served_at is not None:
+        server_ready_seconds, total = served_at, served_at + first_token_seconds
+    watch.is_over = True
+    phases = watch.log.finish(server_ready_seconds, total)
+    return Boot(phases, total, watch.log.cache_state, first_token_seconds)
