@@ -30,7 +30,14 @@ class _Boot(click.ParamType):
 @click.command("logs")
 @click.argument("service", type=click.Choice([*SERVICES, "all"]), metavar="[SERVICE]", default="engine")
 @click.option("-f", "--follow", is_flag=True, help="Go on as new lines come")
-@click.option("--lines", type=click.IntRange(min=1), help="Only the last lines, of those that are selected")
+@click.option(
+    "-n",
+    "--lines",
+    "--tail",
+    "lines",
+    type=click.IntRange(min=1),
+    help="Only the last lines, of those that are selected",
+)
 @click.option("--level", type=click.Choice(_LEVELS), help="Only records of this level and worse ones")
 @click.option("--since", type=Moment(), help="Only records from then on: 10m, 2h, 1d ago, or 2026-11-22T14:30")
 @click.option("--until", type=Moment(), help="Only records until then, written likewise")
