@@ -1,4 +1,6 @@
-"""README's table of faults, read from the tests that carry the marker `fault`: `python -m tests.fault_matrix`.
+"""The table of faults of `tests/scenarios/README.md`, read from the tests that carry the marker `fault`.
+
+`python -m tests.fault_matrix` prints it.
 
 The marker's two texts are data: they must be literal, so that nothing has to be imported to read them.
 """
@@ -6,13 +8,14 @@ The marker's two texts are data: they must be literal, so that nothing has to be
 from __future__ import annotations
 
 import ast
+import os
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-BEGIN, END = "<!-- faults:begin -->\n", "<!-- faults:end -->"
+WHERE = Path("tests/scenarios/README.md")
 _HEADER = "| What breaks | What you see, and what survives | Shown by |\n| --- | --- | --- |\n"
 
 
@@ -32,25 +35,17 @@ def read_faults(root: Path = ROOT) -> list[Fault]:
 
 
 def render_table(faults: list[Fault]) -> str:
-    """Give the rows as a Markdown table."""
+    """Give the rows as a Markdown table, with links that are right from `WHERE`."""
     return _HEADER + "".join(_render_row(fault) for fault in faults)
 
 
 def _render_row(fault: Fault) -> str:
-    shown = f"[{fault.path.parent.name}/{fault.path.stem}]({fault.path.as_posix()})"
+    shown = f"[{fault.path.parent.name}/{fault.path.stem}]({os.path.relpath(fault.path, WHERE.parent)})"
     return f"| {_begin(fault.what)} | {_begin(fault.seen)} | {shown} |\n"
 
 
 def _begin(text: str) -> str:
     return text[0].upper() + text[1:]
-
-
-def put_into(readme: str, table: str) -> str:
-    """Give a README's text with the table between its two marks."""
-    before, begin, rest = readme.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    assert begin and end, f"README needs the marks {BEGIN.strip()} and {END}"
-    return before + begin + table + end + after
 
 
 def _read_file(path: Path, root: Path) -> Iterator[Fault]:

@@ -47,7 +47,7 @@ def schema(console: Console) -> None:
 @command.command("table")
 @click.pass_obj
 def table(console: Console) -> None:
-    """Print every key as a Markdown table, as README has it."""
+    """Print every key as a Markdown table."""
     from stack.config.schema_json import render_table
 
     console.result(render_table().rstrip("\n"))

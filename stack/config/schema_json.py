@@ -1,4 +1,4 @@
-"""The configuration described from its models: JSON Schema, the README's table, a first stack.toml."""
+"""The configuration described from its models: JSON Schema, the table of every key, a first stack.toml."""
 
 from __future__ import annotations
 

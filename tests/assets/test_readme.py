@@ -20,8 +20,22 @@ from tests import fault_matrix
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-FOLDERS = (".", "compose", "compose/gateway", "compose/images", "grafana", "prometheus", "scripts", "tests")
+FOLDERS = (
+    ".", "compose", "compose/gateway", "compose/images", "grafana", "prometheus", "scripts",
+    "stack/config", "stack/failures", "tests", "tests/scenarios",
+)  # fmt: skip
 READMES = [ROOT / folder / "README.md" for folder in FOLDERS]
+# Where a generated table stands, the name in its two marks, what makes it, and what prints it.
+TABLES = [
+    ("stack/config/README.md", "config-table", render_table, "stack config table"),
+    ("stack/failures/README.md", "failures", lambda: render_markdown() + "\n", "stack explain --list --markdown"),
+    (
+        fault_matrix.WHERE,
+        "faults",
+        lambda: fault_matrix.render_table(fault_matrix.read_faults()),
+        "python -m tests.fault_matrix",
+    ),
+]
 
 FENCE = re.compile(r"^ *```(\w*)\n(.*?)^ *```$", re.DOTALL | re.MULTILINE)
 INLINE = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
@@ -88,26 +102,32 @@ def list_commands() -> list[str]:
 COMMANDS = [(path, line) for path in READMES for line in find_commands(path.read_text(encoding="utf-8"))]
 
 
-def test_the_configuration_table_is_what_the_tool_prints():
-    table = README.partition("<!-- config-table:begin -->\n")[2].partition("<!-- config-table:end -->")[0]
-    assert table == render_table(), "put the output of `stack config table` between the two marks"
+def put_between(text: str, mark: str, table: str) -> str:
+    """Give a README's text with a table between its two marks."""
+    before, begin, rest = text.partition(f"<!-- {mark}:begin -->\n")
+    _, end, after = rest.partition(f"<!-- {mark}:end -->")
+    assert begin and end, f"the marks <!-- {mark}:begin --> and <!-- {mark}:end --> are missing"
+    return before + begin + table + end + after
 
 
-def test_the_table_of_faults_is_what_the_tests_show():
-    faults = fault_matrix.read_faults()
-    expected = fault_matrix.put_into(README, fault_matrix.render_table(faults))
+@pytest.mark.parametrize(("path", "mark", "render", "command"), TABLES, ids=[mark for _, mark, _, _ in TABLES])
+def test_a_generated_table_is_what_its_source_says(path, mark, render, command):
+    table, shown = render(), (ROOT / path).read_text(encoding="utf-8")
+    assert table.count("\n") > 20
+    expected = put_between(shown, mark, table)
     if os.environ.get("STACK_TEST_WRITE_GOLDEN") == "1":
-        (ROOT / "README.md").write_text(expected, encoding="utf-8")
+        (ROOT / path).write_text(expected, encoding="utf-8")
         return
-    assert faults
-    assert expected == README, "STACK_TEST_WRITE_GOLDEN=1 writes it; or paste `python -m tests.fault_matrix`"
+    assert shown == expected, f"STACK_TEST_WRITE_GOLDEN=1 writes it; or paste `{command}` between the two marks"
 
 
-def test_the_table_of_known_failures_is_what_the_tool_prints():
-    table = README.partition("<!-- failures:begin -->\n")[2].partition("<!-- failures:end -->")[0]
-    printed = render_markdown() + "\n"
-    assert printed.count("\n") > 20
-    assert table == printed, "put the output of `stack explain --list --markdown` between the two marks"
+def test_the_faults_that_the_readme_picks_are_rows_of_the_whole_table():
+    section = README.partition("\n## When it fails\n")[2].partition("\n## ")[0]
+    picked = re.findall(r"^\| (.+) \| (.+) \|$", section.partition("| --- | --- |")[2], re.MULTILINE)
+    rows = [row.rpartition(" | ")[0] for row in fault_matrix.render_table(fault_matrix.read_faults()).splitlines()]
+    assert picked
+    for what, seen in picked:
+        assert f"| {what} | {seen}" in rows
 
 
 def test_no_two_rows_of_the_table_of_faults_break_the_same_thing():
@@ -125,7 +145,7 @@ def test_a_row_of_a_parametrized_case_is_found_and_a_row_that_is_not_text_is_ref
     )
     found = fault_matrix.read_faults(tmp_path)
     assert [(fault.what, fault.seen, fault.test) for fault in found] == [("one", "x", "test_a"), ("two", "y", "test_a")]
-    assert "| One | X | [tests/test_x](tests/test_x.py) |\n" in fault_matrix.render_table(found)
+    assert "| One | X | [tests/test_x](../test_x.py) |\n" in fault_matrix.render_table(found)
     file.write_text("@pytest.mark.fault('a | b', 'x')\ndef test_a(): pass\n")
     with pytest.raises(AssertionError, match="without `|`"):
         fault_matrix.read_faults(tmp_path)
