@@ -3,7 +3,8 @@
 One stack is started, and removed at the end.
 
 engine   the same load in turns, with Prometheus, node-exporter and Grafana running and paused; neighbours of the same
-         kind are the control, which shows what two windows differ by anyway
+         kind are the control, which shows what two windows differ by anyway; and the CPU time that they, and the
+         engine's page for them, take from it
 memory   what those services hold while they scrape, without the page cache
 series   what Prometheus keeps, by where it comes from
 queries  a day of samples is backfilled at the stack's interval from a recorded page of vLLM and what the other
@@ -15,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import shutil
 import signal
@@ -59,7 +61,7 @@ def say(text: str) -> None:
 
 def measure_engine(stack: Stack, pairs: int, seconds: float) -> tuple[list[Row], list[str]]:
     """Watch the engine under one load in turns with and without the services."""
-    windows = []
+    windows, began = [], time.time()
     turns = run_windows(stack.read_tokens, seconds, pairs, switch=stack.switch, count_cpu=stack.count_cpu)
     try:
         with keep_busy(stack.bench.port, Load(SERVED_NAME)):
@@ -69,7 +71,9 @@ def measure_engine(stack: Stack, pairs: int, seconds: float) -> tuple[list[Row],
                 say(f"{len(windows)} of {2 * pairs}, {kind} the services: {one.tokens_per_second:.1f} tokens/s")
     finally:
         stack.switch(True)
-    return build_engine_rows(windows, os.cpu_count() or 1)
+    found = stack.api.query(f'scrape_duration_seconds{{job="vllm"}}[{math.ceil(time.time() - began)}s]')
+    scrapes = [seconds for series in found for _, seconds in series.points]
+    return build_engine_rows(windows, os.cpu_count() or 1, scrapes, INTERVAL_SECONDS)
 
 
 def measure_memory(stack: Stack, minutes: float, *, when: str) -> list[Row]:

@@ -236,10 +236,20 @@ class TestTable:
         ids=["slower", "even", "on both sides of the target", "too few pairs"],
     )
     def test_the_ratio_is_judged_where_the_pairs_tell(self, cost, seconds, met, between):
-        rows, notes = cost.table.build_engine_rows(make_windows(cost.engine, *seconds), 2)
+        rows, notes = cost.table.build_engine_rows(make_windows(cost.engine, *seconds), 2, [], 5)
         (row,) = (row for row in rows if row.target is not None)
         assert (row.met, notes) == (met, [f"19 times of 20 the true median of the ratio lies between {between}"])
         assert cost.table.render_rows([row], []).endswith({None: "unsure", True: "yes", False: "NO"}[met])
+
+    @pytest.mark.parametrize(("cpu", "met"), [(0.04, True), (0.2, False)])
+    def test_what_they_leave_is_told_by_their_cpu_time_and_that_of_the_page(self, cost, cpu, met):
+        windows = [cost.engine.Window(kind, 100, 10, cpu) for kind in cost.engine.plan_windows(6)]
+        rows, _ = cost.table.build_engine_rows(windows, 2, [0.01, 0.03], 5)
+        found = {row.name: row for row in rows}
+        # 20 ms in every 5 s, and their own seconds in every 10, on two cores.
+        assert found["the engine's page for them, at most"].value == pytest.approx(0.2)
+        left = found["CPU time that they leave"]
+        assert (left.value, left.target, left.met) == (pytest.approx(1 - 0.002 - cpu / 20), 0.99, met)
 
     def test_a_query_is_judged_by_its_p95_and_the_slowest_come_first(self, cost):
         took = {"fast": [0.1] * 19 + [0.9], "slow": [0.1] * 18 + [0.4, 0.4], "none": [0.001] * 20}

@@ -33,6 +33,7 @@ def test_tokens_a_second_are_compared(rows: dict[str, dict]) -> None:
     ratio = rows["with / paused, in pairs"]
     assert (ratio["runs"], ratio["target"]) == (1, 0.99) and ratio["value"] > 0
     assert rows["CPU of the services, of the machine"]["value"] > 0
+    assert 0 < rows["CPU time that they leave"]["value"] < 1
 
 
 def test_memory_is_that_of_prometheus_and_node_exporter(rows: dict[str, dict]) -> None:
