@@ -1,4 +1,4 @@
-"""Reads and streams from the Docker daemon, through the docker SDK (which follows the CLI's context)."""
+"""Reads from the Docker daemon, through the docker SDK (which follows the CLI's context)."""
 
 from __future__ import annotations
 
@@ -8,13 +8,12 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from http import HTTPStatus
 from typing import Any
 
 import docker
 import requests
 import urllib3
-from docker.errors import APIError, DockerException, ImageNotFound, NotFound
+from docker.errors import DockerException, ImageNotFound
 from docker.models.containers import Container
 
 from stack.errors import CommandError, HostError
@@ -153,41 +152,6 @@ def read_image(client: docker.DockerClient, name: str) -> dict[str, Any] | None:
             return None
 
 
-def stream_logs(
-    client: docker.DockerClient, container_id: str, *, since: datetime.datetime | None = None
-) -> Iterator[tuple[datetime.datetime, str]]:
-    """Follow a container's output line by line, each with the time at which the daemon received it.
-
-    Ends when the container ends.
-    """
-    with translated("following a container's log"):
-        chunks = client.containers.get(container_id).logs(stream=True, follow=True, timestamps=True, since=since)
-        for line in split_lines(chunks):
-            stamp, _, text = line.partition(" ")
-            moment = parse_time(stamp)
-            if moment is not None:
-                yield moment, text
-
-
-def read_log(
-    client: docker.DockerClient,
-    container_id: str,
-    *,
-    lines: int | str = "all",
-    since: datetime.datetime | None = None,
-) -> str:
-    """Give a container's output so far, or its last lines; nothing of a container that is gone."""
-    with translated("reading a container's log"):
-        try:
-            output = client.containers.get(container_id).logs(tail=lines, since=since)
-        except APIError as err:
-            # Of one that is marked for removal the daemon gives no log any more: as good as gone.
-            if not isinstance(err, NotFound) and err.status_code != HTTPStatus.CONFLICT:
-                raise
-            return ""
-    return "".join(f"{line}\n" for line in split_lines(iter([output])))
-
-
 class ExitWatch:
     """Notices the end of a container as soon as the daemon does.
 
@@ -218,16 +182,6 @@ class ExitWatch:
 def _is_of_service(container: Container) -> bool:
     labels = container.labels
     return bool(labels.get(LABEL_SERVICE)) and labels.get("com.docker.compose.oneoff", "False") != "True"
-
-
-def split_lines(chunks: Iterator[bytes]) -> Iterator[str]:
-    """Give whole lines from pieces of output that end anywhere, without the carriage returns of a bar."""
-    rest = b""
-    for chunk in chunks:
-        *lines, rest = (rest + chunk).split(b"\n")
-        yield from (line.decode(errors="replace").strip("\r") for line in lines)
-    if rest:
-        yield rest.decode(errors="replace").strip("\r")
 
 
 @contextmanager

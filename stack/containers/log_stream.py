@@ -5,9 +5,10 @@ from __future__ import annotations
 import datetime
 import re
 from collections.abc import Iterator
+from http import HTTPStatus
 
 import docker
-from docker.errors import NotFound
+from docker.errors import APIError, NotFound
 
 from stack.containers.daemon import parse_time, translated
 from stack.containers.log_records import RawLine
@@ -44,6 +45,19 @@ def stream_lines(
             return
         chunks = container.logs(stream=True, follow=follow, timestamps=True, since=seconds, tail=last)
         yield from map(parse_stamped, split_bytes(chunks))
+
+
+def read_log(client: docker.DockerClient, container_id: str, *, since: datetime.datetime | None = None) -> str:
+    """Give a container's output so far, without times; nothing of a container that is gone."""
+    with translated("reading a container's log"):
+        try:
+            output = client.containers.get(container_id).logs(since=since)
+        except APIError as err:
+            # Of one that is marked for removal the daemon gives no log any more: as good as gone.
+            if not isinstance(err, NotFound) and err.status_code != HTTPStatus.CONFLICT:
+                raise
+            return ""
+    return "".join(line.decode(errors="replace").strip("\r") + "\n" for line in split_bytes(iter([output])))
 
 
 def split_bytes(chunks: Iterator[bytes]) -> Iterator[bytes]:

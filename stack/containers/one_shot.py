@@ -13,7 +13,8 @@ import docker
 from docker.errors import APIError, NotFound
 from docker.types import LogConfig, Mount
 
-from stack.containers.daemon import ExitWatch, read_log, translated
+from stack.containers.daemon import ExitWatch, translated
+from stack.containers.log_stream import read_log
 from stack.containers.render import LABEL_PROJECT
 
 LABEL_ONE_SHOT = "dev.stack.one-shot"

@@ -14,8 +14,9 @@ from typing import TextIO
 import docker
 
 from stack.containers.boot_log import BootLog, Phase, parse_progress
-from stack.containers.daemon import ExitWatch, ServiceState, stream_logs
+from stack.containers.daemon import ExitWatch, ServiceState
 from stack.containers.log_records import RawLine
+from stack.containers.log_stream import stream_lines
 from stack.errors import ServiceApiError, StackError
 from stack.failures.log_lines import parse_message
 from stack.operations.boot.failure import BootEnd, describe_exit, describe_lateness, render_exit
@@ -161,19 +162,21 @@ class BootWatch:
         # that goes on where an interrupted one stopped.
         try:
             with log_path.open("w", buffering=1) as file:
-                for moment, line in stream_logs(client, self._state.container_id, since=self._started_at):
-                    self._take(moment, line, file)
+                for raw in stream_lines(client, self._state.container_id, follow=True, since=self._started_at):
+                    self._take(raw, file)
                     if self.is_over:
                         return
         except (StackError, OSError) as err:
             # Readiness does not depend on the log: the boot goes on without it.
             logger.info("the engine's log cannot be followed: %s", err)
 
-    def _take(self, moment: datetime.datetime, line: str, file: TextIO) -> None:
-        file.write(render_kept(RawLine(line, moment)) + "\n")
+    def _take(self, raw: RawLine, file: TextIO) -> None:
+        file.write(render_kept(raw) + "\n")
+        line = raw.text.strip("\r")
         self.lines.append(line)
-        at_seconds = (moment - self._started_at).total_seconds()
-        opened = self.log.add(line, at_seconds)
+        if raw.at is None:
+            return
+        opened = self.log.add(line, (raw.at - self._started_at).total_seconds())
         if self.log.serving_at_seconds is not None:
             self._is_serving.set()
         percent = parse_progress(line)

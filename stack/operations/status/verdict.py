@@ -14,7 +14,8 @@ from typing import Any
 import docker
 
 from stack.assets import asset_path
-from stack.containers.daemon import ServiceState, read_log
+from stack.containers.daemon import ServiceState
+from stack.containers.log_stream import read_log
 from stack.errors import CommandError, StackError
 from stack.operations.images.wanted import list_services
 from stack.operations.session import Session

@@ -154,40 +154,6 @@ def test_an_image_that_is_not_here_is_none():
     assert daemon.read_image(FakeClient(failure=docker.errors.ImageNotFound("no such image")), "x") is None
 
 
-@pytest.mark.parametrize(
-    ("chunks", "lines"),
-    [
-        ([b"one\ntwo\n"], ["one", "two"]),
-        ([b"on", b"e\r\ntw", b"o"], ["one", "two"]),
-        ([b"\rbar 1%\n", b"\n"], ["bar 1%", ""]),
-        (["é".encode()[:1], "é".encode()[1:] + b"\n"], ["é"]),
-        ([b"\xff\n"], ["�"]),
-        ([], []),
-    ],
-)
-def test_lines_are_whole_however_the_output_comes(chunks, lines):
-    assert list(daemon.split_lines(iter(chunks))) == lines
-
-
-def test_a_followed_log_gives_each_line_with_the_daemons_time():
-    container = FakeContainer(chunks=[b"2026-11-21T22:30:38.669343738Z hello wo", b"rld\nno time here\n"])
-    assert list(daemon.stream_logs(FakeClient([container]), "x", since=NOW)) == [(NOW, "hello world")]
-    assert container.asked == [{"stream": True, "follow": True, "timestamps": True, "since": NOW}]
-
-
-def test_the_log_of_a_container_that_is_gone_is_empty():
-    leaving = requests.Response()
-    leaving.status_code = 409
-    for failure in (docker.errors.NotFound("gone"), docker.errors.APIError("marked for removal", leaving)):
-        assert daemon.read_log(FakeClient(failure=failure), "x") == ""
-
-
-def test_a_log_that_the_daemon_cannot_read_is_a_failed_tool():
-    failure = docker.errors.APIError("configured logging driver does not support reading")
-    with pytest.raises(CommandError, match="reading a container's log failed"):
-        daemon.read_log(FakeClient([FakeContainer(failure=failure)]), "x")
-
-
 def test_the_end_of_a_container_is_noticed_with_its_status():
     release = threading.Event()
 

@@ -6,9 +6,10 @@ import datetime
 
 import docker.errors
 import pytest
+import requests
 
 from stack.containers.log_records import RawLine
-from stack.containers.log_stream import parse_stamped, split_bytes, stream_lines
+from stack.containers.log_stream import parse_stamped, read_log, split_bytes, stream_lines
 from stack.errors import CommandError
 from tests.unit.containers.test_daemon import FakeClient, FakeContainer
 
@@ -53,3 +54,22 @@ def test_a_log_that_the_daemon_cannot_read_is_a_failed_tool():
     failure = docker.errors.APIError("configured logging driver does not support reading")
     with pytest.raises(CommandError, match="reading a container's log failed"):
         list(stream_lines(FakeClient([FakeContainer(failure=failure)]), "x", follow=False))
+
+
+def test_a_log_so_far_is_whole_lines_without_the_carriage_returns_of_a_bar():
+    container = FakeContainer(chunks=[b"\rbar 1%\n\none\r\n\xff\ntwo"])
+    assert read_log(FakeClient([container]), "x", since=AT) == "bar 1%\n\none\n\ufffd\ntwo\n"
+    assert container.asked == [{"since": AT}]
+
+
+def test_the_log_so_far_of_a_container_that_is_gone_is_empty():
+    leaving = requests.Response()
+    leaving.status_code = 409
+    for failure in (docker.errors.NotFound("gone"), docker.errors.APIError("marked for removal", leaving)):
+        assert read_log(FakeClient(failure=failure), "x") == ""
+
+
+def test_a_log_so_far_that_the_daemon_cannot_read_is_a_failed_tool():
+    failure = docker.errors.APIError("configured logging driver does not support reading")
+    with pytest.raises(CommandError, match="reading a container's log failed"):
+        read_log(FakeClient([FakeContainer(failure=failure)]), "x")

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from stack.containers.log_records import RawLine
 from stack.errors import NotReadyError, ServiceApiError, ServiceExitedError
 from stack.operations.boot import follow as module
 from stack.operations.boot.follow import BootWatch, find_milestone, wait_first_token
@@ -34,9 +35,9 @@ class FakeDaemon:
     def inspect_container(self, container_id):
         return {"State": {"OOMKilled": self.was_oom_killed}}
 
-    def stream(self, client, container_id, *, since):
+    def stream(self, client, container_id, *, follow, since):
         for number, line in enumerate(self._lines):
-            yield STARTED + datetime.timedelta(seconds=number), line
+            yield RawLine(line, STARTED + datetime.timedelta(seconds=number))
         self.log_told.set()
         self.end.wait(WAIT_SECONDS)
 
@@ -83,7 +84,7 @@ def watch(make_state, tmp_path, events, monkeypatch):
     def start(*lines):
         daemon = FakeDaemon(lines)
         daemons.append(daemon)
-        monkeypatch.setattr(module, "stream_logs", daemon.stream)
+        monkeypatch.setattr(module, "stream_lines", daemon.stream)
         watch = BootWatch(lambda: daemon, make_state(started_at=STARTED), tmp_path / "boots/1.log", events.append)
         assert daemon.log_told.wait(WAIT_SECONDS)
         return watch, daemon
@@ -231,12 +232,14 @@ def test_a_clock_that_is_set_back_makes_no_time_negative(make_state, tmp_path, e
     stamps = [0, 2, -3600, -3590]
     lines = ["INFO Starting", "Starting to load model /m...", "Available KV cache memory: 1 GiB", "Graph capturing"]
 
-    def stream(client, container_id, *, since):
-        yield from ((STARTED + datetime.timedelta(seconds=at), line) for at, line in zip(stamps, lines, strict=True))
+    def stream(client, container_id, *, follow, since):
+        yield from (
+            RawLine(line, STARTED + datetime.timedelta(seconds=at)) for at, line in zip(stamps, lines, strict=True)
+        )
         daemon.log_told.set()
         daemon.end.wait(WAIT_SECONDS)
 
-    monkeypatch.setattr(module, "stream_logs", stream)
+    monkeypatch.setattr(module, "stream_lines", stream)
     clock = Clock()
     behind = STARTED - datetime.timedelta(hours=1)
     watch = BootWatch(
