@@ -15,9 +15,10 @@ from stack.history.records import compare_phases
 from stack.history.store import History
 from stack.operations.access import read_api_key
 from stack.operations.annotations.kinds import annotate_boot
-from stack.operations.boot.follow import Boot, BootWatch, wait_first_token
+from stack.operations.boot.first_token import Boot, wait_first_token
 from stack.operations.boot.slow_phase import SlowPhaseWatch
 from stack.operations.boot.start import build_start, read_host
+from stack.operations.boot.watch import BootWatch
 from stack.operations.record import open_project_history, write_metrics
 from stack.operations.run_facts import clear_boot_deadline, note_boot_deadline, note_ready_gpus
 from stack.operations.session import Session
@@ -52,26 +53,36 @@ def follow_boot(session: Session, up: UpResult, state: ServiceState | None) -> B
     try:
         boot, warm_seconds = _wait(session, up, watch, SlowPhaseWatch(watch, earlier, probe.look, session.say))
     except (StackError, KeyboardInterrupt) as err:
-        outcome = "interrupted" if isinstance(err, KeyboardInterrupt) else "failed"
-        history.finish_boot(boot_id, outcome, total_seconds=watch.elapsed_seconds())
-        session.report(ProgressEvent("boot", outcome, state="failed"))
-        if outcome == "failed":
-            # An interrupted one goes on in its container.
-            clear_boot_deadline(session.paths.metrics)
-            annotate_boot(session, boot_id)
+        _record_failure(session, history, boot_id, watch, is_interrupted=isinstance(err, KeyboardInterrupt))
         raise
     finally:
         watch.close()
-    for phase in boot.phases:
-        history.record_phase(boot_id, phase.name, round(phase.seconds, 3))
-    seconds = round(boot.total_seconds, 3)
-    history.finish_boot(boot_id, "ready", total_seconds=seconds, cache_state=boot.cache_state)
-    clear_boot_deadline(session.paths.metrics)
+    _record_ready(session, history, boot_id, boot)
     note_ready_gpus(session.paths.metrics, up.resolved.device.gpus)
     write_metrics(session, history)
     current = {phase.name: phase.seconds for phase in boot.phases}
     deltas = compare_phases(current, earlier[0].phases) if earlier else []
     return BootResult(boot_id, boot.phases, boot.total_seconds, boot.cache_state, deltas, warm_seconds, str(log_path))
+
+
+def _record_ready(session: Session, history: History, boot_id: int, boot: Boot) -> None:
+    for phase in boot.phases:
+        history.record_phase(boot_id, phase.name, round(phase.seconds, 3))
+    seconds = round(boot.total_seconds, 3)
+    history.finish_boot(boot_id, "ready", total_seconds=seconds, cache_state=boot.cache_state)
+    clear_boot_deadline(session.paths.metrics)
+
+
+def _record_failure(
+    session: Session, history: History, boot_id: int, watch: BootWatch, *, is_interrupted: bool
+) -> None:
+    outcome = "interrupted" if is_interrupted else "failed"
+    history.finish_boot(boot_id, outcome, total_seconds=watch.elapsed_seconds())
+    session.report(ProgressEvent("boot", outcome, state="failed"))
+    if not is_interrupted:
+        # An interrupted one goes on in its container.
+        clear_boot_deadline(session.paths.metrics)
+        annotate_boot(session, boot_id)
 
 
 def _note_lock(session: Session, history: History, up: UpResult, now: datetime.datetime) -> str | None:

@@ -74,21 +74,10 @@ def read_verdict(
         fetch: Gives the alerts that fire by the Prometheus on a port; None asks for real.
         now: The time, in UTC.
     """
-    rendered = read_rendered(session.paths.override)
     device = status.engine.device if status.engine is not None else "cpu"
     wanted = list_services(session.config, device)
     left_out = {name: why for name, why in status.facts.left_out.items() if name in wanted and name not in status.found}
-    asker = ask or (lambda port, page: probe_health(port, page, timeout_seconds=_PROBE_SECONDS))
-    prometheus = status.states.get("prometheus")
-    with ThreadPoolExecutor(max_workers=len(HEALTH_PAGES) + 1) as pool:
-        firing = pool.submit(_fetch_firing, prometheus, fetch)
-        answers = {
-            name: pool.submit(_ask, asker, port, HEALTH_PAGES[name], patience_seconds)
-            for name, port in _list_asked(status)
-        }
-        drift = _find_drift(session, status, rendered)
-        probes = {name: answer.result() for name, answer in answers.items()}
-        alerts = firing.result()
+    probes, alerts, drift = _look(session, status, ask or _ask_for_real, fetch, patience_seconds)
     new = {item.service for item in drift if item.what == "service"}
     expected = [name for name in wanted if name not in left_out and name not in new]
     state, reasons = judge(
@@ -106,6 +95,25 @@ def read_verdict(
         )
     )
     return Verdict(state, reasons, drift, left_out, alerts)
+
+
+def _look(
+    session: Session, status: Status, ask: Ask, fetch: FetchFiring | None, patience_seconds: float
+) -> tuple[dict[str, Probe], tuple[FiringAlert, ...] | None, tuple[Drift, ...]]:
+    """Ask all services side by side, and look for drift meanwhile."""
+    prometheus = status.states.get("prometheus")
+    with ThreadPoolExecutor(max_workers=len(HEALTH_PAGES) + 1) as pool:
+        firing = pool.submit(_fetch_firing, prometheus, fetch)
+        answers = {
+            name: pool.submit(_ask, ask, port, HEALTH_PAGES[name], patience_seconds)
+            for name, port in _list_asked(status)
+        }
+        drift = _find_drift(session, status, read_rendered(session.paths.override))
+        return {name: answer.result() for name, answer in answers.items()}, firing.result(), drift
+
+
+def _ask_for_real(port: int, page: str) -> Probe:
+    return probe_health(port, page, timeout_seconds=_PROBE_SECONDS)
 
 
 def _fetch_firing(prometheus: ServiceState | None, fetch: FetchFiring | None) -> tuple[FiringAlert, ...] | None:

@@ -10,8 +10,9 @@ import pytest
 
 from stack.containers.log_records import RawLine
 from stack.errors import NotReadyError, ServiceApiError, ServiceExitedError
-from stack.operations.boot import follow as module
-from stack.operations.boot.follow import BootWatch, find_milestone, wait_first_token
+from stack.operations.boot import watch as module
+from stack.operations.boot.first_token import wait_first_token
+from stack.operations.boot.watch import BootWatch, find_milestone
 
 WAIT_SECONDS = 30
 STARTED = datetime.datetime(2026, 11, 21, 22, 0, tzinfo=datetime.UTC)

@@ -11,7 +11,7 @@ from stack.errors import NotReadyError
 from stack.history.records import BootStart
 from stack.history.store import open_history
 from stack.operations.boot import run_engine
-from stack.operations.boot.follow import Boot
+from stack.operations.boot.first_token import Boot
 from stack.operations.boot.run_engine import follow_boot
 from stack.telemetry.exposition import parse_exposition
 from stack.telemetry.run_metrics import BOOT_FILE_NAME
