@@ -63,7 +63,7 @@ def init(console: Console, path: Path, force: bool) -> None:
 
     from stack.config.schema_json import SCHEMA_FILE, build_json_schema, render_init
     from stack.errors import ConfigError, Problem
-    from stack.operations.project import write_whole
+    from stack.operations.write import write_whole
 
     if path.exists() and not force:
         raise ConfigError([Problem(str(path), "is there already")], hint="--force replaces it")

@@ -48,7 +48,7 @@ def check(
     from stack.checks.report import render_junit
     from stack.operations.dashboards.check import check_dashboards
     from stack.operations.dashboards.report import build_document, build_report, render_lines
-    from stack.operations.project import write_whole
+    from stack.operations.write import write_whole
 
     session = open_session(console, config_path, {"project": project})
     checked = check_dashboards(

@@ -38,7 +38,7 @@ def command(
     from stack.operations.history.document import build_run_document
     from stack.operations.history.report import render_html, render_xml
     from stack.operations.history.runs import find_run
-    from stack.operations.project import write_whole
+    from stack.operations.write import write_whole
 
     if as_json and str(output) == "-":
         raise click.UsageError("--json and `--output -` both want standard output")

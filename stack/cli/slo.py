@@ -41,11 +41,11 @@ def report(
     Exit code 0 when the objectives were kept or nothing can be said, 1 when one was missed, by a model or by all of
     them together; 6 when Prometheus does not answer.
     """
-    from stack.operations.project import write_whole
     from stack.operations.slo.document import build_document
     from stack.operations.slo.page import render_html
     from stack.operations.slo.report import SHORTEST_SECONDS, report_objectives
     from stack.operations.slo.table import render_lines
+    from stack.operations.write import write_whole
 
     seconds = round(since.total_seconds()) if since is not None else None
     if seconds is not None and not SHORTEST_SECONDS <= seconds <= _LONGEST_SECONDS:

@@ -19,8 +19,8 @@ from stack.errors import EXIT_CHECK_FAILED
 def command(console: Console, config_path: Path | None, as_json: bool, project: str | None, junit: Path | None) -> None:
     """Test whether the running stack answers correctly; exit code 1 if any check failed."""
     from stack.checks.report import build_document, render_junit, render_lines
-    from stack.operations.project import write_whole
     from stack.operations.smoke.run import run
+    from stack.operations.write import write_whole
 
     session = open_session(console, config_path, {"project": project})
     with console.live():

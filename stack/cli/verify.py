@@ -49,9 +49,9 @@ def command(
     step that could not be done: 5 if the engine did not come up.
     """
     from stack.operations.history.report import render_html, render_xml
-    from stack.operations.project import demand_writable, write_whole
     from stack.operations.verify.report import load_detail, render_lines
     from stack.operations.verify.run import VerifyOptions, run
+    from stack.operations.write import demand_writable, write_whole
 
     session = open_session(console, config_path, {"project": project})
     for path in (page, junit):

@@ -25,7 +25,7 @@ from stack.operations.access import (
 from stack.operations.alerting_layout import build_alertmanager
 from stack.operations.engine_defaults import QUIET_ENDPOINTS
 from stack.operations.objectives import build_objectives
-from stack.operations.project import ProjectPaths, ensure_secret, write_whole
+from stack.operations.project import ProjectPaths, ensure_secret
 from stack.operations.service_layouts import (
     GRAFANA_UID,
     NOBODY,
@@ -39,6 +39,7 @@ from stack.operations.service_layouts import (
     build_prometheus,
     engine_uid,
 )
+from stack.operations.write import write_whole
 from stack.telemetry.scrape import render_prometheus_config, render_targets
 from stack.telemetry.slo_rules import render_slo_rules
 

@@ -15,10 +15,11 @@ from stack.models.snapshot import Snapshot
 from stack.operations.access import GATEWAY_KEY
 from stack.operations.assemble import render_files
 from stack.operations.decide import decide_layout
-from stack.operations.project import ProjectPaths, write_whole
+from stack.operations.project import ProjectPaths
 from stack.operations.resolve import resolve
 from stack.operations.service_layouts import GRAFANA_UID, engine_uid
 from stack.operations.session import Session, check_tools
+from stack.operations.write import write_whole
 
 # What stack/containers/gateway.py renders, for a shell without this tool.
 GATEWAY_KEY_RECIPE = """\

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import secrets
-import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stack.errors import HostError, StackError
-from stack.files import replace_file
+from stack.operations.write import build_folder_error, write_whole
 
 if TYPE_CHECKING:
     from stack.containers.daemon import ServiceState
@@ -135,24 +132,6 @@ def make_folders(paths: ProjectPaths, engine_uid: int) -> None:
         raise build_folder_error(Path(err.filename or paths.state), err) from err
 
 
-def build_folder_error(path: Path, err: OSError) -> HostError:
-    """Say which place of the project's own cannot be written, why, and what mends it."""
-    if is_full(err):
-        return HostError(
-            f"{path} cannot be written: the disk is full",
-            hint=f"make room (`df -h '{path.parent}'`), then run the command again: it goes on from here",
-        )
-    return HostError(
-        f"{path} cannot be written: {err.strerror}",
-        hint="give it back to this user with chown, or choose another place: STACK_STATE_HOME, `engine.cache-dir`",
-    )
-
-
-def is_full(err: OSError) -> bool:
-    """Tell whether a disk or a quota is full."""
-    return err.errno in (errno.ENOSPC, errno.EDQUOT)
-
-
 def load_facts(path: Path) -> ProjectFacts:
     """Read the small facts; a missing or damaged file gives empty ones, since each can be found again."""
     try:
@@ -175,59 +154,6 @@ def load_facts(path: Path) -> ProjectFacts:
 def write_facts(path: Path, facts: ProjectFacts) -> None:
     """Write the small facts, whole or not at all."""
     write_whole(path, json.dumps(asdict(facts), indent=2, sort_keys=True) + "\n")
-
-
-def write_whole(path: Path, text: str, *, mode: int = 0o644, owner: int | None = None) -> bool:
-    """Write a file so that a reader sees the old or the new text; tell whether anything changed.
-
-    Raises:
-        HostError: The disk is full.
-        StackError: It cannot be written.
-    """
-    try:
-        if _holds(path, text, mode):
-            return False
-    except OSError as err:
-        raise _build_write_error(path, err) from err
-    write_lines(path, [text], mode=mode, owner=owner)
-    return True
-
-
-def write_lines(path: Path, lines: Iterable[str], *, mode: int = 0o644, owner: int | None = None) -> None:
-    """Write a file as its lines come, never all of them in memory; a reader sees the old or the new text.
-
-    Raises:
-        HostError: The disk is full.
-        StackError: It cannot be written; or what `lines` raises, and nothing is left.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        replace_file(path, (line.encode() for line in lines), mode=mode, owner=owner)
-    except OSError as err:
-        raise _build_write_error(path, err) from err
-
-
-def demand_writable(path: Path) -> None:
-    """Make a file's folder and write something there that does not stay: what is measured for long must not be lost.
-
-    Raises:
-        HostError: The disk is full.
-        StackError: The file could not be written.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=path.parent) as file:
-            file.write(b"x")
-    except OSError as err:
-        raise _build_write_error(path, err) from err
-
-
-def _build_write_error(path: Path, err: OSError) -> StackError:
-    return build_folder_error(path, err) if is_full(err) else StackError(f"{path} cannot be written: {err.strerror}")
-
-
-def _holds(path: Path, text: str, mode: int) -> bool:
-    return path.is_file() and path.read_bytes() == text.encode() and (path.stat().st_mode & 0o777) == mode
 
 
 def ensure_secret(paths: ProjectPaths, name: str, *, owner: int | None = None) -> Path:

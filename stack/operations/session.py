@@ -23,7 +23,8 @@ from stack.containers import daemon
 from stack.containers.compose import ComposeProject, read_compose_version, read_old_compose_version
 from stack.containers.layout import Layout
 from stack.errors import HostError
-from stack.operations.project import ProjectPaths, build_folder_error
+from stack.operations.project import ProjectPaths
+from stack.operations.write import build_folder_error
 from stack.progress import ProgressEvent, Report
 
 logger = logging.getLogger(__name__)

@@ -9,8 +9,8 @@ from stack.containers.daemon import ServiceState
 from stack.history.query import BOOT, SMOKE, Entry
 from stack.operations.history.report import render_html
 from stack.operations.history.runs import find_run
-from stack.operations.project import build_folder_error, write_whole
 from stack.operations.session import Session
+from stack.operations.write import build_folder_error, write_whole
 
 KEPT_PAGES = 200
 

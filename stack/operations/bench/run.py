@@ -18,9 +18,9 @@ from stack.operations.bench.document import build_document, describe_outcome
 from stack.operations.bench.history import KIND, compare_benches, find_baseline, read_load
 from stack.operations.bench.plan import Plan, describe_time, plan_bench, soak_seconds
 from stack.operations.bench.target import BenchTarget, read_target
-from stack.operations.project import demand_writable, write_whole
 from stack.operations.record import open_project_history, write_metrics
 from stack.operations.session import Session, hold_project, wait_for_others
+from stack.operations.write import demand_writable, write_whole
 from stack.progress import ProgressEvent
 from stack.traffic.bench_load import Load, build_load, describe_load
 

@@ -31,7 +31,7 @@ from stack.operations.bundle.lock import (
 )
 from stack.operations.bundle.open import OpenBundle
 from stack.operations.bundle.place import has_model, place_model
-from stack.operations.project import write_whole
+from stack.operations.write import write_whole
 
 _PATH = ("/", ".", "~")
 

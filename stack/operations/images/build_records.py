@@ -12,7 +12,8 @@ from stack.containers.daemon import read_image
 from stack.errors import HostError
 from stack.images.build_record import RECORD_LABEL, hash_record, parse_record
 from stack.images.build_seal import extract_record
-from stack.operations.project import ProjectPaths, build_folder_error, write_whole
+from stack.operations.project import ProjectPaths
+from stack.operations.write import build_folder_error, write_whole
 
 
 def keep_record(

@@ -8,8 +8,8 @@ from stack.containers.daemon import ServiceState
 from stack.containers.log_records import RawLine
 from stack.containers.log_stream import stream_lines
 from stack.errors import StackError
-from stack.operations.project import write_lines
 from stack.operations.session import Session
+from stack.operations.write import write_lines
 
 KEPT_LOGS = 20
 LOG_PREFIX = "engine-"

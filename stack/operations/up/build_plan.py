@@ -15,10 +15,11 @@ from stack.containers.render import render_json, render_override
 from stack.operations.boot import page_cache
 from stack.operations.decide import decide_layout
 from stack.operations.doctor import gpu_test
-from stack.operations.project import build_folder_error, container_stamp, write_whole
+from stack.operations.project import container_stamp
 from stack.operations.resolve import Resolved
 from stack.operations.session import Session, build_project
 from stack.operations.up.plan import Plan, Step
+from stack.operations.write import build_folder_error, write_whole
 
 START, CHANGE, STOP = "start", "change", "stop"
 

@@ -28,11 +28,12 @@ from stack.operations.images.identify import identify_engine
 from stack.operations.logs.keep import keep_engine_log
 from stack.operations.offline import REASON
 from stack.operations.ports import check_asked_ports, choose_ports, describe_moves, find_owner_by
-from stack.operations.project import ProjectFacts, container_stamp, write_facts, write_whole
+from stack.operations.project import ProjectFacts, container_stamp, write_facts
 from stack.operations.record import check_locked_files, write_lock_entries
 from stack.operations.session import Session, build_project
 from stack.operations.up.outcome import UpResult
 from stack.operations.up.plan import run_plan
+from stack.operations.write import write_whole
 from stack.progress import ProgressEvent
 
 _PORT_ATTEMPTS = 3

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from stack.config.lock import LOCK_NAME, Lock, load_lock, render_lock
 from stack.errors import ConfigError, StackError
-from stack.operations.project import build_folder_error, write_whole
 from stack.operations.session import Session, is_held_by_others
+from stack.operations.write import build_folder_error, write_whole
 
 _FOLDER = "upgrade"
 _BEFORE = "before.lock"
