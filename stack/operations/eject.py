@@ -13,11 +13,12 @@ from stack.containers.render import render_json, render_override
 from stack.errors import ModelError, StackError
 from stack.models.snapshot import Snapshot
 from stack.operations.access import GATEWAY_KEY
-from stack.operations.assemble import render_files
-from stack.operations.decide import decide_layout
+from stack.operations.layout.decide import decide_layout
+from stack.operations.layout.engine import engine_uid
+from stack.operations.layout.files import render_files
+from stack.operations.layout.services import GRAFANA_UID
 from stack.operations.project import ProjectPaths
 from stack.operations.resolve import resolve
-from stack.operations.service_layouts import GRAFANA_UID, engine_uid
 from stack.operations.session import Session, check_tools
 from stack.operations.write import write_whole
 

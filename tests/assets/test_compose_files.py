@@ -16,7 +16,8 @@ from stack.assets import asset_path
 from stack.config.load import load_config
 from stack.containers.render import render_json, render_override
 from stack.models.snapshot import Snapshot
-from stack.operations.assemble import EngineChoice, build_layout, render_files
+from stack.operations.layout.assemble import EngineChoice, build_layout
+from stack.operations.layout.files import render_files
 from stack.operations.project import ProjectPaths
 
 PORTS = {"engine": 8001, "prometheus": 9091, "alertmanager": 9094, "grafana": 3001, "gateway": 8081}

@@ -12,7 +12,7 @@ from stack.errors import CommandError, ServiceApiError
 from stack.failures.explain import explain_text
 from stack.operations.bench.target import BenchTarget
 from stack.operations.boot.run_engine import build_engine
-from stack.operations.service_layouts import ENGINE_ENVIRONMENT
+from stack.operations.layout.engine import ENGINE_ENVIRONMENT
 from stack.operations.session import Session
 from stack.progress import ProgressEvent
 from stack.telemetry.exposition import Exposition, counter_delta, parse_exposition

@@ -19,8 +19,8 @@ from stack.operations.bundle.model import receive_model
 from stack.operations.bundle.open import OpenBundle, check_platform, demand_whole, open_bundle
 from stack.operations.bundle.target import LoadWishes, Target, build_target, write_target
 from stack.operations.bundle.verify import verified_beside
+from stack.operations.layout.engine import engine_uid
 from stack.operations.project import load_facts, make_folders, write_facts
-from stack.operations.service_layouts import engine_uid
 from stack.operations.session import Session, build_session, hold_project
 from stack.progress import Report
 

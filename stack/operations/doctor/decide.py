@@ -17,10 +17,10 @@ from stack.checks.host.world import DockerReport, ModelAnswer
 from stack.config.host_paths import check_host_paths
 from stack.errors import ConfigError, HostError, StackError
 from stack.models.ensure import DEFAULT_REVISION
-from stack.operations.decide import check_engine, check_model
 from stack.operations.doctor.no_daemon import NoDaemon
 from stack.operations.doctor.probes import NETWORK_SECONDS, Connect, NetworkProbes, ask_docker
 from stack.operations.images.identify import check_known_identity
+from stack.operations.layout.decide import check_engine, check_model
 from stack.operations.offline import demand_here
 from stack.operations.resolve import Resolved, resolve
 from stack.operations.session import Session, load_project_lock

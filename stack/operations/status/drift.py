@@ -24,11 +24,12 @@ from stack.models.ensure import find_snapshot
 from stack.models.hub import is_commit
 from stack.models.reference import ModelReference, parse_model_reference
 from stack.models.snapshot import Snapshot
-from stack.operations.assemble import build_layout, render_files
 from stack.operations.doctor.host_memory import read_total_memory_bytes
 from stack.operations.engine_defaults import choose_engine_defaults
 from stack.operations.images.wanted import list_services
-from stack.operations.service_layouts import EngineChoice
+from stack.operations.layout.assemble import build_layout
+from stack.operations.layout.engine import EngineChoice
+from stack.operations.layout.files import render_files
 from stack.operations.session import Session
 from stack.operations.status.engine import read_served_name
 from stack.operations.status.images import find_image_differences

@@ -13,8 +13,8 @@ from typing import Any
 from stack.containers.layout import Layout
 from stack.containers.render import render_json, render_override
 from stack.operations.boot import page_cache
-from stack.operations.decide import decide_layout
 from stack.operations.doctor import gpu_test
+from stack.operations.layout.decide import decide_layout
 from stack.operations.project import container_stamp
 from stack.operations.resolve import Resolved
 from stack.operations.session import Session, build_project

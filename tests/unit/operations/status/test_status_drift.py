@@ -9,10 +9,11 @@ import pytest
 from stack.config.lock import Lock, LockedImage, LockedModel
 from stack.containers.definition import parse_rendered
 from stack.containers.render import render_override
-from stack.operations.assemble import build_layout, render_files
 from stack.operations.engine_defaults import choose_engine_defaults
+from stack.operations.layout.assemble import build_layout
+from stack.operations.layout.engine import EngineChoice
+from stack.operations.layout.files import render_files
 from stack.operations.project import ProjectFacts, write_facts
-from stack.operations.service_layouts import EngineChoice
 from stack.operations.status import drift as module
 from stack.operations.status import read as status_module
 from stack.operations.status.drift import find_drift

@@ -1,4 +1,4 @@
-"""Put a project's decisions together into the layout of its containers."""
+"""The files and secrets that are mounted into the containers: their text, and how they come to lie in the state."""
 
 from __future__ import annotations
 
@@ -7,10 +7,8 @@ from collections.abc import Collection, Mapping, Sequence
 
 from stack.assets import asset_path
 from stack.config.schema import StackConfig
-from stack.containers.layout import Layout
 from stack.containers.log_config import CONFIG_NAME, build_logging_config
 from stack.containers.render import render_json
-from stack.models.snapshot import Snapshot
 from stack.operations.access import (
     ALERTMANAGER_CONFIG,
     API_KEY,
@@ -22,75 +20,17 @@ from stack.operations.access import (
     read_secret,
     read_webhook_url,
 )
-from stack.operations.alerting_layout import build_alertmanager
 from stack.operations.engine_defaults import QUIET_ENDPOINTS
-from stack.operations.objectives import build_objectives
-from stack.operations.project import ProjectPaths, ensure_secret
-from stack.operations.service_layouts import (
+from stack.operations.layout.engine import engine_uid
+from stack.operations.layout.services import (
     GRAFANA_UID,
     NOBODY,
-    Decided,
-    EngineChoice,
-    build_dcgm_exporter,
-    build_engine,
-    build_gateway,
-    build_grafana,
-    build_node_exporter,
-    build_prometheus,
-    engine_uid,
 )
+from stack.operations.objectives import build_objectives
+from stack.operations.project import ProjectPaths, ensure_secret
 from stack.operations.write import write_whole
 from stack.telemetry.scrape import render_prometheus_config, render_targets
 from stack.telemetry.slo_rules import render_slo_rules
-
-
-def build_layout(
-    config: StackConfig,
-    choice: EngineChoice,
-    images: Mapping[str, str],
-    left_out: Mapping[str, str],
-    snapshot: Snapshot,
-    ports: Mapping[str, int],
-    paths: ProjectPaths,
-    files: Mapping[str, str],
-    memory_bytes: int,
-) -> Layout:
-    """Give the layout of everything that runs.
-
-    Args:
-        config: The configuration.
-        choice: What the engine is started with.
-        images: The image of each service that runs.
-        left_out: Services that do not run, with the reason.
-        snapshot: The model.
-        ports: The host's port of each published service.
-        paths: The project's folders.
-        files: What `render_files` gave; hashed into the services that mount it.
-        memory_bytes: This machine's memory.
-    """
-    decided = Decided(config, images, ports, paths, files)
-    builders = {
-        "engine": lambda: build_engine(decided, choice, snapshot, memory_bytes),
-        "prometheus": lambda: build_prometheus(decided),
-        "alertmanager": lambda: build_alertmanager(decided),
-        "grafana": lambda: build_grafana(decided),
-        "node-exporter": lambda: build_node_exporter(decided),
-        "dcgm-exporter": lambda: build_dcgm_exporter(decided),
-        "gateway": lambda: build_gateway(decided),
-    }
-    return Layout(
-        project=config.project,
-        device=choice.device,
-        devices=choice.devices,
-        services={name: builders[name]() for name in builders if name in images},
-        left_out=dict(left_out),
-        shm_size=choose_shm_size(config, choice.device),
-    )
-
-
-def choose_shm_size(config: StackConfig, device: str) -> str:
-    """Give the size of the engine's `/dev/shm`: the configured one, else one for its device."""
-    return config.engine.shm_size or ("1g" if device == "cpu" else "8g")
 
 
 def render_files(config: StackConfig, services: Sequence[str]) -> dict[str, str]:

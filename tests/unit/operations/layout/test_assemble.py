@@ -13,14 +13,9 @@ import pytest
 from stack.assets import asset_path
 from stack.containers.render import render_json, render_override
 from stack.operations.access import ALERTMANAGER_CONFIG, API_KEY, GATEWAY_KEY, GRAFANA_PASSWORD
-from stack.operations.assemble import (
-    EngineChoice,
-    build_layout,
-    render_files,
-    write_files,
-    write_secrets,
-)
-from stack.operations.service_layouts import build_model_path
+from stack.operations.layout.assemble import EngineChoice, build_layout
+from stack.operations.layout.engine import build_model_path
+from stack.operations.layout.files import render_files, write_files, write_secrets
 
 SERVICES = ("engine", "prometheus", "grafana", "node-exporter", "gateway")
 IMAGES = {name: f"docker.io/acme/{name}@sha256:" + "d" * 64 for name in SERVICES}

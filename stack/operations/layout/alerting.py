@@ -6,7 +6,8 @@ import os
 
 from stack.containers.layout import Limits, Service
 from stack.operations.access import ALERTMANAGER_CONFIG, read_webhook_url
-from stack.operations.service_layouts import NOBODY, Decided, build_stamp
+from stack.operations.layout.decided import Decided, build_stamp
+from stack.operations.layout.services import NOBODY
 from stack.telemetry.alertmanager import render_alertmanager_config
 
 

@@ -11,10 +11,11 @@ from stack.errors import ConfigError, ModelError
 from stack.models.directory import check_directory, find_unreadable
 from stack.models.facts import build_model_facts
 from stack.models.snapshot import Snapshot
-from stack.operations.assemble import EngineChoice, build_layout, engine_uid, render_files
 from stack.operations.choices import DeviceChoice, narrow_to_one_gpu
 from stack.operations.doctor.host_memory import read_total_memory_bytes
 from stack.operations.engine_defaults import EngineDefault, choose_engine_defaults
+from stack.operations.layout.assemble import EngineChoice, build_layout, engine_uid
+from stack.operations.layout.files import render_files
 from stack.operations.session import Session
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import pytest
 
 from stack.errors import ModelError
 from stack.models.reference import ModelReference
-from stack.operations.decide import check_model
+from stack.operations.layout.decide import check_model
 
 
 def test_a_directory_that_cannot_be_served_is_told_before_anything_is_fetched(tmp_path):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from stack.operations.access import API_KEY, GATEWAY_CERTIFICATE, GATEWAY_CERTIFICATE_KEY, GATEWAY_KEY
-from stack.operations.assemble import EngineChoice, build_layout, render_files, write_secrets
+from stack.operations.layout.assemble import EngineChoice, build_layout
+from stack.operations.layout.files import render_files, write_secrets
 
 IMAGES = {name: f"docker.io/acme/{name}@sha256:" + "d" * 64 for name in ("engine", "gateway")}
 
