@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from stack.config.schema import StackConfig
-from stack.telemetry.slo_rules import HISTOGRAMS, LatencyObjective, Objectives
+from stack.telemetry.slo_promql import HISTOGRAMS, LatencyObjective
+from stack.telemetry.slo_rules import Objectives
 
 
 def build_objectives(config: StackConfig) -> Objectives:

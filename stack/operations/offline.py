@@ -19,7 +19,7 @@ from stack.images.source import Source, SourceChoice
 from stack.images.wheels import CommitWheel
 from stack.models.demo import DEMO_FILES, DEMO_REVISION
 from stack.models.directory import check_directory
-from stack.models.ensure import find_damage
+from stack.models.find import find_damage
 from stack.models.hub import is_commit
 from stack.models.reference import ModelReference
 from stack.models.snapshot import FileRecord

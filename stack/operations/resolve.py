@@ -19,8 +19,8 @@ from stack.images.archive_layout import ArchivedImage
 from stack.images.archive_store import Archive
 from stack.images.references import PublishedImage, load_published_images
 from stack.images.source import SourceChoice
-from stack.models.ensure import find_snapshot
 from stack.models.facts import ModelFacts, build_model_facts
+from stack.models.find import find_snapshot
 from stack.models.hub import is_commit
 from stack.models.hub_access import is_hub_reachable
 from stack.models.reference import ModelReference, parse_model_reference

@@ -15,7 +15,8 @@ from stack.containers.daemon import read_image, read_mounted_folders
 from stack.containers.render import LABEL_PROJECT
 from stack.errors import ConfigError, HostError, ModelError
 from stack.images.references import load_published_images
-from stack.models.ensure import ensure_snapshot, find_snapshot
+from stack.models.ensure import ensure_snapshot
+from stack.models.find import find_snapshot
 from stack.models.hub import is_commit
 from stack.models.hub_access import is_hub_reachable, load_token
 from stack.models.reference import parse_model_reference

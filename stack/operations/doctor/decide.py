@@ -16,7 +16,7 @@ from stack.checks.host.target import EndpointNeed
 from stack.checks.host.world import DockerReport, ModelAnswer
 from stack.config.host_paths import check_host_paths
 from stack.errors import ConfigError, HostError, StackError
-from stack.models.ensure import DEFAULT_REVISION
+from stack.models.reference import DEFAULT_REVISION
 from stack.operations.doctor.no_daemon import NoDaemon
 from stack.operations.doctor.probes import NETWORK_SECONDS, Connect, NetworkProbes, ask_docker
 from stack.operations.images.identify import check_known_identity

@@ -14,12 +14,11 @@ from stack.config.places import resolve_home
 from stack.errors import ConfigError, HostError, ModelError, Problem
 from stack.images.references import load_published_images
 from stack.models.demo import DEMO_KEY
-from stack.models.ensure import DEFAULT_REVISION
 from stack.models.facts import parse_model_facts
 from stack.models.hub import build_hub_client, is_commit
 from stack.models.hub_access import is_offline, load_token
 from stack.models.hub_headers import fetch_sizing_files
-from stack.models.reference import ModelReference, parse_model_reference
+from stack.models.reference import DEFAULT_REVISION, ModelReference, parse_model_reference
 from stack.models.sizing import Budget, Sizing, Verdict, build_sizing, judge
 from stack.models.sizing_engine import parse_engine_number
 from stack.models.sizing_files import SizingFiles, build_demo_files, load_sizing_files

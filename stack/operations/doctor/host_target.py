@@ -22,7 +22,8 @@ from stack.images.references import build_reference
 from stack.operations.doctor.estimate import build_memory_judge
 from stack.operations.doctor.host_engine import build_engine_args, build_engine_need
 from stack.operations.images.needs import ImageNeed as ImageStep
-from stack.operations.layout.assemble import choose_shm_size, engine_uid
+from stack.operations.layout.assemble import choose_shm_size
+from stack.operations.layout.engine import engine_uid
 from stack.operations.offline import REASON
 from stack.operations.ports import PREFERRED_PORTS, find_asked_port, find_port_address
 from stack.operations.resolve import Resolved

@@ -14,7 +14,8 @@ from stack.models.snapshot import Snapshot
 from stack.operations.choices import DeviceChoice, narrow_to_one_gpu
 from stack.operations.doctor.host_memory import read_total_memory_bytes
 from stack.operations.engine_defaults import EngineDefault, choose_engine_defaults
-from stack.operations.layout.assemble import EngineChoice, build_layout, engine_uid
+from stack.operations.layout.assemble import build_layout
+from stack.operations.layout.engine import EngineChoice, engine_uid
 from stack.operations.layout.files import render_files
 from stack.operations.session import Session
 

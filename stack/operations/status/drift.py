@@ -20,7 +20,7 @@ from stack.containers.definition import (
     read_definition,
 )
 from stack.containers.render import render_override
-from stack.models.ensure import find_snapshot
+from stack.models.find import find_snapshot
 from stack.models.hub import is_commit
 from stack.models.reference import ModelReference, parse_model_reference
 from stack.models.snapshot import Snapshot

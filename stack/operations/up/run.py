@@ -11,8 +11,8 @@ from stack.errors import ConfigError
 from stack.operations.doctor.preflight import check_preflight
 from stack.operations.images.identify import check_known_identity
 from stack.operations.images.resolve import build_lock_key
-from stack.operations.layout.assemble import engine_uid
 from stack.operations.layout.decide import check_engine, check_model
+from stack.operations.layout.engine import engine_uid
 from stack.operations.offline import demand_here
 from stack.operations.pin.lock import find_fading
 from stack.operations.ports import check_asked_ports, describe_moves, find_owner_by

@@ -15,10 +15,11 @@ import pytest
 from stack.config.lock import Lock
 from stack.containers.gateway import render_gateway_key
 from stack.errors import ModelError, StackError
+from stack.operations import eject
 from stack.operations.choices import Choice, DeviceChoice
 from stack.operations.eject import GATEWAY_KEY_RECIPE, run_eject
 from stack.operations.images.needs import ImageNeed
-from stack.operations.layout import decide, eject
+from stack.operations.layout import decide
 from stack.operations.layout.files import write_secrets
 from stack.operations.project import ProjectFacts, make_folders
 
