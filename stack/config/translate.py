@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
-from stack.config.schema import Canary
+from stack.config.schema_smoke import Canary
 from stack.config.values import show_value
 
 _EXPECTED = {

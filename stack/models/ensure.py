@@ -14,15 +14,13 @@ from stack.models import demo, hub
 from stack.models.directory import land_directory
 from stack.models.hub_access import is_offline
 from stack.models.hub_client import HubClient
-from stack.models.reference import ModelReference
+from stack.models.reference import DEFAULT_REVISION, ModelReference
 from stack.models.snapshot import Snapshot, SnapshotKey, build_snapshot_folder, load_snapshot
 from stack.models.transfer import RemoteFile
 from stack.models.verify import FileProblem, check_snapshot, settle_touched
 from stack.models.volume import Sleep, hold_lock, make_folder, translate_os_errors
 from stack.models.warm import list_snapshots
 from stack.progress import ProgressEvent, Report
-
-DEFAULT_REVISION = "main"
 
 
 @dataclass(frozen=True)
@@ -84,45 +82,6 @@ def ensure_snapshot(
     if reference.kind == "demo":
         return _ensure_demo(revision, locked_revision, context)
     return _ensure_hub(reference, locked_revision or revision or DEFAULT_REVISION, context)
-
-
-def find_snapshot(reference: ModelReference, *, revision: str | None, volume: Path) -> Snapshot | None:
-    """Give the snapshot if it is on the volume and nothing touched it; asks nobody and changes nothing.
-
-    Args:
-        reference: The model.
-        revision: The locked revision or a full commit; a branch is never found, its commit being unknown.
-        volume: The shared volume.
-
-    Raises:
-        ModelError: A manifest cannot be read.
-    """
-    found = _load_recorded(reference, revision, volume)
-    return None if found is None or check_snapshot(found) else found
-
-
-def find_damage(reference: ModelReference, *, revision: str | None, volume: Path) -> list[FileProblem] | None:
-    """Name the files that only another fetch can bring back; None where the snapshot never landed.
-
-    Raises:
-        ModelError: A manifest cannot be read.
-    """
-    found = _load_recorded(reference, revision, volume)
-    # What was merely touched is settled by its hash.
-    return [problem for problem in check_snapshot(found) if problem.state != "touched"] if found is not None else None
-
-
-def _load_recorded(reference: ModelReference, revision: str | None, volume: Path) -> Snapshot | None:
-    if reference.kind == "demo":
-        key = demo.DEMO_KEY
-    elif reference.kind == "directory":
-        key = SnapshotKey("directory", str(reference.path.absolute() if reference.path else reference.id), "")
-    else:
-        key = SnapshotKey("hub", reference.id, revision or DEFAULT_REVISION)
-        if not hub.is_commit(key.revision):
-            return None
-    found = load_snapshot(build_snapshot_folder(volume, key))
-    return None if found is None or (revision is not None and found.revision != revision) else found
 
 
 def _ensure_directory(

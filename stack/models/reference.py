@@ -10,6 +10,7 @@ from typing import Literal
 from stack.errors import ModelError
 
 Kind = Literal["demo", "directory", "hub"]
+DEFAULT_REVISION = "main"
 
 DEMO_ID = "smollm2-135m-instruct"
 

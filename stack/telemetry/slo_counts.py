@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from stack.telemetry.prometheus_api import PrometheusApi, Series
 from stack.telemetry.slo_coverage import Coverage, Window
-from stack.telemetry.slo_rules import HISTOGRAMS, LatencyObjective
+from stack.telemetry.slo_promql import HISTOGRAMS, LatencyObjective
 
 Engine = tuple[str, str]
 """Job and instance."""

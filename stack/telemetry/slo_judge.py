@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from stack.telemetry.slo_counts import Counts, Source, Tally
-from stack.telemetry.slo_rules import HISTOGRAMS, LatencyObjective, Objectives
+from stack.telemetry.slo_promql import HISTOGRAMS, LatencyObjective
+from stack.telemetry.slo_rules import Objectives
 
 Verdict = Literal["kept", "missed", "few", "idle", "unknown"]
 ABORTED, FAILED = "abort", "error"

@@ -14,6 +14,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from stack.telemetry.rule_text import render_group
+from stack.telemetry.slo_promql import (
+    HISTOGRAMS,
+    LatencyObjective,
+    build_answered,
+    build_failed_share,
+    build_presence,
+    build_request_count,
+    build_slow_share,
+)
 
 _HEADER = """\
 # Written by stack/telemetry/slo_rules.py from `[slo]` of stack.toml; in prometheus/rules it is that of the defaults.
@@ -24,22 +33,6 @@ _FAST, _SLOW = ("5m", "30m", "1h"), ("2h", "6h", "1d", "3d")
 # Long looks back are not taken every few seconds. Prometheus forgets a series after 5 minutes without a sample.
 _INTERVALS = {"fast": "30s", "slow": "2m", "window": "4m"}
 _RUNBOOK = "prometheus/runbook.md"
-_REQUESTS = "vllm:e2e_request_latency_seconds_count"
-
-
-@dataclass(frozen=True)
-class LatencyObjective:
-    """A bound and the share that must keep it.
-
-    Attributes:
-        name: `ttft`, `itl` or `e2e`.
-        seconds: The bound, one of the histogram's.
-        target: The share that must be as fast, below 1.
-    """
-
-    name: str
-    seconds: float
-    target: float
 
 
 @dataclass(frozen=True)
@@ -60,23 +53,6 @@ class Objectives:
 
 
 @dataclass(frozen=True)
-class Histogram:
-    """Where a latency is read.
-
-    Attributes:
-        metric: The histogram's name.
-        counted: The counter of requests behind it: tokens say nothing of how many asked.
-        words: What it is called in alerts.
-        things: What is counted.
-    """
-
-    metric: str
-    counted: str
-    words: str
-    things: str
-
-
-@dataclass(frozen=True)
 class Burn:
     """One severity: its pairs of windows with their factors.
 
@@ -89,11 +65,6 @@ class Burn:
     pairs: tuple[tuple[str, str, float], ...]
 
 
-HISTOGRAMS = {
-    "ttft": Histogram("vllm:time_to_first_token_seconds", "vllm:time_to_first_token_seconds_count", "TTFT", "requests"),
-    "itl": Histogram("vllm:inter_token_latency_seconds", _REQUESTS, "ITL", "tokens"),
-    "e2e": Histogram("vllm:e2e_request_latency_seconds", _REQUESTS, "E2E latency", "requests"),
-}
 BURNS = (
     Burn("critical", (("1h", "5m", 14.4), ("6h", "30m", 6.0))),
     Burn("warning", (("1d", "2h", 3.0), ("3d", "6h", 1.0))),
@@ -119,7 +90,7 @@ def build_alert_name(objective: str) -> str:
 
 def _build_constants(objectives: Objectives) -> list[dict[str, object]]:
     rules = [
-        _record("job_instance_model:vllm_engine:present1h", None, _present()),
+        _record("job_instance_model:vllm_engine:present1h", None, build_presence()),
         _record("slo:vllm_slo_target:ratio", "availability", f"vector({objectives.availability})"),
     ]
     for latency in objectives.latencies:
@@ -133,20 +104,20 @@ def _build_ratios(objectives: Objectives, windows: Sequence[str]) -> list[dict[s
     longer = {pair[0] for burn in BURNS for pair in burn.pairs}
     for window in windows:
         name = f"model_slo:vllm_slo_errors:ratio_rate{window}"
-        rules.append(_record(name, "availability", _availability(window)))
-        rules += [_record(name, one.name, _slow_share(one, window)) for one in objectives.latencies]
+        rules.append(_record(name, "availability", build_failed_share(window)))
+        rules += [_record(name, one.name, build_slow_share(one, window)) for one in objectives.latencies]
         if window in longer:
             name = f"model_slo:vllm_slo_requests:increase{window}"
-            rules.append(_record(name, "availability", f"{_answered('increase', window)} >= 0"))
-            rules += [_record(name, one.name, _counted(one, window)) for one in objectives.latencies]
+            rules.append(_record(name, "availability", f"{build_answered('increase', window)} >= 0"))
+            rules += [_record(name, one.name, build_request_count(one, window)) for one in objectives.latencies]
     return rules
 
 
 def _build_window(objectives: Objectives) -> list[dict[str, object]]:
     """Give the errors of the whole window, and what is left of the budget: 1 at first, 0 and less when it is spent."""
     errors, window = "model_slo:vllm_slo_errors:ratio_window", objectives.window
-    rules = [_record(errors, "availability", _availability(window))]
-    rules += [_record(errors, one.name, _slow_share(one, window)) for one in objectives.latencies]
+    rules = [_record(errors, "availability", build_failed_share(window))]
+    rules += [_record(errors, one.name, build_slow_share(one, window)) for one in objectives.latencies]
     left = f"1 - {errors} / on (slo) group_left () (1 - slo:vllm_slo_target:ratio)"
     return [*rules, {"record": "model_slo:vllm_slo_budget_left:ratio", "expr": left}]
 
@@ -200,47 +171,6 @@ def _burns(name: str, pair: tuple[str, str, float], bound: float, minimum: int) 
         f" and model_slo:vllm_slo_errors:ratio_rate{shorter}{slo} > {bound:.6g}"
         f" and model_slo:vllm_slo_requests:increase{longer}{slo} >= {minimum})"
     )
-
-
-def _slow_share(objective: LatencyObjective, window: str) -> str:
-    metric = HISTOGRAMS[objective.name].metric
-    fast = f'sum by (model_name) (rate({metric}_bucket{{le="{float(objective.seconds)}"}}[{window}]))'
-    all_of_them = f"sum by (model_name) (rate({metric}_count[{window}])) > 0"
-    # Rounding may give a little less than nothing; NaN is not recorded.
-    return f"clamp_min(1 - {fast} / ({all_of_them}), 0) >= 0"
-
-
-def _counted(objective: LatencyObjective, window: str) -> str:
-    return f"sum by (model_name) (increase({HISTOGRAMS[objective.name].counted}[{window}])) >= 0"
-
-
-def _availability(window: str) -> str:
-    errors = _finished("rate", 'finished_reason="error"', window)
-    failed = f"sum by (model_name) ({errors} or {_refused('rate', window)})"
-    return f"{failed} / ({_answered('rate', window)} > 0) >= 0"
-
-
-def _answered(function: str, window: str) -> str:
-    """Give what was answered, well or not: what clients gave up says nothing of us."""
-    finished = _finished(function, 'finished_reason!="abort"', window)
-    return f"sum by (model_name) ({finished} or {_refused(function, window)})"
-
-
-def _finished(function: str, matcher: str, window: str) -> str:
-    return f"{function}(vllm:request_success_total{{{matcher}}}[{window}])"
-
-
-def _refused(function: str, window: str) -> str:
-    """Give answers with status 5xx, which the scheduler may know nothing of, under the model of their engine.
-
-    A request that fails before its first byte is counted here and as finished with an error: twice, above and below.
-    """
-    answers = f'sum by (job, instance) ({function}(http_requests_total{{job="vllm", status="5xx"}}[{window}]))'
-    return f"{answers} * on (job, instance) group_right () job_instance_model:vllm_engine:present1h"
-
-
-def _present() -> str:
-    return "group by (job, instance, model_name) (last_over_time(vllm:num_requests_running[1h]))"
 
 
 def _record(name: str, objective: str | None, expr: str) -> dict[str, object]:

@@ -3,15 +3,9 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from stack.config.schema import (
-    Canary,
-    EngineConfig,
-    ImagesConfig,
-    ModelConfig,
-    ServicesConfig,
-    StackConfig,
-)
+from stack.config.schema import EngineConfig, ImagesConfig, ModelConfig, ServicesConfig, StackConfig
 from stack.config.schema_services import GatewayConfig, PrometheusConfig
+from stack.config.schema_smoke import Canary
 
 
 def _message(model, **values):

@@ -11,7 +11,7 @@ import pytest
 
 from stack.errors import ModelError
 from stack.models.demo import DEMO_REVISION
-from stack.models.ensure import find_snapshot
+from stack.models.find import find_snapshot
 from stack.models.reference import parse_model_reference
 from stack.models.snapshot import build_snapshot_folder, load_snapshot
 

@@ -11,7 +11,7 @@ from stack.errors import ServiceApiError
 from stack.telemetry.prometheus_api import PrometheusApi
 from stack.telemetry.slo_counts import Source, Tally, build_bound_pattern, fetch_counts
 from stack.telemetry.slo_coverage import Coverage, Window, choose_step, fetch_coverage
-from stack.telemetry.slo_rules import LatencyObjective
+from stack.telemetry.slo_promql import LatencyObjective
 from tests.fixtures.fake_prometheus import ENDS_AT, find_answer, load_answers
 
 WINDOW = Window(ENDS_AT, 6 * 3600)

@@ -6,7 +6,8 @@ import pytest
 
 from stack.telemetry.slo_counts import Counts, Source, Tally
 from stack.telemetry.slo_judge import find_shared_engines, is_kept, judge
-from stack.telemetry.slo_rules import LatencyObjective, Objectives
+from stack.telemetry.slo_promql import LatencyObjective
+from stack.telemetry.slo_rules import Objectives
 
 ONE, OTHER = Source("vllm", "a", "m"), Source("vllm", "a", "n")
 AWAY = Source("vllm", "b", "n")

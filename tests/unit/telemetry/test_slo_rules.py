@@ -10,14 +10,8 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stack.telemetry.slo_rules import (
-    BURNS,
-    HISTOGRAMS,
-    LatencyObjective,
-    Objectives,
-    build_alert_name,
-    render_slo_rules,
-)
+from stack.telemetry.slo_promql import HISTOGRAMS, LatencyObjective
+from stack.telemetry.slo_rules import BURNS, Objectives, build_alert_name, render_slo_rules
 
 TTFT = LatencyObjective("ttft", 2.5, 0.95)
 OBJECTIVES = Objectives("14d", 20, 0.99, (TTFT, LatencyObjective("itl", 0.2, 0.95), LatencyObjective("e2e", 60, 0.95)))

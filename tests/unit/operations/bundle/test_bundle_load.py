@@ -21,7 +21,7 @@ from stack.config.load import load_config
 from stack.config.lock import Lock, load_lock, render_lock
 from stack.errors import ConfigError, ImageError, ModelError
 from stack.history.store import open_history
-from stack.models.ensure import find_snapshot
+from stack.models.find import find_snapshot
 from stack.models.reference import parse_model_reference
 from stack.operations.bundle import load as bundle_load
 from stack.operations.bundle import model as bundle_model
