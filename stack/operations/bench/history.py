@@ -55,6 +55,15 @@ def find_baseline(history: History | None, asked: str, like: Mapping[str, Any]) 
     return fit
 
 
+def explain_no_baseline(history: History | None, like: Mapping[str, Any]) -> str:
+    """Tell why `last` found nothing: what keeps the newest run from being compared."""
+    newest = next(iter(history.list_runs(KIND, 1)), None) if history is not None else None
+    if newest is None:
+        return "no bench is in the history yet"
+    name = f"bench-{newest.id}"
+    return f"of {name}, the newest: {find_obstacle(newest.report, like) or find_doubt(newest.report, name)}"
+
+
 def find_obstacle(old: Mapping[str, Any], like: Mapping[str, Any]) -> str | None:
     """Tell why a run cannot be compared with what is asked for now, or None where it can."""
     if like["preset"] is not None and old.get("preset") != like["preset"]:

@@ -15,7 +15,13 @@ from stack.history.records import RunRecord
 from stack.operations.annotations.send import annotate_run
 from stack.operations.bench.client import TASK, BenchClient, Run
 from stack.operations.bench.document import build_document, describe_outcome
-from stack.operations.bench.history import KIND, compare_benches, find_baseline, read_load
+from stack.operations.bench.history import (
+    KIND,
+    compare_benches,
+    explain_no_baseline,
+    find_baseline,
+    read_load,
+)
 from stack.operations.bench.plan import Plan, describe_time, plan_bench, soak_seconds
 from stack.operations.bench.target import BenchTarget, read_target
 from stack.operations.record import open_project_history, write_metrics
@@ -135,7 +141,7 @@ def _find_baseline(session: Session, target: BenchTarget, options: BenchOptions)
     history = open_project_history(session) if session.paths.history.is_file() else None
     found = find_baseline(history, options.compare, like)
     if found is None:
-        session.say("nothing to compare with: no bench like this one of this model on this host is in the history")
+        session.say(f"nothing to compare with: {explain_no_baseline(history, like)}")
     else:
         session.say(f"compared with bench-{found.id} of {found.started_at:%Y-%m-%d %H:%M} UTC")
     return found

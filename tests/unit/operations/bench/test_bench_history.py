@@ -10,6 +10,7 @@ from stack.errors import ConfigError
 from stack.history.store import open_history
 from stack.operations.bench.history import (
     compare_benches,
+    explain_no_baseline,
     find_baseline,
     find_obstacle,
     read_load,
@@ -65,6 +66,16 @@ def test_last_is_the_newest_sound_one_of_its_like(history):
     assert found.id == wanted
     assert find_baseline(history, "last", LIKE | {"host": {"id": "0"}}) is None
     assert find_baseline(None, "last", LIKE) is None
+
+
+def test_what_keeps_the_newest_from_being_compared_is_told(history):
+    assert explain_no_baseline(None, LIKE) == explain_no_baseline(history, LIKE) == "no bench is in the history yet"
+    note(history, build_bench(100, 101, 102))
+    number = note(history, build_bench(100, 101, 102, sweep=SWEEP))
+    said = "only one of them is a sweep (--sweep)"
+    assert explain_no_baseline(history, LIKE) == f"of bench-{number}, the newest: {said}"
+    number = note(history, build_bench(100, 101, 102, failed=2))
+    assert explain_no_baseline(history, LIKE) == f"of bench-{number}, the newest: 2 requests of bench-{number} failed"
 
 
 def test_a_run_or_a_commit_is_found_by_name(history):
