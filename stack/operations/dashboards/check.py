@@ -13,7 +13,7 @@ from stack.errors import ConfigError, HostError, NotRunningError, Problem, Servi
 from stack.operations.session import Session, load_project_lock
 from stack.operations.status.read import Status, read_status
 from stack.progress import ProgressEvent
-from stack.telemetry.contract.check import Answer, check_files, load_query_file, run_queries
+from stack.telemetry.contract.check import Answer, check_files, run_queries
 from stack.telemetry.contract.inventory import (
     Inventory,
     build_inventory,
@@ -23,6 +23,7 @@ from stack.telemetry.contract.inventory import (
     merge_inventories,
 )
 from stack.telemetry.contract.kept import find_kept_inventory, load_kept_inventories
+from stack.telemetry.contract.load import load_query_file
 from stack.telemetry.contract.query import Fault, Query, QueryFile
 from stack.telemetry.exposition import fetch_exposition
 from stack.telemetry.prometheus_api import PrometheusApi

@@ -10,9 +10,10 @@ from typing import Literal
 from stack.checks.smoke.contract import QueryState
 from stack.errors import StackError
 from stack.operations.dashboards.check import OWN_DATASOURCE, complete_inventory, read_own_records
-from stack.telemetry.contract.check import check_files, load_query_file, run_queries
+from stack.telemetry.contract.check import check_files, run_queries
 from stack.telemetry.contract.empty import Ask
 from stack.telemetry.contract.inventory import Inventory, build_inventory
+from stack.telemetry.contract.load import load_query_file
 from stack.telemetry.contract.query import Fault, Place, Query
 from stack.telemetry.contract.together import ask_together
 from stack.telemetry.exposition import Exposition, parse_exposition

@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal
-
-import yaml
+from typing import Literal
 
 from stack.errors import ServiceApiError
 from stack.telemetry.contract.empty import EmptyExplainer, Reason, find_rules
-from stack.telemetry.contract.grafana_file import read_dashboard
 from stack.telemetry.contract.inventory import Inventory
 from stack.telemetry.contract.lint import Linted, lint
 from stack.telemetry.contract.names import load_names
 from stack.telemetry.contract.query import Fault, Place, Query, QueryFile, find_spot
 from stack.telemetry.contract.resolve import resolve_names
-from stack.telemetry.contract.rule_file import read_rules
 from stack.telemetry.contract.syntax import parse
 from stack.telemetry.contract.variables import find_unknown
 from stack.telemetry.prometheus_api import Series
@@ -47,26 +41,6 @@ class Answer:
     reason: str | None = None
     series_count: int = 0
     seconds: float = 0.0
-
-
-def load_query_file(path: Path, known_datasources: Sequence[str] = ()) -> QueryFile:
-    """Read a dashboard (JSON) or a rule file (YAML); what cannot be read is a fault of the file."""
-    name = str(path)
-    try:
-        text = path.read_text(encoding="utf-8")
-        is_json = path.suffix.lower() == ".json"
-        document: Any = json.loads(text) if is_json else yaml.safe_load(text)
-    except (OSError, UnicodeDecodeError) as err:
-        return _unreadable(name, f"it cannot be read: {err}")
-    except (json.JSONDecodeError, yaml.YAMLError) as err:
-        return _unreadable(name, f"it is neither JSON nor YAML: {' '.join(str(err).split())}")
-    if not isinstance(document, dict):
-        return _unreadable(name, "it holds no object")
-    try:
-        is_rules = "groups" in document or "groups" in (document.get("spec") or {})
-        return read_rules(name, document) if is_rules else read_dashboard(name, document, known_datasources)
-    except (TypeError, AttributeError, ValueError) as err:
-        return _unreadable(name, f"it is not built as a dashboard or a rule file is: {err}")
 
 
 def check_files(
@@ -128,29 +102,29 @@ def _explain_empty(query: Query, reason: Reason, seconds: float) -> Answer:
     return Answer(query, "empty" if reason.kind == "unknown" else "conditional", reason.text, seconds=seconds)
 
 
-def _unreadable(name: str, message: str) -> QueryFile:
-    return QueryFile(name, faults=(Fault("unreadable", Place(name, "panel", ""), message),))
-
-
 def _check_all(
     files: Sequence[QueryFile], inventory: Inventory, scrape_interval_seconds: float, records: Collection[str]
 ) -> Iterator[Fault]:
     yield from _find_duplicates(files)
     for file in files:
         yield from file.faults
+        known = inventory if _asks_engine(file) else inventory.without_shared()
         for query in file.queries:
-            yield from _check_query(query, inventory, scrape_interval_seconds, records)
+            yield from _check_query(query, known, scrape_interval_seconds, records)
+
+
+def _asks_engine(file: QueryFile) -> bool:
+    return any("vllm" in query.expr for query in file.queries)
 
 
 def _find_duplicates(files: Sequence[QueryFile]) -> Iterator[Fault]:
     first: dict[str, str] = {}
     for file in files:
-        if file.uid is None:
-            continue
-        if file.uid in first:
-            message = f"its uid `{file.uid}` is that of {first[file.uid]} too: Grafana shows only one of them"
-            yield Fault("duplicate-uid", Place(file.path, "panel", ""), message, "give it another uid")
-        first.setdefault(file.uid, file.path)
+        for uid in file.uids:
+            if uid in first:
+                message = f"its uid `{uid}` is that of {first[uid]} too: Grafana shows only one of them"
+                yield Fault("duplicate-uid", Place(file.path, "panel", ""), message, "give it another uid")
+            first.setdefault(uid, file.path)
 
 
 def _check_query(
@@ -158,13 +132,14 @@ def _check_query(
 ) -> Iterator[Fault]:
     unknown = find_unknown(query.expr)
     if unknown is not None:
-        message = f"the variable `{unknown}` has no value here"
-        yield Fault("not-understood", query.place, message, None, *find_spot(query.text, unknown))
-        return
+        message = f"nothing says what the variable `{unknown}` stands for"
+        hint = "define it in the dashboard (Settings, Variables), or save the dashboard with a value chosen"
+        yield Fault("not-understood", query.place, message, hint, *find_spot(query.text, unknown))
     try:
         tree = parse(query.expr)
     except ValueError as err:
-        yield Fault("syntax", query.place, f"it is no PromQL: {err}", None, 1, 1)
+        if unknown is None:
+            yield Fault("syntax", query.place, f"it is no PromQL: {err}", None, 1, 1)
         return
     yield from resolve_names(query, tree, inventory, load_names(), records)
     yield from lint(Linted(query, tree, inventory, scrape_interval_seconds))

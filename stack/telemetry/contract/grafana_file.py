@@ -6,67 +6,45 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from stack.telemetry.contract.query import Fault, Kind, Place, Query, QueryFile
-from stack.telemetry.contract.variables import read_values, substitute
+from stack.telemetry.contract.datasources import Datasources
+from stack.telemetry.contract.panel_look import read_no_value, read_step_seconds, read_thresholds, read_unit
+from stack.telemetry.contract.query import Fault, Place, Query, QueryFile
+from stack.telemetry.contract.variables import find_many_with_equal, read_values, substitute
 
-# What a panel's target may ask in another language than PromQL, told by its data source's type.
-_PROMETHEUS = ("prometheus", "")
 # `label_values(up, job)`, `query_result(…)`, `metrics(…)`: functions of Grafana around PromQL.
 # Source: https://grafana.com/docs/grafana/latest/datasources/prometheus/template-variables/#use-query-variables
-_LABEL_VALUES = re.compile(r"^\s*label_values\((?:(.*),)?\s*([A-Za-z_]\w*)\s*\)\s*$", re.DOTALL)
+_LABEL_VALUES = re.compile(r"^\s*label_values\((?:(.*),)?\s*([A-Za-z_]\w*|\$\{?\w+\}?)\s*\)\s*$", re.DOTALL)
 _QUERY_RESULT = re.compile(r"^\s*query_result\((.*)\)\s*$", re.DOTALL)
 _NO_PROMQL = re.compile(r"^\s*(?:label_names\(|metrics\()")
-_BUILT_IN = ("-- Grafana --", "-- Mixed --", "-- Dashboard --", "grafana", "datasource")
 
 
-def read_dashboard(path: str, document: Mapping[str, Any], known_datasources: Sequence[str] = ()) -> QueryFile:
+def read_dashboard(path: str, board: Mapping[str, Any], known_datasources: Sequence[str] = ()) -> QueryFile:
     """Give the queries of a dashboard.
 
     Args:
         path: The file, for the places.
-        document: The JSON: a dashboard, or one wrapped by Grafana's API or export (`{"dashboard": …}`, `{"spec": …}`).
+        board: The dashboard in the classic schema.
         known_datasources: Uids that are provisioned together with it, and so are not hard-coded.
 
     Source:
-        https://grafana.com/docs/grafana/latest/dashboards/build-dashboards/view-dashboard-json-model/ (classic schema)
-        and .../as-code/observability-as-code/schema-v2/ (`elements`, which is not read here).
+        https://grafana.com/docs/grafana/latest/dashboards/build-dashboards/view-dashboard-json-model/
     """
-    board = _unwrap(document)
-    faults = list(_find_not_understood(path, board))
-    reader = _Reader(path, board, known_datasources, faults)
+    reader = _Reader(path, board, known_datasources)
     queries = tuple(reader.read())
-    return QueryFile(path, queries, tuple(faults), uid=board.get("uid"))
-
-
-def _unwrap(document: Mapping[str, Any]) -> Mapping[str, Any]:
-    for key in ("dashboard", "spec"):
-        inner = document.get(key)
-        if isinstance(inner, Mapping) and "panels" not in document:
-            return inner
-    return document
-
-
-def _find_not_understood(path: str, board: Mapping[str, Any]) -> Iterator[Fault]:
-    place = Place(path, "panel", str(board.get("title", "")))
-    if "elements" in board:
-        message = "this is Grafana's schema v2, whose elements are not read"
-        yield Fault("not-understood", place, message, "export it in the classic schema (Export, classic model)")
-    elif "panels" not in board and "rows" not in board:
-        yield Fault("not-understood", place, "it has neither panels nor rows: no dashboard in Grafana's classic schema")
+    uid = board.get("uid")
+    return QueryFile(path, queries, tuple(reader.find_faults()), uids=(str(uid),) if uid else ())
 
 
 class _Reader:
     """Walks one dashboard."""
 
-    def __init__(
-        self, path: str, board: Mapping[str, Any], known_datasources: Sequence[str], faults: list[Fault]
-    ) -> None:
+    def __init__(self, path: str, board: Mapping[str, Any], known_datasources: Sequence[str]) -> None:
         self._path = path
         self._board = board
-        self._known = {*known_datasources, *_BUILT_IN}
-        self._faults = faults
+        self._faults: list[Fault] = []
         self._variables = [item for item in (board.get("templating") or {}).get("list") or [] if item]
-        self._values = read_values(self._variables)
+        self._values = read_values(self._variables, board.get("__inputs") or ())
+        self._sources = Datasources(board, known_datasources)
 
     def read(self) -> Iterator[Query]:
         yield from self._read_panels(self._board.get("panels") or [], None)
@@ -76,38 +54,49 @@ class _Reader:
         yield from self._read_variables()
         yield from self._read_annotations()
 
+    def find_faults(self) -> Iterator[Fault]:
+        yield from self._faults
+        yield from self._sources.find_fixed()
+
     def _read_panels(self, panels: Sequence[Mapping[str, Any]], row: str | None) -> Iterator[Query]:
         for panel in panels:
             if panel.get("type") == "row":
                 row = panel.get("title") or row
                 yield from self._read_panels(panel.get("panels") or [], row)
                 continue
-            yield from self._read_panel(panel, row)
+            yield from self._read_panel(self._open_library(panel, row), row)
+
+    def _open_library(self, panel: Mapping[str, Any], row: str | None) -> Mapping[str, Any]:
+        """Give the panel that a reference means: an export has it with it."""
+        library = panel.get("libraryPanel")
+        if not isinstance(library, Mapping) or panel.get("targets"):
+            return panel
+        found = (self._board.get("__elements") or {}).get(library.get("uid")) or library
+        if isinstance(found.get("model"), Mapping):
+            return {**found["model"], "title": panel.get("title") or found["model"].get("title")}
+        name = library.get("name", "?")
+        message = f"the library panel `{name}` is not in this file: its queries are not checked"
+        hint = "export the dashboard for sharing with another instance: that has its library panels in it"
+        place = Place(self._path, "panel", _title(panel), row=row)
+        self._faults.append(Fault("not-understood", place, message, hint))
+        return panel
 
     def _read_panel(self, panel: Mapping[str, Any], row: str | None) -> Iterator[Query]:
-        title = str(panel.get("title") or f"panel {panel.get('id', '?')}")
-        if "libraryPanel" in panel and not panel.get("targets"):
-            name = (panel["libraryPanel"] or {}).get("name", "?")
-            message = f"the library panel `{name}` is not in this file: its queries are not checked"
-            self._faults.append(Fault("not-understood", Place(self._path, "panel", title, row=row), message))
-        defaults = (panel.get("fieldConfig") or {}).get("defaults") or {}
-        steps = ((defaults.get("thresholds") or {}).get("steps")) or []
-        thresholds = tuple(float(step["value"]) for step in steps if isinstance(step.get("value"), int | float))
         for target in panel.get("targets") or []:
-            place = Place(self._path, "panel", title, str(target.get("refId", "")), row)
+            place = Place(self._path, "panel", _title(panel), str(target.get("refId", "")), row)
             text = target.get("expr")
             if not isinstance(text, str) or not text.strip():
                 continue
-            if not self._is_prometheus(place, target.get("datasource") or panel.get("datasource")):
+            if not self._sources.is_prometheus(place, target.get("datasource"), panel.get("datasource")):
                 continue
-            yield Query(
+            yield self._build(
                 place,
                 text,
-                substitute(text, self._values),
-                unit=str(defaults.get("unit") or _old_unit(panel)),
-                thresholds=thresholds,
-                no_value=str(defaults.get("noValue") or ""),
+                unit=read_unit(panel, place.ref),
+                thresholds=read_thresholds(panel),
+                no_value=read_no_value(panel),
                 is_instant=bool(target.get("instant")) and not target.get("range"),
+                step_seconds=read_step_seconds(panel, target),
             )
 
     def _read_variables(self) -> Iterator[Query]:
@@ -118,50 +107,37 @@ class _Reader:
             if isinstance(text, Mapping):
                 text = text.get("query") or ""
             place = Place(self._path, "variable", str(item.get("name")))
-            expr = _find_expression(str(text))
-            if expr is not None and self._is_prometheus(place, item.get("datasource")):
-                yield self._build(place, expr)
+            expr, label = _find_expression(str(text))
+            if expr is not None and self._sources.is_prometheus(place, item.get("datasource")):
+                yield self._build(place, expr, label=label)
 
     def _read_annotations(self) -> Iterator[Query]:
         for item in (self._board.get("annotations") or {}).get("list") or []:
             text = item.get("expr") or (item.get("target") or {}).get("expr")
             place = Place(self._path, "annotation", str(item.get("name", "")))
-            if text and self._is_prometheus(place, item.get("datasource")):
+            if text and self._sources.is_prometheus(place, item.get("datasource")):
                 yield self._build(place, str(text))
 
-    def _build(self, place: Place, text: str) -> Query:
-        return Query(place, text, substitute(text, self._values))
-
-    def _is_prometheus(self, place: Place, source: Any) -> bool:
-        """Tell whether a data source speaks PromQL, and note one that is written down by its uid."""
-        kind, uid = ("", source) if isinstance(source, str) else _read_source(source)
-        if kind not in _PROMETHEUS:
-            return False
-        if uid and not uid.startswith(("$", "[[")) and uid not in self._known:
-            message = f"the data source `{uid}` is written into it: elsewhere it has another uid"
-            hint = "use a variable of type datasource: `${datasource}`"
-            self._faults.append(Fault("fixed-datasource", place, message, hint))
-        return True
+    def _build(self, place: Place, text: str, **more: Any) -> Query:
+        many = find_many_with_equal(text, self._values)
+        expr = substitute(text, self._values)
+        if expr.lstrip().startswith("{"):
+            # Prometheus refuses a selector that nothing at all could be left out of.
+            expr = expr.replace('=~".*"', '=~".+"')
+        return Query(place, text, expr, many_with_equal=many, **more)
 
 
-def _read_source(source: Any) -> tuple[str, str]:
-    found: Mapping[str, Any] = source or {}
-    kind = str(found.get("type") or "")
-    return ("" if kind in ("datasource", "prometheus") else kind), str(found.get("uid") or "")
+def _title(panel: Mapping[str, Any]) -> str:
+    return str(panel.get("title") or f"panel {panel.get('id', '?')}")
 
 
-def _old_unit(panel: Mapping[str, Any]) -> str:
-    """Give the unit of a panel of before Grafana 7: `graph` has it on its axis, `singlestat` as its format."""
-    axes: Kind | Any = panel.get("yaxes") or [{}]
-    return str(axes[0].get("format") or panel.get("format") or "")
-
-
-def _find_expression(text: str) -> str | None:
-    """Give the PromQL in a variable's query, or None where there is none."""
+def _find_expression(text: str) -> tuple[str | None, str | None]:
+    """Give the PromQL in a variable's query and the label whose values it lists; None where there is none."""
     values = _LABEL_VALUES.match(text)
     if values:
-        return values[1].strip() if values[1] else None
+        label = None if values[2].startswith("$") else values[2]
+        return (values[1].strip(), label) if values[1] and values[1].strip() else (None, None)
     result = _QUERY_RESULT.match(text)
     if result:
-        return result[1].strip()
-    return None if _NO_PROMQL.match(text) or not text.strip() else text
+        return result[1].strip(), None
+    return (None if _NO_PROMQL.match(text) or not text.strip() else text), None

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ SCHEMA_VERSION = 1
 # What a scrape adds to every series.
 SCRAPE_LABELS = frozenset({"job", "instance", "__name__"})
 _PARTS = {"histogram": ("_bucket", "_sum", "_count"), "summary": ("_sum", "_count", "")}
+# Names that any web service exports.
+_SHARED = ("http_request", "http_response")
 # What setuptools-scm calls a build from a clone without tags.
 _NO_TAG = "0.1.dev"
 
@@ -49,9 +52,20 @@ class Inventory:
 
     source: str
     series: Mapping[str, SeriesFacts] = field(default_factory=dict)
-    prefixes: tuple[str, ...] = ("vllm:", "http_request", "http_response")
+    prefixes: tuple[str, ...] = ("vllm:", *_SHARED)
     later: Mapping[str, str] = field(default_factory=dict)
     version: str | None = None
+
+    @cached_property
+    def own_labels(self) -> frozenset[str]:
+        """Every label of every series of the engine."""
+        return frozenset().union(*(facts.labels for facts in self.series.values()))
+
+    def without_shared(self) -> Inventory:
+        """Give the inventory for somebody who does not ask for this engine: `http_requests_total` is anybody's."""
+        shared = {name: facts for name, facts in self.series.items() if name.startswith(_SHARED)}
+        series = {**self.series, **{name: SeriesFacts("unknown") for name in shared}}
+        return replace(self, series=series, prefixes=tuple(one for one in self.prefixes if one not in _SHARED))
 
     def covers(self, name: str) -> bool:
         """Tell whether a name that is not here is a name that does not exist."""

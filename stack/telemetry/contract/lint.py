@@ -4,60 +4,35 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 import promql_parser as promql
 
-from stack.telemetry.contract.inventory import Inventory, SeriesFacts
-from stack.telemetry.contract.query import Fault, Query, find_spot
+from stack.telemetry.contract.lint_quantiles import lint_quantiles
+from stack.telemetry.contract.linted import Linted
+from stack.telemetry.contract.query import Fault
 from stack.telemetry.contract.syntax import (
     Around,
     Node,
     called,
-    keeps_label,
     name_of,
+    ranges_in,
     seconds_of,
     selectors_in,
     strip,
     walk,
 )
 from stack.telemetry.contract.units import contradicts, measure
+from stack.telemetry.contract.written import find_ranges
 
 _RISE = ("rate", "irate", "increase")
 # These look at a counter without taking its value for something.
 _LOOKS = ("resets", "changes", "absent", "absent_over_time", "present_over_time", "timestamp", "count", "group")
-_AVERAGES = ("avg", "sum", "avg_over_time", "sum_over_time")
-_GUARDS = (">", ">=", "!=")
-_INTERVAL_IN_RANGE = re.compile(r"\[\s*\$(?:__interval\b|\{__interval[}:])")
-_VARIABLE_RANGE = re.compile(r"\[\s*(?:\$|\[\[)")
-_QUANTILE_NAME = re.compile(r"(?:^|[_:])(?:p(?:50|75|9\d+)|quantile)(?:$|[_:])")
+# These look at two points at least.
+_PAIRS = (*_RISE, "delta", "idelta", "deriv", "predict_linear")
+_INTERVAL = re.compile(r"\$(?:__interval\b|\{__interval[}:])")
 _TIMED = re.compile(r"\b(latency|duration|time)\b", re.IGNORECASE)
 _TIME_UNITS = ("s", "ms", "dtdurations", "clocks")
-
-
-@dataclass(frozen=True)
-class Linted:
-    """A query as the rules see it.
-
-    Attributes:
-        query: The query.
-        tree: Its tree.
-        inventory: What is known of the series.
-        scrape_interval_seconds: How often they are scraped.
-    """
-
-    query: Query
-    tree: Node
-    inventory: Inventory
-    scrape_interval_seconds: float
-
-    def facts(self, selector: Node) -> SeriesFacts | None:
-        """Give what is known of a selector's series."""
-        return self.inventory.series.get(name_of(selector) or "")
-
-    def fault(self, rule: str, part: str, message: str, hint: str) -> Fault:
-        """Give a fault at the first place where a part stands."""
-        return Fault(rule, self.query.place, message, hint, *find_spot(self.query.text, part))
+_NO_UNITS = ("", "short", "none")
 
 
 def lint(linted: Linted) -> Iterator[Fault]:
@@ -79,6 +54,9 @@ def _lint_gauge_rates(linted: Linted) -> Iterator[Fault]:
 
 
 def _lint_bare_counters(linted: Linted) -> Iterator[Fault]:
+    # A variable takes the labels of a series, whatever its value is.
+    if linted.query.place.kind == "variable":
+        return
     for selector, around in selectors_in(linted.tree):
         facts, name = linted.facts(selector), name_of(selector)
         if facts is None or facts.type not in ("counter", "histogram", "summary"):
@@ -98,40 +76,10 @@ def _is_difference(around: Around) -> bool:
     return any(selector.offset for node in minus for selector, _ in selectors_in(node))
 
 
-def _lint_quantiles(linted: Linted) -> Iterator[Fault]:
-    for node, _ in walk(linted.tree):
-        if called(node) != "histogram_quantile":
-            continue
-        argument = strip(node.args[1])
-        if isinstance(argument, promql.AggregateExpr):
-            if not keeps_label(argument, "le"):
-                message = "the buckets are summed without `le`: the quantile of one number is no quantile"
-                yield linted.fault("quantile-without-le", called(argument), message, "sum by (le, …)")
-        elif _selects_many(argument):
-            message = "the quantile of each series by itself: one line an engine, label set and restart"
-            yield linted.fault("quantile-per-series", "histogram_quantile", message, "sum by (le) inside of it")
-
-
-def _selects_many(node: Node) -> bool:
-    names = [name_of(selector) or "" for selector, _ in selectors_in(node)]
-    return any(name.endswith("_bucket") for name in names)
-
-
-def _lint_averages(linted: Linted) -> Iterator[Fault]:
-    for node, around in walk(linted.tree):
-        is_recorded = isinstance(node, promql.VectorSelector) and _QUANTILE_NAME.search(name_of(node) or "")
-        if called(node) != "histogram_quantile" and not is_recorded:
-            continue
-        over = next((called(one) for one in around if called(one) in _AVERAGES), None)
-        if over is not None:
-            message = f"`{over}` of quantiles: the average of quantiles is no quantile of anything"
-            hint = "sum the buckets first, then take the quantile"
-            yield linted.fault("average-of-quantiles", over, message, hint)
-
-
 def _lint_sums(linted: Linted) -> Iterator[Fault]:
-    query = linted.query
-    if query.unit not in _TIME_UNITS and not _TIMED.search(query.place.name):
+    unit, place = linted.query.unit, linted.query.place
+    # Seconds spent per second are a share of the time, and are right where that is shown.
+    if unit not in _TIME_UNITS and not (unit in _NO_UNITS and place.kind == "panel" and _TIMED.search(place.name)):
         return
     for node, around in walk(linted.tree):
         if called(node) not in ("rate", "irate"):
@@ -146,21 +94,35 @@ def _lint_sums(linted: Linted) -> Iterator[Fault]:
 
 
 def _lint_interval(linted: Linted) -> Iterator[Fault]:
-    found = _INTERVAL_IN_RANGE.search(linted.query.text)
-    if found:
-        message = "`$__interval` may be shorter than two scrapes when somebody zooms in: the line has gaps"
-        yield linted.fault("interval-in-rate", found[0], message, "use `$__rate_interval`")
+    least = linted.query.step_seconds
+    if least is not None and least >= 2 * linted.scrape_interval_seconds:
+        return
+    for node, around, written in _read_ranges(linted):
+        found = _INTERVAL.match(written)
+        if found and _takes_pairs(node, around):
+            message = f"`{found[0]}` may be shorter than two scrapes when somebody zooms in: the line has gaps"
+            yield linted.fault("interval-in-rate", found[0], message, "use `$__rate_interval`")
+            return
+
+
+def _read_ranges(linted: Linted) -> Iterator[tuple[Node, Around, str]]:
+    """Give every range with what stands around it, and as it is written: with its variable."""
+    ranges, written = list(ranges_in(linted.tree)), find_ranges(linted.query.text)
+    if len(ranges) == len(written):
+        yield from ((node, around, text) for (node, around), text in zip(ranges, written, strict=True))
+
+
+def _takes_pairs(node: Node, around: Around) -> bool:
+    return isinstance(node, promql.MatrixSelector) and bool(around) and called(around[-1]) in _PAIRS
 
 
 def _lint_ratios(linted: Linted) -> Iterator[Fault]:
     for node, around in walk(linted.tree):
         if not isinstance(node, promql.BinaryExpr) or str(node.op) != "/":
             continue
-        if not _can_be_zero(node.rhs) or _is_guarded(node.rhs):
+        if not _can_be_zero(node.rhs) or _is_guarded(node.rhs) or _drops_nan(around):
             continue
-        if any(isinstance(one, promql.BinaryExpr) and str(one.op) in ("and", "unless") for one in around):
-            continue
-        message = "the ratio has no guard: without traffic it is NaN, and no comparison holds"
+        message = "the ratio has no guard: without traffic it is NaN, which spoils every sum and average over it"
         yield linted.fault("unguarded-ratio", "/", message, "let the denominator be `(… > 0)`")
 
 
@@ -169,26 +131,49 @@ def _can_be_zero(node: Node) -> bool:
 
 
 def _is_guarded(node: Node) -> bool:
-    return any(
-        (isinstance(one, promql.BinaryExpr) and str(one.op) in _GUARDS) or called(one) == "clamp_min"
+    """Tell whether a denominator is nothing, or more than nothing, where there is no traffic."""
+    return called(node) == "clamp_min" or any(
+        (isinstance(one, promql.BinaryExpr) and (str(one.op) in (">", ">=", "!=") or _adds_number(one)))
+        or called(one) == "clamp_min"
         for one, _ in walk(node)
     )
 
 
+def _adds_number(node: Node) -> bool:
+    """Tell whether a number above nothing is added, as in `rate(…) + 1e-9`."""
+    sides = (strip(node.lhs), strip(node.rhs))
+    return str(node.op) == "+" and any(isinstance(one, promql.NumberLiteral) and one.val > 0 for one in sides)
+
+
+def _drops_nan(around: Around) -> bool:
+    """Tell whether what is no number is left out again: no comparison but `!=` holds for it."""
+    return any(
+        isinstance(one, promql.BinaryExpr)
+        and str(one.op) in (">", ">=", "<", "<=", "==", "and", "unless")
+        and not (one.modifier and one.modifier.return_bool)
+        for one in around
+    )
+
+
 def _lint_ranges(linted: Linted) -> Iterator[Fault]:
-    shortest = 2 * linted.scrape_interval_seconds
-    if _VARIABLE_RANGE.search(linted.query.text):
-        return
-    for node, around in walk(linted.tree):
-        if not isinstance(node, promql.MatrixSelector) or not around:
+    interval = linted.scrape_interval_seconds
+    for node, around, written in _read_ranges(linted):
+        is_long = written.startswith(("$", "((")) or seconds_of(node) >= 2 * interval
+        # How often another exporter is scraped is not known.
+        if is_long or not _takes_pairs(node, around) or linted.facts(node.vector_selector) is None:
             continue
-        seconds = seconds_of(node)
-        if called(around[-1]) in (*_RISE, "delta", "deriv") and seconds < shortest:
-            message = (
-                f"{seconds:g} s hold fewer than two scrapes of {linted.scrape_interval_seconds:g} s: it gives nothing"
-            )
-            hint = f"take at least {4 * linted.scrape_interval_seconds:g} s, or `$__rate_interval` in a dashboard"
-            yield linted.fault("range-too-short", "[", message, hint)
+        message = f"{seconds_of(node):g} s hold fewer than two scrapes of {interval:g} s: it gives nothing"
+        hint = f"take at least {4 * interval:g} s, or `$__rate_interval` in a dashboard"
+        yield linted.fault("range-too-short", "[", message, hint)
+
+
+def _lint_many(linted: Linted) -> Iterator[Fault]:
+    found = linted.query.many_with_equal
+    if found is not None:
+        message = (
+            f'`="{found}"` compares with one value, and the variable can have several or all: then nothing matches'
+        )
+        yield linted.fault("all-with-equal", found, message, f'write `=~"{found}"`')
 
 
 def _lint_unit(linted: Linted) -> Iterator[Fault]:
@@ -197,42 +182,14 @@ def _lint_unit(linted: Linted) -> Iterator[Fault]:
         yield Fault("wrong-unit", linted.query.place, wrong, "change the unit, or scale the query")
 
 
-def _lint_thresholds(linted: Linted) -> Iterator[Fault]:
-    for node, around in walk(linted.tree):
-        if called(node) != "histogram_quantile":
-            continue
-        bounds = next((facts.bounds for one, _ in selectors_in(node) if (facts := linted.facts(one))), ())
-        scale = _scale_of(linted)
-        values = [*_compared(around), *(value / scale for value in linted.query.thresholds)]
-        for value in values:
-            if bounds and value and not bounds[0] <= value <= bounds[-1]:
-                message = f"the threshold {value:g} lies outside the buckets ({bounds[0]:g} to {bounds[-1]:g})"
-                hint = "no quantile of this histogram can tell the two sides of it apart"
-                yield linted.fault("threshold-off-buckets", "histogram_quantile", message, hint)
-
-
-def _compared(around: Around) -> Iterator[float]:
-    for node in around:
-        if isinstance(node, promql.BinaryExpr) and str(node.op) in (">", "<", ">=", "<="):
-            for side in (strip(node.lhs), strip(node.rhs)):
-                if isinstance(side, promql.NumberLiteral):
-                    yield float(side.val)
-
-
-def _scale_of(linted: Linted) -> float:
-    found = measure(linted.tree)
-    return found.scale if found is not None else 1.0
-
-
 _LINTS: tuple[Callable[[Linted], Iterator[Fault]], ...] = (
     _lint_gauge_rates,
     _lint_bare_counters,
-    _lint_quantiles,
-    _lint_averages,
+    lint_quantiles,
     _lint_sums,
     _lint_interval,
     _lint_ratios,
     _lint_ranges,
+    _lint_many,
     _lint_unit,
-    _lint_thresholds,
 )

@@ -48,6 +48,9 @@ class Query:
         thresholds: The panel's thresholds, in its unit.
         no_value: What the panel says while the query gives nothing.
         is_instant: Whether only the present value is asked for.
+        label: The label whose values a variable lists, or None.
+        step_seconds: How short the panel lets `$__interval` become; None where only the data source says so.
+        many_with_equal: A variable of several values that is compared with `=`, as it is written; else None.
     """
 
     place: Place
@@ -57,6 +60,9 @@ class Query:
     thresholds: tuple[float, ...] = ()
     no_value: str = ""
     is_instant: bool = False
+    label: str | None = None
+    step_seconds: float | None = None
+    many_with_equal: str | None = None
 
 
 @dataclass(frozen=True)
@@ -97,14 +103,14 @@ class QueryFile:
         path: As it was given.
         queries: Every query in it, in its order.
         faults: What could not be read in it.
-        uid: A dashboard's uid, or None.
+        uids: The uids of the dashboards in it.
         records: The names that its recording rules make.
     """
 
     path: str
     queries: tuple[Query, ...] = ()
     faults: tuple[Fault, ...] = ()
-    uid: str | None = None
+    uids: tuple[str, ...] = ()
     records: frozenset[str] = field(default_factory=frozenset)
 
 
@@ -115,6 +121,9 @@ RULES: Mapping[str, Severity] = {
     "dead-metric": "error",
     "dead-label": "error",
     "dead-value": "error",
+    "all-with-equal": "warning",
+    "foreign-label": "warning",
+    "other-spelling": "warning",
     "conditional": "note",
     "not-checked": "note",
     "rate-over-gauge": "error",

@@ -1,16 +1,22 @@
-"""Hold every name, label and label value in a query against what the engine exports."""
+"""Hold every name in a query against what the engine exports."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Collection, Iterator
 
-from stack.telemetry.contract.inventory import SCRAPE_LABELS, Inventory
+import promql_parser as promql
+
+from stack.telemetry.contract.inventory import Inventory
+from stack.telemetry.contract.labels import check_labels, is_regex, matches_any
 from stack.telemetry.contract.names import Names
 from stack.telemetry.contract.query import Fault, Query, find_spot
-from stack.telemetry.contract.syntax import Node, called, is_equal, matchers_of, name_of, selectors_in
+from stack.telemetry.contract.syntax import Around, Node, called, matchers_of, name_of, selectors_in
 
 _ABSENCE = ("absent", "absent_over_time", "present_over_time")
+_ENGINE = "vllm:"
+# How others spell the engine's names: an OpenTelemetry collector knows no colon.
+_RESPELLED = "vllm_"
 
 
 def resolve_names(
@@ -28,15 +34,50 @@ def resolve_names(
     told: set[str] = set()
     for selector, around in selectors_in(tree):
         name = name_of(selector)
-        if name is None or name in records:
-            continue
-        facts = inventory.series.get(name)
-        if facts is not None:
-            yield from _check_matchers(query, selector, name, inventory, names)
-        elif name not in told:
+        if name is None:
+            yield from _check_pattern(query, selector, inventory, names, records)
+        elif name not in records and name in inventory.series:
+            yield from check_labels(query, selector, around, name, inventory, names)
+        elif name not in records and name not in told:
+            told.add(name)
+            known = {*inventory.series, *records}
+            if _has_substitute(selector, around, known):
+                message = f"`{name}` does not exist, and the other side of `or` does"
+                yield Fault("conditional", query.place, message, None, *find_spot(query.text, name))
+                continue
             is_absence = any(called(node) in _ABSENCE for node in around)
             yield from _explain_missing(query, name, inventory, names, is_absence=is_absence)
-        told.add(name)
+
+
+def _has_substitute(selector: Node, around: Around, known: Collection[str]) -> bool:
+    """Tell whether `or` gives something else where a selector gives nothing: for engines of two versions."""
+    inner = selector
+    for node in reversed(around):
+        if isinstance(node, promql.BinaryExpr) and str(node.op) == "or":
+            other = node.rhs if _holds(node.lhs, inner) else node.lhs
+            found = [name_of(one) for one, _ in selectors_in(other)]
+            if found and all(name in known for name in found):
+                return True
+        inner = node
+    return False
+
+
+def _holds(side: Node, inner: Node) -> bool:
+    return side is inner or str(side) == str(inner)
+
+
+def _check_pattern(
+    query: Query, selector: Node, inventory: Inventory, names: Names, records: Collection[str]
+) -> Iterator[Fault]:
+    """Find a regex over names of the engine that none of its names fits."""
+    for matcher in matchers_of(selector):
+        pattern = str(matcher.value)
+        if matcher.name != "__name__" or not is_regex(matcher) or not pattern.lstrip("^(").startswith(_ENGINE):
+            continue
+        known = {*inventory.series, *inventory.later, *records}
+        if not matches_any(pattern, known) and names.find_condition(pattern) is None:
+            message = f"no name of {inventory.source} fits `{pattern}`"
+            yield Fault("dead-metric", query.place, message, None, *find_spot(query.text, pattern))
 
 
 def _explain_missing(
@@ -49,6 +90,9 @@ def _explain_missing(
         since = f" since vLLM {gone.since}" if gone.since else ""
         message = f"`{name}` does not exist{since}"
         yield Fault("dead-metric", query.place, message, f"instead: {gone.instead}", line, column)
+    elif not inventory.covers(name) and (own := _respell(name, inventory, names)) is not None:
+        message = f"the engine calls it `{own}`: only an OpenTelemetry collector makes `{name}` of that"
+        yield Fault("other-spelling", query.place, message, f"ask for `{own}`, or give --prometheus URL", line, column)
     elif not inventory.covers(name):
         message = f"`{name}` is not of {inventory.source}: nobody was asked for it"
         yield Fault("not-checked", query.place, message, "give --prometheus URL", line, column)
@@ -72,31 +116,8 @@ def _suggest(name: str, inventory: Inventory) -> str | None:
     return f"the nearest name is `{near[0]}`" if near else None
 
 
-def _check_matchers(query: Query, selector: Node, name: str, inventory: Inventory, names: Names) -> Iterator[Fault]:
-    facts = inventory.series[name]
-    if facts.type == "unknown":
-        return
-    for matcher in matchers_of(selector):
-        label, value = str(matcher.name), str(matcher.value)
-        line, column = find_spot(query.text, label)
-        if label not in facts.labels | SCRAPE_LABELS:
-            known = ", ".join(sorted(facts.labels)) or "none"
-            message = f"`{name}` has no label `{label}`"
-            yield Fault("dead-label", query.place, message, f"its labels: {known}", line, column)
-            continue
-        values = names.values.get((name, label))
-        if values is not None and is_equal(matcher) and value not in values:
-            message = f'`{name}` never has {label}="{value}"'
-            hint = f"its values: {', '.join(sorted(values))}"
-            yield Fault("dead-value", query.place, message, hint, line, column)
-        if label == "le" and is_equal(matcher) and facts.bounds and not _is_bound(value, facts.bounds):
-            message = f'`{name}` has no bucket with le="{value}": the selector matches nothing'
-            bounds = ", ".join(f"{bound:g}" for bound in facts.bounds)
-            yield Fault("dead-value", query.place, message, f"its bounds: {bounds}", line, column)
-
-
-def _is_bound(value: str, bounds: tuple[float, ...]) -> bool:
-    try:
-        return value == "+Inf" or float(value) in bounds
-    except ValueError:
-        return False
+def _respell(name: str, inventory: Inventory, names: Names) -> str | None:
+    """Give the engine's own spelling of a name, where it has or had one: `vllm_x` for `vllm:x`."""
+    own = name.replace(_RESPELLED, _ENGINE, 1)
+    is_respelled = name.startswith(_RESPELLED) and (own in inventory.series or own in names.gone)
+    return own if is_respelled else None

@@ -57,6 +57,14 @@ def selectors_in(node: Node) -> Iterator[tuple[Node, Around]]:
     return ((one, around) for one, around in walk(node) if isinstance(one, promql.VectorSelector))
 
 
+def ranges_in(node: Node, around: Around = ()) -> Iterator[tuple[Node, Around]]:
+    """Give everything that has a range, with the nodes around it, in the order in which the ranges are written."""
+    for child in children_of(node):
+        yield from ranges_in(child, (*around, node))
+    if isinstance(node, promql.MatrixSelector | promql.SubqueryExpr):
+        yield node, around
+
+
 def called(node: Node) -> str:
     """Give the function's name of a call, the operator of an aggregation, else ""."""
     if isinstance(node, promql.Call):

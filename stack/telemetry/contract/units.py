@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import promql_parser as promql
 
-from stack.telemetry.contract.syntax import Node, called, name_of, strip
+from stack.telemetry.contract.syntax import Node, called, name_of, selectors_in, strip, walk
 
 # The measure of a name by its ending. Source: https://prometheus.io/docs/practices/naming/#base-units;
 # `_perc` is vLLM's own and goes from 0 to 1.
@@ -23,6 +24,8 @@ _ENDINGS = (
     ("_watts", "watts"),
 )
 _PARTS = ("_bucket", "_sum", "_total")
+# A name that says it is a speed is one, whatever it ends with: `download_speed_bytes`.
+_SPEED = re.compile(r"_(?:per|speed|rate|throughput|bandwidth)_")
 _RATES = ("rate", "irate", "deriv")
 # These give what they are given.
 _SAME = (
@@ -100,7 +103,7 @@ def contradicts(found: Measure | None, unit: str) -> str | None:
 
 def _measure_name(name: str) -> Measure | None:
     part = next((part for part in _PARTS if name.endswith(part)), "")
-    if name.endswith("_count"):
+    if name.endswith("_count") or _SPEED.search(name):
         return None
     base = name.removesuffix(part)
     counted = "count below " if part == "_bucket" else ""
@@ -149,7 +152,19 @@ def _divide(left: Node, right: Node, operator: str) -> Measure | None:
         return None
     if below is not None and above.of == below.of:
         return Measure("ratio", above.scale / below.scale)
-    # rate(x_seconds_sum) / rate(x_seconds_count) is seconds.
-    if below is None and above.of == "rate of seconds":
+    # rate(x_seconds_sum) / rate(x_seconds_count) is seconds; what other names count or measure is not known.
+    if below is not None or not _counts(right):
+        return None
+    if above.of == "rate of seconds":
         return Measure("seconds", above.scale)
-    return Measure(above.of, above.scale) if below is None and above.of in ("seconds", "bytes") else None
+    if above.of == "bytes per second":
+        return Measure("bytes", above.scale)
+    return Measure(above.of, above.scale) if above.of in ("seconds", "bytes") else None
+
+
+def _counts(node: Node) -> bool:
+    """Tell whether all names in an expression count something."""
+    names = [name_of(selector) or "" for selector, _ in selectors_in(node)]
+    # `count(x)` is how many series there are; a `_total` may count seconds.
+    is_series = any(called(one) in ("count", "group") for one, _ in walk(node))
+    return bool(names) and not is_series and all(name.endswith("_count") for name in names)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from stack.errors import ServiceApiError
-from stack.telemetry.contract.check import check_files, load_query_file, run_queries
+from stack.telemetry.contract.check import check_files, run_queries
 from stack.telemetry.contract.inventory import (
     Inventory,
     SeriesFacts,
@@ -21,6 +21,7 @@ from stack.telemetry.contract.inventory import (
     merge_inventories,
     render_inventory,
 )
+from stack.telemetry.contract.load import load_query_file
 from stack.telemetry.contract.query import RULES, Fault, QueryFile
 from stack.telemetry.exposition import parse_exposition
 from stack.telemetry.prometheus_api import Series
@@ -53,10 +54,18 @@ BROKEN = [
     ("dead-metric", "vllm:gpu_cache_usage_perc", {}),
     ("dead-metric", "rate(vllm:num_preemptions[5m])", {}),
     ("dead-label", 'vllm:kv_cache_usage_perc{modelname="x"}', {}),
+    ("dead-metric", '{__name__=~"vllm:gpu_cache.*"}', {}),
+    ("dead-label", "sum by (source) (vllm:kv_cache_usage_perc)", {}),
+    ("foreign-label", 'vllm:kv_cache_usage_perc{model="x"}', {}),
+    ("other-spelling", "vllm_num_requests_running", {}),
     ("dead-value", 'rate(vllm:request_success_total{finished_reason="stopped"}[5m])', {}),
+    ("dead-value", 'rate(vllm:request_success_total{finished_reason=~"fail.*"}[5m])', {}),
     ("dead-value", f'rate({TTFT}_bucket{{le="0.7"}}[5m])', {}),
     ("conditional", "rate(vllm:spec_decode_num_drafts_total[5m])", {}),
+    ("conditional", "vllm:kv_cache_usage_perc or vllm:gpu_cache_usage_perc", {}),
     ("not-checked", "node_load1", {}),
+    ("not-checked", 'vllm:kv_cache_usage_perc{namespace="x"}', {}),
+    ("not-understood", 'vllm:kv_cache_usage_perc{model_name="$nobody"}', {}),
     ("rate-over-gauge", "rate(vllm:num_requests_running[5m])", {}),
     ("counter-without-rate", "vllm:num_preemptions_total > 0", {}),
     ("quantile-without-le", f"histogram_quantile(0.9, sum by (model_name) (rate({TTFT}_bucket[5m])))", {}),
@@ -88,7 +97,7 @@ def test_each_fault_is_found_and_no_other(tmp_path: Path, rule: str, expr: str, 
 
 
 def test_every_rule_has_a_broken_example() -> None:
-    elsewhere = {"unreadable", "not-understood", "duplicate-uid", "fixed-datasource"}
+    elsewhere = {"unreadable", "duplicate-uid", "fixed-datasource", "all-with-equal"}
     assert {rule for rule, *_ in BROKEN} | elsewhere == set(RULES)
 
 
@@ -136,12 +145,33 @@ def test_a_broken_copy_of_a_shipped_dashboard_is_caught_fault_by_fault(tmp_path:
         ("absent(vllm:num_requests_running)", ""),
         ('count(vllm:prompt_tokens_total{job="vllm",instance=~".+"})', ""),
         ("time() - process_start_time_seconds", "s"),
+        ("max_over_time(vllm:num_requests_running[$__interval])", ""),
+        ("label_replace(vllm:num_requests_running, 'a', '$1', 'engine', \"(.*)\")", ""),
+        ('count(vllm:num_requests_running{engine="$one"})', ""),
+        ("$by (vllm:num_requests_running)", ""),
+        ("histogram_quantile(0.9, sum(rate(native_seconds[5m])))", ""),
+        (f"avg(histogram_quantile(0.9, sum by (le) (rate({TTFT}_bucket[5m]))))", "s"),
+        (f"count(histogram_quantile(0.9, sum by (le, engine) (rate({TTFT}_bucket[5m]))) > 1)", ""),
+        (f"1000 * histogram_quantile(0.9, sum by (le) (rate({TTFT}_bucket[5m]))) > 9000", "ms"),
+        (f"rate({TTFT}_sum[5m]) / (rate({TTFT}_count[5m]) + 1e-9)", "s"),
+        (f"rate({TTFT}_sum[5m]) / rate({TTFT}_count[5m]) >= 0", "s"),
+        ("rate(process_cpu_seconds_total[5m]) / count(vllm:num_requests_running)", "percentunit"),
+        ("rate(process_cpu_seconds_total[5m]) / on (instance) machine_cores", "percentunit"),
+        ("exporter_download_speed_bytes", "Bps"),
+        ("rate(vllm:request_queue_time_seconds_sum[5m])", "percentunit"),
+        ("rate(other_seconds_total[20s])", ""),
     ],
 )
 def test_what_is_right_has_no_fault(tmp_path: Path, expr: str, unit: str) -> None:
     path = write_panel(tmp_path, expr, unit=unit)
     document = json.loads(path.read_text())
-    document["templating"] = {"list": [{"name": "model", "type": "query", "includeAll": True, "query": "x"}]}
+    document["templating"] = {
+        "list": [
+            {"name": "model", "type": "query", "includeAll": True, "query": "x"},
+            {"name": "one", "type": "query", "query": "x", "current": {"value": "elsewhere"}},
+            {"name": "by", "type": "custom", "query": "sum,avg"},
+        ]
+    }
     path.write_text(json.dumps(document))
     faults = [fault for fault in check(path) if fault.rule != "not-checked"]
     assert [str(fault) for fault in faults if fault.place.kind == "panel"] == []
@@ -209,8 +239,8 @@ def test_collapsed_rows_old_rows_variables_and_annotations_are_read(tmp_path: Pa
 
 
 def test_what_is_not_understood_is_said(tmp_path: Path) -> None:
-    newer = tmp_path / "v2.json"
-    newer.write_text(json.dumps({"kind": "Dashboard", "spec": {"title": "t", "elements": {}}}))
+    perses = tmp_path / "perses.yaml"
+    perses.write_text(json.dumps({"kind": "Dashboard", "spec": {"layouts": [], "panels": {"0": {}}}}))
     library = tmp_path / "lib.json"
     library.write_text(json.dumps({"uid": "l", "panels": [{"title": "p", "libraryPanel": {"name": "GPU"}}]}))
     other = tmp_path / "other.json"
@@ -218,10 +248,10 @@ def test_what_is_not_understood_is_said(tmp_path: Path) -> None:
     broken = tmp_path / "broken.json"
     broken.write_text("{")
     rules: list[str] = []
-    for path in (newer, library, other, broken, tmp_path / "missing.yaml"):
+    for path in (perses, library, other, broken, tmp_path / "missing.yaml"):
         rules += [fault.rule for fault in check(path)]
     assert rules == ["not-understood"] * 3 + ["unreadable"] * 2
-    assert "schema v2" in check(newer)[0].message and "`GPU`" in check(library)[0].message
+    assert "Perses" in check(perses)[0].message and "`GPU`" in check(library)[0].message
 
 
 def test_a_second_uid_and_a_written_data_source_are_told(tmp_path: Path) -> None:
@@ -243,7 +273,7 @@ def test_another_language_is_left_alone(tmp_path: Path) -> None:
     document = json.loads(path.read_text())
     document["panels"][0]["targets"][0]["datasource"] = {"type": "loki", "uid": "${loki}"}
     path.write_text(json.dumps(document))
-    assert load_query_file(path) == QueryFile(str(path), uid="x")
+    assert load_query_file(path) == QueryFile(str(path), uids=("x",))
 
 
 def test_an_inventory_survives_being_kept(tmp_path: Path) -> None:
@@ -320,3 +350,48 @@ def test_an_alert_whose_parts_have_numbers_is_well_while_it_does_not_fire(tmp_pa
     answers = list(run_queries(file.queries, [], ask))
     assert [answer.outcome for answer in answers] == ["ok", "empty"]
     assert answers[0].reason == "it does not fire: `vllm:kv_cache_usage_perc{}` is nowhere `> 0.9` now"
+
+
+def test_names_of_any_web_service_are_not_held_against_an_engine_that_nobody_asks_for(tmp_path: Path) -> None:
+    expr = 'histogram_quantile(0.9, sum by (le) (rate(http_request_duration_seconds_bucket{app="shop"}[5m]))) > 60'
+    assert check(write_panel(tmp_path, expr)) == []
+    both = check(write_panel(tmp_path, f"{expr} or vllm:num_requests_running"))
+    assert [fault.rule for fault in both] == ["not-checked", "threshold-off-buckets"]
+
+
+def test_an_alert_may_look_at_each_engine_and_needs_no_guard(tmp_path: Path) -> None:
+    quantile = f"histogram_quantile(0.9, rate({TTFT}_bucket[5m])) > 5"
+    ratio = f"rate({TTFT}_sum[5m]) / rate({TTFT}_count[5m]) > 5"
+    path = tmp_path / "rules.yaml"
+    rules = [{"alert": "Slow", "expr": expr} for expr in (quantile, ratio)]
+    path.write_text(json.dumps({"groups": [{"name": "g", "rules": rules}]}))
+    assert check(path) == []
+    assert [query.place.ref for query in load_query_file(path).queries] == ["g", "g, 2"]
+
+
+def test_a_variable_takes_labels_of_a_counter_and_they_must_exist(tmp_path: Path) -> None:
+    path = tmp_path / "b.json"
+    texts = ("label_values(vllm:prompt_tokens_total, model_name)", "label_values(vllm:prompt_tokens_total, modelname)")
+    items = [{"name": f"v{at}", "type": "query", "query": text} for at, text in enumerate(texts)]
+    path.write_text(json.dumps({"panels": [], "templating": {"list": items}}))
+    assert [(fault.place.name, fault.rule) for fault in check(path)] == [("v1", "dead-label")]
+
+
+def test_a_panel_that_asks_in_long_steps_may_use_them_as_a_range(tmp_path: Path) -> None:
+    path = write_panel(tmp_path, "rate(vllm:prompt_tokens_total[$__interval])")
+    assert [fault.rule for fault in check(path)] == ["interval-in-rate"]
+    document = json.loads(path.read_text())
+    document["panels"][0]["interval"] = "1m"
+    path.write_text(json.dumps(document))
+    assert check(path) == []
+
+
+def test_all_of_a_variable_needs_a_regex(tmp_path: Path) -> None:
+    path = write_panel(
+        tmp_path, 'vllm:num_requests_running{engine="$engine"} + vllm:num_requests_running{engine=~"$engine"}'
+    )
+    document = json.loads(path.read_text())
+    document["templating"] = {"list": [{"name": "engine", "type": "custom", "query": "0,1", "multi": True}]}
+    path.write_text(json.dumps(document))
+    [fault] = check(path)
+    assert (fault.rule, fault.column, fault.hint) == ("all-with-equal", 35, 'write `=~"$engine"`')
