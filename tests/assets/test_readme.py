@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import itertools
 import os
 import re
@@ -13,6 +14,7 @@ import click
 import pytest
 
 from stack import errors
+from stack.checks.smoke.registry import load_checks
 from stack.cli import cli
 from stack.config.schema_json import render_table
 from stack.operations.explain import render_markdown
@@ -22,9 +24,17 @@ ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 FOLDERS = (
     ".", "compose", "compose/gateway", "compose/images", "grafana", "prometheus", "scripts",
-    "stack/config", "stack/failures", "tests", "tests/scenarios",
+    "stack/bundles", "stack/checks/smoke", "stack/config", "stack/failures", "tests", "tests/scenarios",
 )  # fmt: skip
 READMES = [ROOT / folder / "README.md" for folder in FOLDERS]
+
+
+def render_smoke_checks() -> str:
+    """Give the table of smoke's checks, in the order of its report: each with the first sentence of its module."""
+    found = [(check.name, inspect.getmodule(check.run).__doc__.splitlines()[0]) for check in load_checks()]
+    return "| check | what it holds |\n| --- | --- |\n" + "".join(f"| `{name}` | {said} |\n" for name, said in found)
+
+
 # Where a generated table stands, the name in its two marks, what makes it, and what prints it.
 TABLES = [
     ("stack/config/README.md", "config-table", render_table, "stack config table"),
@@ -35,6 +45,7 @@ TABLES = [
         lambda: fault_matrix.render_table(fault_matrix.read_faults()),
         "python -m tests.fault_matrix",
     ),
+    ("stack/checks/smoke/README.md", "smoke-checks", render_smoke_checks, "what render_smoke_checks gives"),
 ]
 
 FENCE = re.compile(r"^ *```(\w*)\n(.*?)^ *```$", re.DOTALL | re.MULTILINE)
