@@ -24,6 +24,8 @@ GIVE_UP_AFTER = 20
 """So many requests in a row without any answer: the engine is gone, and the rest would say no more."""
 # Below uvicorn's five: a connection that the server is about to close must not be used again.
 _KEEP_ALIVE_SECONDS = 2.0
+# A machine that loads a model may stand still for ten seconds and more, and the client with it.
+_CONNECT_SECONDS = 30.0
 
 
 def replay(
@@ -89,7 +91,7 @@ class _Replayer:
             max_connections=None, max_keepalive_connections=MAX_IN_FLIGHT, keepalive_expiry=_KEEP_ALIVE_SECONDS
         )
         # The whole exchange has its own limit; a silence within it is no failure.
-        timeout = httpx2.Timeout(None, connect=10.0)
+        timeout = httpx2.Timeout(None, connect=_CONNECT_SECONDS)
         async with httpx2.AsyncClient(trust_env=False, timeout=timeout, limits=limits, transport=transport) as client:
             self._began = self._clock()
             try:

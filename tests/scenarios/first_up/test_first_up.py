@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
 import subprocess
+import threading
 import tomllib
 import urllib.request
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +113,44 @@ def test_after_the_demo_every_panel_rule_and_alert_is_ok_or_conditional_with_its
     assert not [answer for answer in waiting if re.search("nothing happened|less than twice", answer["reason"])]
     moved = {(Path(one["file"]).stem, one["name"]) for one in answers if one["outcome"] == "ok"}
     assert {(look.board, look.panel) for phase in PHASES for look in phase.looks} <= moved
+
+
+@contextmanager
+def asking(url: str, build_body: Callable[[int], dict[str, Any]], clients: int) -> Iterator[None]:
+    """Clients that ask one request after another until the end."""
+    over, numbers = threading.Event(), itertools.count()
+
+    def ask() -> None:
+        while not over.is_set():
+            body = json.dumps({"model": "smollm2-135m-instruct", **build_body(next(numbers))}).encode()
+            request = urllib.request.Request(f"{url}/v1/completions", body, {"Content-Type": "application/json"})
+            urllib.request.urlopen(request, timeout=300).read()
+
+    with ThreadPoolExecutor(clients) as pool:
+        asked = [pool.submit(ask) for _ in range(clients)]
+        try:
+            yield
+        finally:
+            over.set()
+    for one in asked:
+        one.result()
+
+
+def diagnose(stack: Stack) -> list[str]:
+    """Name what limits the engine, without what surrounds it: this machine may do other work."""
+    [engine] = stack.run("diagnose", "--seconds", "8", "--json").demand().json()["engines"]
+    return [limit["name"] for limit in engine["limits"] if limit["name"] != "host-cpu"]
+
+
+def test_diagnose_names_the_state_that_the_engine_is_brought_into(first: Done, stack: Stack) -> None:
+    url = stack.url("engine")
+    assert diagnose(stack) == ["idle"]
+    story = {"prompt": "Once upon a time", "max_tokens": 200, "ignore_eos": True}
+    with asking(url, lambda number: story, 8):
+        assert diagnose(stack) == ["decode"]
+    # None begins as another, so no cache knows it.
+    with asking(url, lambda number: {"prompt": f"{number} of many notes. " * 250, "max_tokens": 1}, 4):
+        assert diagnose(stack)[0] == "prefill"
 
 
 def test_another_up_changes_nothing_and_says_so(first: Done, stack: Stack) -> None:

@@ -3,6 +3,7 @@ leave."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -22,6 +23,7 @@ id = "demo"
 
 [engine]
 device = "cpu"
+log-format = "json"
 """
 Make = Callable[..., Stack]
 
@@ -48,6 +50,15 @@ def measure(there: Stack) -> None:
     assert document["figures"]["ttft_seconds.p95"]["median"] > 0
 
 
+def check_log(there: Stack) -> None:
+    """The engine must write JSON as it was asked, and its boot be read from that as from text."""
+    report = there.run("report", "last", "--json").demand().json()
+    lines = Path(report["log_path"]).read_text().splitlines()
+    records = [json.loads(line) for line in lines if line[:1] == "{"]
+    assert {"vllm", "uvicorn"} <= {record["name"].partition(".")[0] for record in records}
+    assert {"load", "kv-cache", "server", "first-token"} <= set(report["boot"]["phases"])
+
+
 @pytest.mark.fault(
     "the network is gone, and the machine is a new one",
     "`stack bundle load FILE` and `stack up --offline` give the same engine on the same model, smoke passes, and "
@@ -72,6 +83,7 @@ def test_a_stack_that_was_carried_over_boots_and_is_right_without_a_network(
     again = there.run("up", "--offline").demand().err
     assert "nothing to do" in again, again
     there.run("doctor", "--offline").demand()
+    check_log(there)
     measure(there)
     assert way_out.read() == NOTHING
     check_counters(there, daemon, way_out)
