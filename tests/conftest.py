@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 SCENARIOS = "tests/scenarios/"
@@ -29,6 +30,9 @@ def pytest_configure() -> None:
     # A shell that starts the tests in the background has them ignore SIGINT, and so would every process that a test
     # starts and interrupts.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    # A busy machine is no fault of what is tested.
+    hypothesis.settings.register_profile("stack", deadline=None)
+    hypothesis.settings.load_profile("stack")
 
 
 @pytest.hookimpl(optionalhook=True)

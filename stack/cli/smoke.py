@@ -13,10 +13,18 @@ from stack.errors import EXIT_CHECK_FAILED
 
 @click.command("smoke")
 @click.option("--junit", type=click.Path(dir_okay=False, path_type=Path), help="Write a JUnit XML report there, too")
+@click.option("--new-baseline", is_flag=True, help="Hold later runs against this one's likelihoods, not earlier ones'")
 @JSON
 @project_options
 @click.pass_obj
-def command(console: Console, config_path: Path | None, as_json: bool, project: str | None, junit: Path | None) -> None:
+def command(
+    console: Console,
+    config_path: Path | None,
+    as_json: bool,
+    project: str | None,
+    junit: Path | None,
+    new_baseline: bool,
+) -> None:
     """Test whether the running stack answers correctly; exit code 1 if any check failed."""
     from stack.checks.report import build_document, render_junit, render_lines
     from stack.operations.smoke.run import run
@@ -24,7 +32,7 @@ def command(console: Console, config_path: Path | None, as_json: bool, project: 
 
     session = open_session(console, config_path, {"project": project})
     with console.live():
-        report = run(session)
+        report = run(session, begins_baseline=new_baseline)
     if junit is not None:
         write_whole(junit, render_junit(report))
     if as_json:

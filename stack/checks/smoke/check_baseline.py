@@ -24,7 +24,8 @@ def run(context: SmokeContext) -> Outcome:
         return Outcome(
             "fail",
             f"this model revision scored otherwise before: {said} nats a token",
-            "engine args (rotary base, quantisation, overrides) or files differ from the run judged right",
+            "engine args (rotary base, quantisation, overrides) or files differ from the run judged right; "
+            "where that was meant: `stack smoke --new-baseline`",
             data,
         )
     furthest = max(abs(distance) for distance in data.values())

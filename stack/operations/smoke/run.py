@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from dataclasses import replace
 
 import httpx2
 
@@ -44,8 +45,12 @@ from stack.telemetry.prometheus_api import PrometheusApi
 _OPTIONAL = ("alertmanager", "grafana", "node-exporter", "dcgm-exporter")
 
 
-def run(session: Session) -> Report:
+def run(session: Session, *, begins_baseline: bool = False) -> Report:
     """Test the running stack, and record the result.
+
+    Args:
+        session: The run of the tool.
+        begins_baseline: Whether its likelihoods are to be the measure of later runs, whatever earlier ones were.
 
     Raises:
         NotRunningError: Nothing runs that could be tested.
@@ -63,6 +68,8 @@ def run(session: Session) -> Report:
     history = open_project_history(session)
     with httpx2.Client(trust_env=False) as http:
         target = build_target(session, status, history, http)
+        if begins_baseline:
+            target = replace(target, baseline=None)
         started = datetime.datetime.now(datetime.UTC)
         session.report(ProgressEvent("smoke", "running the checks"))
         report = run_smoke(target, on_finding=lambda finding: session.report(to_event(finding)))

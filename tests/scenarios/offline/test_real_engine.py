@@ -53,7 +53,8 @@ def measure(there: Stack) -> None:
 def check_log(there: Stack) -> None:
     """The engine must write JSON as it was asked, and its boot be read from that as from text."""
     report = there.run("report", "last", "--json").demand().json()
-    lines = Path(report["log_path"]).read_text().splitlines()
+    # Each line begins with the time at which Docker had it.
+    lines = [line.partition(" ")[2] for line in Path(report["log_path"]).read_text().splitlines()]
     records = [json.loads(line) for line in lines if line[:1] == "{"]
     assert {"vllm", "uvicorn"} <= {record["name"].partition(".")[0] for record in records}
     assert {"load", "kv-cache", "server", "first-token"} <= set(report["boot"]["phases"])

@@ -220,6 +220,16 @@ def test_the_first_good_run_becomes_the_baseline_and_later_ones_do_not_move_it(m
     assert Baseline.from_document(history.load_baseline(key).scores) == BASELINE
 
 
+def test_a_new_baseline_takes_the_place_of_the_old_one_when_it_is_asked_for(make_session, running):
+    session = make_session()
+    history = record_boot(session)
+    key, new = '["acme/tiny","abc","auto eager","cpu"]', Baseline("abc", {"english": 5.0}, {"english": 1.0})
+    history.save_baseline(key, BASELINE.to_document())
+    running(Report(findings=(), baseline=new))
+    run(session, begins_baseline=True)
+    assert Baseline.from_document(history.load_baseline(key).scores) == new
+
+
 def test_nothing_is_tested_where_nothing_runs(make_session, running):
     running(None, services=())
     with pytest.raises(NotRunningError):
