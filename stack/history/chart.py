@@ -1,17 +1,10 @@
-"""Bars, of seconds where nothing else is said, laid out for an SVG drawing. Pure."""
+"""Bars, of seconds where nothing else is said, as shares of the longest. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
-
-WIDTH = 720
-_LABEL_WIDTH = 190
-_VALUE_WIDTH = 150
-_BAR_HEIGHT = 14
-_GROUP_GAP = 8
-_LABEL_CHARS = 26
+from typing import ClassVar, Literal
 
 Role = Literal["now", "before"]
 
@@ -21,9 +14,9 @@ class Value:
     """What one bar shows.
 
     Attributes:
-        role: `now` is what the page is about.
+        role: `now` is what the page is about; `before` is drawn as an outline.
         seconds: How long it took; in a chart of another unit, so much of that.
-        note: What stands beside its seconds.
+        note: What stands behind its seconds.
     """
 
     role: Role
@@ -33,31 +26,29 @@ class Value:
 
 @dataclass(frozen=True)
 class Bar:
-    """One bar, with its place.
+    """One bar.
 
-    Units: x, y, width and height in the drawing's units.
+    Attributes:
+        role: How it is drawn.
+        label: What it belongs to; empty for what belongs to the label above it.
+        text: What stands behind it.
+        percent: Its length, of the longest.
     """
 
     role: Role
     label: str
     text: str
-    y: float
-    width: float
-    height: float = _BAR_HEIGHT
-    x: float = _LABEL_WIDTH
+    percent: float
 
 
 @dataclass(frozen=True)
 class Chart:
-    """A drawing of bars.
+    """Bars from a common zero, with a heading and a sentence below it or an empty one."""
 
-    Units: width and height in the drawing's units.
-    """
-
-    title: str
+    look: ClassVar[str] = "bars"
+    heading: str
     bars: tuple[Bar, ...]
-    height: float
-    width: float = WIDTH
+    text: str = ""
 
 
 def format_seconds(seconds: float) -> str:
@@ -66,27 +57,29 @@ def format_seconds(seconds: float) -> str:
 
 
 def build_chart(
-    title: str, groups: Sequence[tuple[str, Sequence[Value]]], *, say: Callable[[float], str] = format_seconds
+    heading: str,
+    groups: Sequence[tuple[str, Sequence[Value]]],
+    *,
+    text: str = "",
+    say: Callable[[float], str] = format_seconds,
 ) -> Chart:
     """Lay out groups of bars under one another; the longest bar takes all the room that there is.
 
     Args:
-        title: What the drawing shows, for those who cannot see it.
+        heading: What the bars are of.
         groups: A label, and the bars that belong to it.
-        say: Gives what stands beside a bar, where it is not of seconds.
+        text: What must be known to read them.
+        say: Gives what stands behind a bar, where it is not of seconds.
     """
     longest = max((value.seconds for _, values in groups for value in values), default=0.0)
-    room = WIDTH - _LABEL_WIDTH - _VALUE_WIDTH
-    bars, y = [], 0.0
-    for label, values in groups:
-        for number, value in enumerate(values):
-            width = round(room * max(value.seconds, 0.0) / longest, 1) if longest > 0 else 0.0
-            text = f"{say(value.seconds)} {value.note}".rstrip()
-            bars.append(Bar(value.role, "" if number else _cut(label), text, y, width))
-            y += _BAR_HEIGHT + 1
-        y += _GROUP_GAP
-    return Chart(title, tuple(bars), max(y - _GROUP_GAP, 0.0))
-
-
-def _cut(label: str) -> str:
-    return label if len(label) <= _LABEL_CHARS else f"{label[: _LABEL_CHARS - 1]}…"
+    bars = [
+        Bar(
+            value.role,
+            "" if number else label,
+            f"{say(value.seconds)} {value.note}".rstrip(),
+            round(100 * max(value.seconds, 0.0) / longest, 2) if longest > 0 else 0.0,
+        )
+        for label, values in groups
+        for number, value in enumerate(values)
+    ]
+    return Chart(heading, tuple(bars), text)

@@ -25,7 +25,7 @@ _TOLD_BYTES = 4 * 1024**2
 _SAMPLE_CHARS = 512
 # Not the tabulator, line ends, and what draws progress bars and colours.
 _NO_TEXT = re.compile(r"[\x00-\x07\x0e-\x1a\x1c-\x1f\x7f\ufffd]")
-_UNKNOWN_NEXT = (
+UNKNOWN_NEXT = (
     "look for it at https://github.com/vllm-project/vllm/issues; `stack explain --list` shows what this tool knows"
 )
 _ECHO_NEXT = (
@@ -127,7 +127,7 @@ def render_lines(diagnosis: Diagnosis, source: str) -> list[str]:
         f"  {source}, line {first.line_number}: {first.text}",
         *led_to,
         "",
-        f"next: {_ECHO_NEXT if first.is_echo else _UNKNOWN_NEXT}",
+        f"next: {_ECHO_NEXT if first.is_echo else UNKNOWN_NEXT}",
     ]
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from stack.operations.bench.client import Run
-from stack.operations.bench.history import THROUGHPUT, find_main_figure
+from stack.operations.bench.history import THROUGHPUT, find_main_figure, list_doubts
 from stack.operations.bench.plan import Plan, describe_step
 from stack.operations.bench.target import BenchTarget
 from stack.operations.paragraphs import wrap_paragraph
@@ -134,15 +134,7 @@ def render_tail(document: Mapping[str, Any]) -> list[str]:
 
 
 def _list_notes(document: Mapping[str, Any]) -> Iterator[str]:
-    count = len(document["repeats"])
-    if document["failed"]:
-        yield f"{document['failed']} requests failed: {'; '.join(document['errors']) or 'see `stack logs engine`'}"
-    if document["foreign_requests"]:
-        yield f"the engine had {document['foreign_requests']} requests of others meanwhile: figures are too low"
-    if document["is_interrupted"]:
-        yield "interrupted: this is what had come until then, and the history does not have it"
-    elif count < 3:
-        yield "fewer than three repeats tell nothing about noise, and are not compared"
+    yield from list_doubts(document)
     compared = document.get("compared")
     if compared is None:
         return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from stack.errors import ConfigError, Problem
@@ -121,6 +121,19 @@ def find_doubt(document: Mapping[str, Any], name: str) -> str | None:
     if document.get("foreign_requests"):
         return f"the engine had other requests during {name}"
     return None
+
+
+def list_doubts(document: Mapping[str, Any]) -> Iterator[str]:
+    """Give what makes the figures say less than they seem to."""
+    count = len(document["repeats"])
+    if document["failed"]:
+        yield f"{document['failed']} requests failed: {'; '.join(document['errors']) or 'see `stack logs engine`'}"
+    if document["foreign_requests"]:
+        yield f"the engine had {document['foreign_requests']} requests of others meanwhile: figures are too low"
+    if document["is_interrupted"]:
+        yield "interrupted: this is what had come until then, and the history does not have it"
+    elif count < 3:
+        yield "fewer than three repeats tell nothing about noise, and are not compared"
 
 
 def _find_other_load(old: Mapping[str, Any], new: Mapping[str, Any]) -> str | None:

@@ -1,39 +1,138 @@
-"""What the page of a bench shows: its figures, and charts of its repeats and rates. Pure."""
+"""What the page of a bench shows: its sweep, how it compares, its speed and latencies with their scatter. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from stack.history.chart import Chart, Value, build_chart
-from stack.operations.bench.history import THROUGHPUT
+from stack.history.chart import Value, build_chart
+from stack.history.page import Cell, Reason, Section, Table, Told, build_pairs
+from stack.history.plot import Plots, build_plot
+from stack.history.words import format_latency, format_number
+from stack.operations.bench.history import THROUGHPUT, list_doubts
 from stack.traffic.bench_load import describe_load, parse_load
 
 _LATENCIES = {"ttft": "TTFT", "tpot": "TPOT", "itl": "ITL", "e2e": "E2E"}
-_FIGURES = {
-    THROUGHPUT: "output tokens a second",
-    "total_tokens_per_second": "all tokens a second",
-    "requests_per_second": "requests a second",
-    "good_requests_per_second": "requests a second within the objectives",
-} | {f"{key}_seconds.{which}": f"{name} {which}" for key, name in _LATENCIES.items() for which in ("p50", "p95", "p99")}
-_CHARTED = ("p50", "p95")
+_STATISTICS = ("mean", "p50", "p95", "p99")
+_RATES = {
+    THROUGHPUT: "output tokens",
+    "total_tokens_per_second": "all tokens",
+    "requests_per_second": "requests",
+    "good_requests_per_second": "requests within the objectives",
+}
+_RATE_AXIS = "requests a second that arrived"
 
 
-def build_bench_figures(report: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Give names and values: the load, medians over the repeats with their range, the knee, the comparison."""
+def tell_bench(report: Mapping[str, Any]) -> Told:
+    """Give what it came to, then the evidence: the sweep, the comparison, each repeat, the load."""
+    doubts = list(list_doubts(report))
+    failed = doubts[:1] if report.get("failed") else []
+    return Told(
+        summary=str(report.get("said") or ""),
+        reasons=[Reason(text) for text in failed],
+        notes=doubts[len(failed) :],
+        sections=[
+            *_build_compared(report),
+            *_build_sweep(report.get("sweep") or {}),
+            *_build_speed(report),
+            *_build_latencies(report.get("figures") or {}),
+            build_pairs("Load", list(_list_load(report))),
+        ],
+    )
+
+
+def _build_compared(report: Mapping[str, Any]) -> Iterator[Section]:
+    compared = report.get("compared")
+    if not compared:
+        return
+    rows = []
+    for name, found in compared["figures"].items():
+        if found is None or name not in report["figures"]:
+            continue
+        say = format_latency if "_seconds." in name else format_number
+        median = report["figures"][name]["median"]
+        rows.append(
+            (
+                Cell(_name(name), "name"),
+                Cell(say(median / found["ratio"]), "number"),
+                Cell(say(median), "number"),
+                Cell(_say_change(found)),
+            )
+        )
+    text = f"{_name(compared['figure'])} decides: {compared['said']}"
+    header = ("Figure", compared["with"], "This run", "Change, 90 % sure")
+    yield Table(f"Against {compared['with']} (commit {(compared['commit'] or 'unknown')[:12]})", header, rows, text)
+
+
+def _build_sweep(sweep: Mapping[str, Any]) -> Iterator[Section]:
+    steps = sweep.get("steps") or []
+    if not steps:
+        return
+    rate = sweep["knee"]["rate"]
+    mark = (rate, "knee") if rate is not None else None
+    said = f"knee at {rate:g} requests a second" if rate is not None else "no knee"
+    plots = [
+        build_plot(_RATE_AXIS, name, [(step["rate"], step[key]) for step in steps], mark)
+        for key, name in (
+            ("output_tokens_per_second", "Output tokens a second"),
+            ("ttft_p95_seconds", "TTFT p95, seconds"),
+        )
+    ]
+    yield Plots("Sweep", tuple(plots), f"{said}: {sweep['knee']['why']}")
+    header = ("Requests a second", "Answered in time", "Output tokens a second", "TTFT p95", "Failed", "")
+    rows = [
+        (
+            Cell(f"{step['rate']:g}", "name"),
+            Cell(format_number(step["good_per_second"]), "number"),
+            Cell(format_number(step["output_tokens_per_second"]), "number"),
+            Cell(format_latency(step["ttft_p95_seconds"]), "number"),
+            Cell(str(step["failed"]), "number"),
+            Cell("the knee" if step["rate"] == rate else ""),
+        )
+        for step in steps
+    ]
+    yield Table("Rates of the sweep", header, rows)
+
+
+def _build_speed(report: Mapping[str, Any]) -> Iterator[Section]:
+    figures, repeats = report.get("figures") or {}, report.get("repeats") or []
+    rows = [
+        (Cell(said, "name"), Cell(format_number(found["median"]), "number"), Cell(_say_range(found, format_number)))
+        for name, said in _RATES.items()
+        if (found := figures.get(name)) is not None
+    ]
+    if rows:
+        yield Table("Speed", ("A second", "Median", "Least to most of the repeats"), rows)
+    if len(repeats) > 1:
+        speeds = [
+            (f"repeat {number}", [Value("now", float(one["figures"][THROUGHPUT]))])
+            for number, one in enumerate(repeats, 1)
+        ]
+        yield build_chart("Output tokens a second, repeat by repeat", speeds, say=lambda value: f"{value:.4g} tok/s")
+
+
+def _build_latencies(figures: Mapping[str, Any]) -> Iterator[Section]:
+    rows = []
+    for key, said in _LATENCIES.items():
+        found = [figures.get(f"{key}_seconds.{which}") for which in _STATISTICS]
+        if any(found):
+            cells = [Cell(format_latency(one["median"]) if one else "-", "number") for one in found]
+            middle = figures.get(f"{key}_seconds.p50")
+            scatter = _say_range(middle, format_latency) if middle else "-"
+            rows.append((Cell(said, "name"), *cells, Cell(scatter, "number")))
+    if rows:
+        header = ("Latency", "Mean", *_STATISTICS[1:], "p50, least to most")
+        yield Table("Latencies", header, rows, "medians over the repeats")
+
+
+def _list_load(report: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     load = parse_load(report.get("load") or {})
-    rows = [("load", f"{report.get('preset')}: {describe_load(load)}" if load else str(report.get("preset")))]
-    figures = report.get("figures") or {}
-    rows += [(said, _say_range(figures[name], name)) for name, said in _FIGURES.items() if name in figures]
-    rows += [(name, str(report[key])) for key, name in _COUNTS.items() if report.get(key) is not None]
-    sweep, compared = report.get("sweep"), report.get("compared")
-    if sweep:
-        knee = sweep["knee"]
-        rate = f"{knee['rate']:g} requests a second" if knee["rate"] is not None else "none"
-        rows.append(("knee", f"{rate}: {knee['why']}"))
-    if compared:
-        rows.append((f"against {compared['with']}", f"{compared['figure'].replace('_', ' ')}: {compared['said']}"))
-    return rows
+    yield "load", f"{report.get('preset')}: {describe_load(load)}" if load else str(report.get("preset"))
+    yield "repeats", str(len(report.get("repeats") or []))
+    for key, name in _COUNTS.items():
+        if report.get(key) is not None:
+            value = report[key]
+            yield name, f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 _COUNTS = {
@@ -42,59 +141,20 @@ _COUNTS = {
     "foreign_requests": "requests of others meanwhile",
     "probe_requests_per_second": "requests a second of the probe",
     "seed": "seed of the prompts",
+    "duration_seconds": "seconds in all",
 }
 
 
-def build_bench_charts(report: Mapping[str, Any]) -> list[tuple[str, Chart]]:
-    """Give a chart of the speed of each repeat, of their latencies, and of the rates of a sweep."""
-    repeats = report.get("repeats") or []
-    charts = []
-    if repeats:
-        speeds = [
-            (f"repeat {number}", [Value("now", float(one["figures"][THROUGHPUT]))])
-            for number, one in enumerate(repeats, 1)
-        ]
-        charts.append(("Output tokens a second", build_chart("tokens a second of each repeat", speeds, say=_say_speed)))
-    figures = report.get("figures") or {}
-    latencies = [
-        (f"{said} {which}", [Value("now", float(figures[name]["median"]))])
-        for key, said in _LATENCIES.items()
-        for which in _CHARTED
-        if (name := f"{key}_seconds.{which}") in figures
-    ]
-    if latencies:
-        charts.append(("Latencies", build_chart("seconds, medians over the repeats", latencies, say=_say_seconds)))
-    return charts + _build_sweep_charts(report.get("sweep") or {})
+def _name(figure: str) -> str:
+    if figure in _RATES:
+        return f"{_RATES[figure]} a second"
+    key, _, which = figure.partition("_seconds.")
+    return f"{_LATENCIES.get(key, key)} {which}"
 
 
-def _build_sweep_charts(sweep: Mapping[str, Any]) -> list[tuple[str, Chart]]:
-    steps = sweep.get("steps") or []
-    if not steps:
-        return []
-    knee = sweep["knee"]["rate"]
-    rates = [
-        (f"{step['rate']:g} requests a second", "the knee" if step["rate"] == knee else "", step) for step in steps
-    ]
-    speeds = [(name, [Value("now", step["output_tokens_per_second"], note)]) for name, note, step in rates]
-    waits = [(name, [Value("now", step["ttft_p95_seconds"], note)]) for name, note, step in rates]
-    return [
-        ("Sweep: output tokens a second", build_chart("tokens a second at each rate", speeds, say=_say_speed)),
-        ("Sweep: TTFT p95", build_chart("seconds at each rate", waits, say=_say_seconds)),
-    ]
+def _say_change(found: Mapping[str, float]) -> str:
+    return f"{found['ratio'] - 1:+.1%} ({found['low'] - 1:+.1%} to {found['high'] - 1:+.1%})"
 
 
-def _say_range(figure: Mapping[str, Any], name: str) -> str:
-    say = _say_seconds if "_seconds." in name else _say_number
-    return f"{say(figure['median'])} ({say(figure['least'])} to {say(figure['most'])})"
-
-
-def _say_number(value: float) -> str:
-    return f"{value:.4g}"
-
-
-def _say_speed(value: float) -> str:
-    return f"{value:.4g} tok/s"
-
-
-def _say_seconds(seconds: float) -> str:
-    return f"{seconds * 1000:.3g} ms" if seconds < 1 else f"{seconds:.3g} s"
+def _say_range(figure: Mapping[str, Any], say: Any) -> str:
+    return f"{say(figure['least'])} to {say(figure['most'])}"

@@ -8,7 +8,7 @@ from typing import Any
 _MOST_FIGURES = 40
 _MOST_ITEMS = 8
 # The page tells them elsewhere, or nobody wants to know.
-_KNOWN = ("schema version", "passed")
+_KNOWN = ("schema version", "passed", "is passed", "project", "started at")
 LEFT_OUT = "(left out)"
 # What requests and answers keep their texts in, and secrets their values. Reports should have none of them.
 _PRIVATE = {
@@ -21,12 +21,17 @@ def leave_out_texts(value: Any) -> Any:
     """Give a report without the values of fields that hold texts of requests or answers, or secrets."""
     if isinstance(value, Mapping):
         return {
-            str(name): LEFT_OUT if str(name).lower() in _PRIVATE and item is not None else leave_out_texts(item)
+            str(name): LEFT_OUT if str(name).lower() in _PRIVATE and not _is_plain(item) else leave_out_texts(item)
             for name, item in value.items()
         }
     if isinstance(value, list | tuple):
         return [leave_out_texts(item) for item in value]
     return value
+
+
+def _is_plain(value: Any) -> bool:
+    # `prompts` of a bench's load is how many there were.
+    return value is None or isinstance(value, int | float)
 
 
 def build_figures(report: Mapping[str, Any]) -> list[tuple[str, str]]:

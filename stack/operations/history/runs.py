@@ -19,11 +19,20 @@ from stack.history.query import (
 )
 from stack.history.records import BootRecord
 from stack.history.store import History
+from stack.operations.explain import UNKNOWN_NEXT, explain_log
 from stack.operations.record import open_project_history
 from stack.operations.session import Session
 
 EARLIER = 20
 """So many boots of one kind show whether a boot was usual, and fit on a page."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a boot failed, and what to do next."""
+
+    cause: str
+    next: str
 
 
 @dataclass(frozen=True)
@@ -37,6 +46,7 @@ class RunDetail:
         earlier: Boots of the same kind that became ready before it, the newest first.
         lock_text: The stack.lock of its boot, where it is kept.
         log_path: The boot's log, where it is kept.
+        failure: Why the boot failed, as far as its log tells.
     """
 
     project: str
@@ -45,6 +55,7 @@ class RunDetail:
     earlier: tuple[BootRecord, ...] = ()
     lock_text: str | None = None
     log_path: Path | None = None
+    failure: Failure | None = None
 
 
 def list_entries(session: Session, wanted: Wanted) -> list[Entry]:
@@ -92,14 +103,31 @@ def _complete(session: Session, history: History, entry: Entry) -> RunDetail:
         return RunDetail(session.project, entry)
     start = boot.start
     log_path = Path(start.log_path) if start.log_path else None
+    is_told = entry.kind == BOOT and boot.outcome == "failed"
+    log_path = log_path if log_path is not None and log_path.is_file() else None
     return RunDetail(
         project=session.project,
         entry=entry,
         related=tuple(name for name in find_related(history, boot.id) if name != entry.name),
         earlier=tuple(history.boots_of_kind(start.kind, EARLIER, before=boot.id)),
         lock_text=history.load_lock(start.lock_sha256) if start.lock_sha256 else None,
-        log_path=log_path if log_path is not None and log_path.is_file() else None,
+        log_path=log_path,
+        failure=read_failure(log_path) if is_told and log_path is not None else None,
     )
+
+
+def read_failure(log_path: Path) -> Failure | None:
+    """Give what a boot's log tells of its failure; None where it names none, or cannot be read."""
+    try:
+        with log_path.open("rb") as log:
+            found = explain_log(log)
+    except OSError:
+        return None
+    if found.explained is not None:
+        return Failure(found.explained.cause, found.explained.next)
+    if found.first_cause is not None:
+        return Failure(f"not a known failure; the log names first: {found.first_cause.text}", UNKNOWN_NEXT)
+    return None
 
 
 def _open(session: Session) -> History | None:

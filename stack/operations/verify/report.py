@@ -10,7 +10,7 @@ from stack.checks.finding import Finding, Report
 from stack.checks.report import render_lines as render_report_lines
 from stack.history.query import Entry
 from stack.history.records import RunRecord
-from stack.operations.history.report import build_findings
+from stack.operations.history.findings import build_findings
 from stack.operations.history.runs import RunDetail, find_run
 from stack.operations.session import Session
 from stack.operations.verify.run import KIND

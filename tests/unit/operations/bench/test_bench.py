@@ -17,7 +17,7 @@ from stack.operations.bench import client as bench_client
 from stack.operations.bench import run as bench
 from stack.operations.bench.client import Run, build_failure
 from stack.operations.bench.document import render_head, render_rows, render_tail
-from stack.operations.bench.page import build_bench_charts, build_bench_figures
+from stack.operations.bench.page import tell_bench
 from stack.operations.bench.run import BenchOptions
 from stack.operations.bench.target import BenchTarget, build_tokenizer_arguments, find_mounts, find_network
 from stack.operations.project import make_folders
@@ -133,9 +133,10 @@ def test_a_sweep_ends_at_the_knee_and_measures_there(session, tmp_path):
     assert len(document["sweep"]["steps"]) > 2
     assert "at the knee of" in document["said"]
     assert json.loads((tmp_path / "bench.json").read_text())["figures"] == document["figures"]
-    assert any(
-        "the knee" in text for _, text in ((one.title, one.bars[-2].text) for _, one in build_bench_charts(document))
-    )
+    sections = {one.heading: one for one in tell_bench(document).sections}
+    assert [plot.mark.text for plot in sections["Sweep"].plots] == ["knee", "knee"]
+    rate = f"{document['load']['rate']:g}"
+    assert [row[0].text for row in sections["Rates of the sweep"].rows if row[-1].text == "the knee"] == [rate]
 
 
 def test_a_soak_shares_its_time_among_the_repeats_at_a_rate_that_the_engine_bears(session):
@@ -205,14 +206,32 @@ def test_the_text_has_load_rates_latencies_and_the_verdict_last(session):
     assert render_tail(document)[-1].startswith("output tok/s: same: ")
 
 
-def test_the_page_has_figures_and_a_bar_for_each_repeat(session):
-    document = build_bench(100, 101, 102)
-    figures = dict(build_bench_figures(document))
-    assert figures["output tokens a second"] == "101 (100 to 102)"
-    assert figures["load"].startswith("chat: 48 requests a repeat")
-    charts = dict(build_bench_charts(document))
-    assert [bar.text for bar in charts["Output tokens a second"].bars] == ["100 tok/s", "101 tok/s", "102 tok/s"]
-    assert build_bench_charts({}) == []
+def test_the_page_has_figures_with_their_scatter_and_a_bar_for_each_repeat():
+    told = tell_bench(build_bench(100, 101, 102))
+    speed, bars, latencies, load = told.sections
+    assert [cell.text for cell in speed.rows[0]] == ["output tokens", "101", "100 to 102"]
+    assert [bar.text for bar in bars.bars] == ["100 tok/s", "101 tok/s", "102 tok/s"]
+    assert [len(row) for row in latencies.rows] == [len(latencies.header)] * 4
+    assert load.rows[0][1].text == "chat: 48 requests a repeat, 128 tokens in, 64 out, 4 at a time"
+    assert (told.summary, told.reasons, told.notes) == ("what came of it", [], [])
+
+
+def test_the_page_tells_what_spoils_the_figures():
+    document = build_bench(100, 101, failed=3, errors=["Connection reset"], foreign_requests=2)
+    told = tell_bench(document)
+    assert [reason.text for reason in told.reasons] == ["3 requests failed: Connection reset"]
+    assert [note.partition(":")[0].partition(" are")[0] for note in told.notes] == [
+        "the engine had 2 requests of others meanwhile", "fewer than three repeats tell nothing about noise, and",
+    ]  # fmt: skip
+
+
+def test_the_page_of_a_comparison_has_both_runs_beside_each_other(session):
+    bench.run(session, BenchOptions())
+    (compared, *_) = tell_bench(bench.run(session, BenchOptions(compare="1"))).sections
+    assert compared.heading == f"Against bench-1 (commit {COMMIT[:12]})"
+    assert compared.text.startswith("output tokens a second decides: same: ")
+    assert compared.header[:3] == ("Figure", "bench-1", "This run")
+    assert [cell.text for cell in compared.rows[0][:3]] == ["output tokens a second", "101", "101"]
 
 
 @pytest.mark.parametrize(

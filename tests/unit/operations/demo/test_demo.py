@@ -16,6 +16,7 @@ from stack.history.store import open_history
 from stack.operations.annotations import kinds as annotate_kinds
 from stack.operations.demo import run as demo_module
 from stack.operations.demo.measure import measure
+from stack.operations.demo.page import tell_demo
 from stack.operations.demo.report import build_checks, render_lines, render_rows
 from stack.operations.demo.run import DemoOptions, run
 from stack.operations.demo.tally import OUTCOMES, DemoTally
@@ -106,6 +107,7 @@ def test_every_phase_is_sent_and_every_outcome_counted_and_no_text_is_told(sessi
     assert kept.passed and kept.report["now"] == now
     assert [(check["check"], check["status"]) for check in kept.report["checks"]] == [(n, "pass") for n in PHASE_NAMES]
     assert "waiting" in kept.report["checks"][0]["message"]
+    assert [row[0].text for row in tell_demo(kept.report).sections[0].rows] == PHASE_NAMES
     assert 'stack_run_passed{commit="' in session.paths.metrics.joinpath("stack.prom").read_text()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime
-from html.parser import HTMLParser
+from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
@@ -12,15 +12,19 @@ import pytest
 from stack.history.query import Entry
 from stack.history.records import BootRecord, BootStart, RunRecord, SmokeRecord
 from stack.operations.history.figures import LEFT_OUT, build_figures, leave_out_texts
-from stack.operations.history.report import build_findings, build_page, render_html, render_xml
-from stack.operations.history.runs import RunDetail
+from stack.operations.history.findings import build_findings
+from stack.operations.history.report import build_page, render_html, render_xml
+from stack.operations.history.runs import Failure, RunDetail, read_failure
+from tests.fixtures.html_page import list_headings, read_page
 
 NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
+LOGS = Path(__file__).parents[3] / "fixtures/logs/failures"
 EVIL = "<script>alert(1)</script>"
 START = BootStart(
     kind="k1", started_at=NOON, commit="0123456789abcdef0123456789abcdef01234567", commit_level="verified",
     version="0.32.0", image_digest=None, image_id="sha256:1", model="org/name", revision="c1899de", device="cuda",
-    args={"argv": ["--model", "org/name"]}, lock_sha256="e" * 64, host={"gpu": "RTX 4090"}, rests_on="the label",
+    args={"argv": ["--model", "org/name", "--eager", "--served-model-name", "a b"]},
+    lock_sha256="e" * 64, host={"gpu": "RTX 4090"}, rests_on="the label",
 )  # fmt: skip
 BOOT = BootRecord(7, START, "warm", 41.2, "ready", {"load": 12.0, "compile": 24.0})
 EARLIER = (
@@ -47,70 +51,85 @@ def run_detail(report, *, passed=False, kind="replay"):
     return RunDetail("mine", Entry(kind, 4, NOON, BOOT, run=run))
 
 
-class Texts(HTMLParser):
-    def __init__(self, text):
-        super().__init__()
-        self.tags, self.said = [], ""
-        self.feed(text)
-        self.close()
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append(tag)
-
-    def handle_data(self, data):
-        self.said += data
-
-
 def test_the_page_of_a_boot_tells_commit_checks_phases_boots_args_host_and_lock():
     page = build_page(boot_detail(), now=NOON)
     assert (page.commit, page.level, page.rests_on) == (START.commit, "verified", "the label")
-    assert (page.verdict, page.summary) == ("failed", "ready, smoke failed: canaries")
-    assert [(row.status, row.check) for row in page.checks] == [
-        ("pass", "boot"), ("pass", "services"), ("fail", "canaries"), ("skip", "grafana"), ("warn", "hang-up"),
+    assert (page.verdict, page.role) == ("failed", "fail")
+    assert page.summary == (
+        "first token after 41 s, with warm compile caches; smoke-3: 1 passed, 1 failed, 1 warned, 1 skipped"
+    )
+    assert [(reason.text, reason.hint) for reason in page.reasons] == [("canaries: Paris lost", "look at the weights")]
+    checks, phases, boots = page.sections
+    assert [(row[0].text, row[1].text, row[3].note) for row in checks.rows] == [
+        ("pass", "services", None), ("fail", "canaries", "next: look at the weights"), ("skip", "grafana", None),
+        ("warn", "hang-up", "next: wait"),
     ]  # fmt: skip
-    assert [row.hint for row in page.checks] == [None, None, "look at the weights", None, "wait"]
-    phases, boots = (chart for _, chart in page.charts)
     assert [(bar.role, bar.label, bar.text) for bar in phases.bars] == [
         ("now", "load", "12 s"), ("before", "", "13 s in boot-6"), ("now", "compile", "24 s"),
         ("before", "graphs", "2.0 s in boot-6"),
     ]  # fmt: skip
-    assert [(bar.role, bar.label[:6]) for bar in boots.bars] == [
-        ("before", "boot-5"), ("before", "boot-6"), ("now", "boot-7"),
+    assert phases.text == "filled: this boot; outlined: boot-6, the last of the same kind"
+    assert [(bar.role, bar.label, bar.text) for bar in boots.bars] == [
+        ("before", "boot-5, 03-04 12:00", "55 s warm"), ("before", "boot-6, 03-04 12:00", "50 s warm"),
+        ("now", "boot-7, 03-04 12:00", "41 s warm"),
     ]  # fmt: skip
-    assert page.argv == ["--model", "org/name"]
+    assert page.argv == ["--model org/name", "--eager", "--served-model-name 'a b'"]
     assert page.host == [("gpu", "RTX 4090")]
     assert page.lock == 'schema_version = 1\n\n[engine]\ncommit = "0123456"\n\n[model]\nid = "org/name"'
     assert page.written.startswith("written 2026-03-04 12:00 UTC by stack ")
-    assert (list(page.figures), page.details) == ([], None)
+    assert page.details is None
 
 
 def test_a_first_boot_has_nothing_to_be_compared_with():
     page = build_page(boot_detail(smoke=None, earlier=(), lock_text=None), now=NOON)
-    assert [heading for heading, _ in page.charts] == ["Phases of boot-7"]
+    assert [(section.heading, section.text) for section in page.sections] == [("Phases of boot-7", "")]
     assert (page.verdict, page.lock) == ("passed", None)
+
+
+def test_the_page_of_a_failed_boot_says_why_and_what_to_do_before_its_facts(tmp_path: Path):
+    boot = replace(BOOT, outcome="failed", total_seconds=31.4)
+    detail = boot_detail(boot, None, failure=Failure("no room for the KV cache", "take less"), log_path=tmp_path / "x")
+    (head,) = read_page(render_html(detail, now=NOON)).find("header")
+    assert head.find("p", "summary")[0].text == "it failed after 31 s"
+    assert head.find("div", "why")[0].text == "Why it failed no room for the KV cache next: take less"
+    assert head.text.index("no room") < head.text.index("started")
+    assert head.text.endswith(str(tmp_path / "x"))
+
+
+def test_the_cause_of_a_failed_boot_is_read_from_its_log(tmp_path: Path):
+    log = tmp_path / "boot.log"
+    assert read_failure(log) is None
+    log.write_text((LOGS / "no-kv-memory.log").read_text())
+    found = read_failure(log)
+    assert found is not None and "leave none for the KV cache" in found.cause and "[engine.args]" in found.next
+    log.write_text("INFO all is well\n")
+    assert read_failure(log) is None
+    log.write_text('Traceback (most recent call last):\n  File "x.py", line 1\nValueError: never seen\n')
+    found = read_failure(log)
+    assert found is not None and found.cause.endswith("ValueError: never seen")
 
 
 @pytest.mark.parametrize(
     ("outcome", "seconds", "status", "said", "verdict"),
     [
-        ("failed", 3.0, "fail", "failed after 3.0 s", "failed"),
-        ("interrupted", 9.5, "fail", "interrupted after 9.5 s", "failed"),
+        ("failed", 3.0, "fail", "it failed after 3.0 s", "failed"),
+        ("interrupted", 9.5, "fail", "it was interrupted after 9.5 s", "failed"),
         (None, None, "skip", "it has not ended, or its process was killed", "unfinished"),
     ],
 )
 def test_a_boot_that_did_not_become_ready_has_a_page_too(outcome, seconds, status, said, verdict):
     boot = replace(BOOT, outcome=outcome, total_seconds=seconds, phases={})
     page = build_page(boot_detail(boot, None), now=NOON)
-    assert [(row.status, row.check, row.message) for row in page.checks] == [(status, "boot", said)]
-    assert page.verdict == verdict
-    assert Texts(render_html(boot_detail(boot, None), now=NOON)).tags.count("svg") == 1
+    assert (page.verdict, page.summary) == (verdict, said)
+    assert build_findings(boot_detail(boot, None).entry)[0].status == status
+    assert list_headings(read_page(render_html(boot_detail(boot, None), now=NOON)))[0] == "Boots of this kind"
 
 
 def test_a_smoke_whose_boot_is_forgotten_has_a_page_without_a_commit():
     detail = RunDetail("mine", Entry("smoke", 3, NOON, None, SMOKE))
-    text = Texts(render_html(detail, now=NOON)).said
-    assert "vLLM commit" not in text
-    assert "Paris lost" in text
+    page = read_page(render_html(detail, now=NOON))
+    assert page.find("div", "commit") == []
+    assert page.find("div", "why")[0].text.startswith("Why it failed canaries: Paris lost")
 
 
 def test_texts_from_outside_are_escaped_in_the_page_and_in_the_xml():
@@ -120,7 +139,7 @@ def test_texts_from_outside_are_escaped_in_the_page_and_in_the_xml():
     detail = boot_detail(boot, replace(SMOKE, report=report), lock_text=EVIL)
     html = render_html(detail, now=NOON)
     assert "<script" not in html
-    assert Texts(html).said.count(EVIL) >= 10
+    assert read_page(html).text.count(EVIL) >= 10
     case = ElementTree.fromstring(render_xml(detail)).findall("testcase")[1]
     assert (case.get("name"), case.find("failure").get("message")) == (EVIL, EVIL)
     run = run_detail({"verdict": EVIL, EVIL: [{"x": EVIL}]})
@@ -151,16 +170,18 @@ def test_another_run_is_told_by_its_verdict_figures_and_folded_details():
         "away_seconds": 93.72111, "old": {"version": "0.32.0", "phases": {"load": 1}}, "speed": None,
         "likelihoods": [{"nats": 2.0}], "is_fine": True, "tokens": list(range(12)), "empty": [],
     }  # fmt: skip
-    page = build_page(run_detail(report, kind="upgrade"), now=NOON)
-    assert (page.name, page.verdict) == ("upgrade-4", "failed")
-    assert [(row.status, row.message) for row in page.checks] == [("fail", "smoke fails; x")]
-    assert page.figures == [
+    page = build_page(run_detail(report, kind="bundle"), now=NOON)
+    assert (page.name, page.verdict) == ("bundle-4", "failed")
+    assert [reason.text for reason in page.reasons] == ["smoke fails", "x"]
+    (figures,) = page.sections
+    assert figures.look == "pairs"
+    assert [(name.text, value.text) for name, value in figures.rows] == [
         ("target", "v0.33.0"), ("outcome", "back"), ("against", "smoke fails, x"), ("away seconds", "93.72"),
         ("old: version", "0.32.0"), ("likelihoods", "1 in the details"), ("is fine", "yes"),
         ("tokens", "0, 1, 2, 3, 4, 5, 6, 7, and 4 more"),
     ]  # fmt: skip
     assert '"away_seconds": 93.72111' in page.details
-    assert "details" in Texts(render_html(run_detail(report), now=NOON)).tags
+    assert read_page(render_html(run_detail(report), now=NOON)).find("details")
     assert ElementTree.fromstring(render_xml(run_detail(report, passed=True))).get("failures") == "0"
 
 
@@ -180,8 +201,8 @@ def test_no_text_of_a_request_or_an_answer_and_no_secret_is_in_the_page():
 
 
 def test_what_has_no_text_is_left_as_it_is():
-    assert leave_out_texts({"prompt": None, "a": [1, {"text": "x"}], "b": (2,)}) == {
-        "prompt": None, "a": [1, {"text": LEFT_OUT}], "b": [2],
+    assert leave_out_texts({"prompt": None, "a": [1, {"text": "x"}], "b": (2,), "prompts": 56}) == {
+        "prompt": None, "a": [1, {"text": LEFT_OUT}], "b": [2], "prompts": 56,
     }  # fmt: skip
 
 

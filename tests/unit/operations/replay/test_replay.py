@@ -12,6 +12,7 @@ import pytest
 from stack.errors import NotRunningError, ServiceApiError, TraceError
 from stack.history.store import open_history
 from stack.operations.replay import run as replay_module
+from stack.operations.replay.page import tell_replay
 from stack.operations.replay.run import ReplayOptions, compare_runs, run
 from stack.traffic.record import RecordedResponse
 from stack.traffic.record_file import load_builtin_records, load_records
@@ -113,6 +114,8 @@ def test_no_text_is_in_the_report_the_history_or_what_is_said_unless_asked_for(s
     assert shown["recorded"] != shown["now"]
     kept = open_history(session.paths.history).list_runs("replay")[0].report
     assert "texts" not in json.dumps(kept)
+    page = tell_replay(kept)
+    assert page.reasons and "bees" not in str(page) and page.sections[0].heading == "Records that are not equal"
 
 
 def test_a_refusal_of_the_engine_is_not_quoted_unless_asked_for(session, write):

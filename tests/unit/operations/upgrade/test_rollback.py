@@ -11,6 +11,7 @@ from stack.history.records import BootStart
 from stack.history.store import open_history
 from stack.operations.project import ProjectFacts, write_facts
 from stack.operations.upgrade import rollback as module
+from stack.operations.upgrade.page import tell_rollback
 from stack.operations.upgrade.rollback import NoWayBackError, RollbackFailedError, run_rollback
 from tests.unit.operations.upgrade.test_rollback_find import OTHER, PRESENT, B, C
 from tests.unit.operations.upgrade.test_upgrade_compare import smoke
@@ -99,6 +100,7 @@ def test_an_engine_that_does_not_come_up_leaves_its_lock_for_the_next_up(world):
     assert caught.value.exit_code == 5 and "`stack rollback --to N` takes an older one" in caught.value.hint
     assert load_lock(world.session.lock_path) == OTHER
     assert (last_run(world).passed, last_run(world).report["passed"]) == (False, False)
+    assert tell_rollback(last_run(world).report).summary.startswith("back to vLLM ")
 
 
 def test_a_present_lock_that_is_damaged_is_replaced(world, said):

@@ -13,6 +13,7 @@ from stack.operations.pin.target import PinTarget
 from stack.operations.project import ProjectFacts, write_facts
 from stack.operations.up.plan import Plan, Step
 from stack.operations.upgrade import run as module
+from stack.operations.upgrade.page import tell_upgrade
 from stack.operations.upgrade.result import UpgradeStrandedError, build_document, build_rows, describe_outcome
 from stack.operations.upgrade.run import UpgradeOptions, run_upgrade
 from tests.unit.operations.upgrade.test_upgrade_compare import OLD, PARIS, RECORDS, ROME, THE, smoke
@@ -113,6 +114,7 @@ def test_an_engine_that_does_the_same_is_kept_and_its_lock_can_be_gone_back_to(w
     )
     (noted,) = world.history.list_runs("upgrade")
     assert noted.passed and noted.report["outcome"] == "kept"
+    assert tell_upgrade(noted.report).summary.startswith("kept: vLLM ")
     assert "SECRET" not in str(build_document(result)) and "Paris" not in str(build_document(result))
     named = world.history.load_boot(1).start.lock_sha256
     assert "# mine" in world.history.load_lock(named), "the old boot, which had no lock, has the old one now"
@@ -169,7 +171,9 @@ def test_where_neither_engine_comes_up_that_is_the_error_with_the_next_command(w
         run(world)
     assert caught.value.exit_code == 9 and caught.value.hint.startswith("`stack up` tries the old one again")
     assert world.session.lock_path.read_bytes() == before
-    assert world.history.list_runs("upgrade")[0].report["outcome"] == "stranded"
+    report = world.history.list_runs("upgrade")[0].report
+    assert report["outcome"] == "stranded"
+    assert tell_upgrade(report).summary.startswith("neither serves: ")
 
 
 def test_what_runs_already_is_pinned_and_nothing_is_stopped(world):

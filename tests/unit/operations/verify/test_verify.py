@@ -13,6 +13,7 @@ from stack.checks.finding import Outcome
 from stack.cli.verify import PRESETS, STEP_NAMES
 from stack.errors import CommandError, NotReadyError, ServiceApiError
 from stack.operations.verify import run as verify
+from stack.operations.verify.page import tell_verify
 from stack.operations.verify.report import render_lines
 from stack.operations.verify.run import VerifyOptions
 from stack.operations.verify.steps import STEPS, Chain, Step
@@ -100,6 +101,7 @@ def test_the_document_begins_with_the_commit_and_is_kept(run: Callable[..., Any]
     assert (document["commit"], document["is_passed"], document["exit_code"], document["run"]) == ("c" * 40, True, 0, 7)
     assert len(world.noted) == 1 and "annotated" in world.said
     assert render_lines(document)[0] == f"vLLM commit {'c' * 40} (verified)"
+    assert tell_verify(world.noted[0]).summary == "2 steps in 0 s: 2 passed"
 
 
 def test_a_check_that_fails_keeps_nothing_back_and_ends_with_1(run: Callable[..., Any]) -> None:
