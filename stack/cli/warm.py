@@ -13,7 +13,7 @@ from stack.console import Console, format_bytes
 @click.command("warm")
 @click.option("--model", help="Model: a hub id, a directory, or `demo`")
 @click.option("--revision", help="Revision of a hub model")
-@click.option("--verify", is_flag=True, help="Hash every file again")
+@click.option("--verify", is_flag=True, help="Hash every file again, and fetch anew what is damaged")
 @click.option(
     "--prune",
     "prune_others",

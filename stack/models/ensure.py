@@ -33,6 +33,7 @@ class _Context:
     sleep: Sleep
     free_bytes: hub.FreeBytes
     offline_reason: str | None
+    deep: bool
 
     def __repr__(self) -> str:
         return f"_Context({self.volume}, {self.endpoint})"
@@ -49,6 +50,7 @@ def ensure_snapshot(
     report: Report,
     locked_revision: str | None = None,
     offline_reason: str | None = None,
+    deep: bool = False,
     sleep: Sleep = time.sleep,
     free_bytes: hub.FreeBytes = lambda path: shutil.disk_usage(path).free,
 ) -> Snapshot:
@@ -68,6 +70,7 @@ def ensure_snapshot(
         report: Told every step.
         locked_revision: The revision in the lock, obeyed in place of `revision`.
         offline_reason: Why neither the hub nor a package index may be asked; None where they may.
+        deep: Hash every file that is there, instead of comparing sizes, times and inodes only.
         sleep: Waits.
         free_bytes: Tells the free space of a file system.
 
@@ -76,7 +79,7 @@ def ensure_snapshot(
     """
     if offline_reason is None and is_offline(environ):
         offline_reason = "HF_HUB_OFFLINE is set" if reference.kind == "hub" else None
-    context = _Context(volume, endpoint, token, environ, report, sleep, free_bytes, offline_reason)
+    context = _Context(volume, endpoint, token, environ, report, sleep, free_bytes, offline_reason, deep)
     if reference.kind == "directory":
         return _ensure_directory(reference, revision, locked_revision, context)
     if reference.kind == "demo":
@@ -183,7 +186,11 @@ def _find(key: SnapshotKey, context: _Context) -> tuple[Snapshot | None, list[Fi
             f"{folder} holds {found.id} at {found.revision}, not {key.id} at {key.revision}",
             hint=f"remove {folder}",
         )
-    return settle_touched(context.volume, found, check_snapshot(found), context.report)
+    return settle_touched(context.volume, found, _check(found, context), context.report)
+
+
+def _check(found: Snapshot, context: _Context) -> list[FileProblem]:
+    return check_snapshot(found, deep=context.deep, report=context.report)
 
 
 def _say_ready(snapshot: Snapshot, context: _Context) -> Snapshot:

@@ -81,8 +81,9 @@ def run_warm(session: Session, *, verify: bool, prune_others: bool) -> WarmResul
         report=session.report,
         locked_revision=locked_revision,
         offline_reason=REASON if config.offline else None,
+        deep=verify,
     )
-    if verify:
+    if verify and reference.kind == "directory":
         _verify(session, snapshot)
     read = read_into_page_cache(snapshot, session.report)
     pruned = tuple(prune(config.model.volume, _find_kept(session, snapshot))) if prune_others else ()
@@ -135,5 +136,5 @@ def _verify(session: Session, snapshot: Snapshot) -> None:
         raise ModelError(
             f"{len(problems)} files of {snapshot.id} are not what they should be: "
             + "; ".join(str(problem) for problem in problems),
-            hint="`stack warm` fetches them again; files of your own directory are yours to bring back",
+            hint="bring the old files of your directory back, or remove the model from stack.lock to accept these",
         )

@@ -48,6 +48,20 @@ def test_a_file_with_other_bytes_of_the_same_length_is_fetched_again(hub, ensure
     assert (snapshot.path / SHARD).read_bytes() == model.files[SHARD]
 
 
+def test_bytes_that_changed_behind_the_files_times_are_fetched_again_where_every_file_is_hashed(hub, ensure):
+    model = hub.add_model("acme/tiny", build_model_files())
+    snapshot = ensure()
+    status = (snapshot.path / SHARD).stat()
+    flip_first_byte_of_the_data(snapshot.path / SHARD)
+    os.utime(snapshot.path / SHARD, ns=(status.st_atime_ns, status.st_mtime_ns))
+    hub.requests.clear()
+    ensure(revision=model.commit)
+    assert hub.requests == []
+    ensure(revision=model.commit, deep=True)
+    assert (snapshot.path / SHARD).read_bytes() == model.files[SHARD]
+    assert hub.count("/resolve/") == 1
+
+
 def test_a_file_that_is_gone_comes_back_and_one_that_was_added_goes(hub, ensure):
     hub.add_model("acme/tiny", build_model_files())
     snapshot = ensure()

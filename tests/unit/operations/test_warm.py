@@ -113,16 +113,18 @@ def test_a_configured_commit_comes_before_the_locked_one(make_session, world):
 
 
 def test_verified_files_are_counted(make_session, world):
-    world()
+    asked = world()
     assert run_warm(make_session(connect=FakeDocker), verify=True, prune_others=False).verified_files == 2
+    assert asked["deep"] is True
 
 
-def test_a_damaged_file_is_told_with_what_to_do(make_session, world):
+def test_a_damaged_file_of_a_directory_is_told_with_what_to_do(make_session, world, tmp_path):
     world(problems=["model.safetensors: other hash"])
+    session = make_session(f'[model]\nid = "{tmp_path}"\n', connect=FakeDocker)
     with pytest.raises(ModelError) as caught:
-        run_warm(make_session(connect=FakeDocker), verify=True, prune_others=False)
+        run_warm(session, verify=True, prune_others=False)
     assert caught.value.message.endswith("model.safetensors: other hash")
-    assert "stack warm" in caught.value.hint
+    assert "bring the old files of your directory back" in caught.value.hint
 
 
 def test_only_what_no_container_and_no_lock_uses_may_be_removed(make_session, make_snapshot, world, tmp_path):
