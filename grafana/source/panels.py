@@ -58,7 +58,7 @@ class Look:
         otherwise: What to do when it does not.
         unit: Grafana's unit id.
         steps: (colour, from which value on), the first of them without a value.
-        no_value: What it shows without data; one of the texts of `WAITS_FOR` in stack/telemetry/dashboards.py
+        no_value: What it shows without data; one of the texts of `WAITS_FOR` in tests/fixtures/panels.py
             where that is normal.
         words: Words for values: value -> (text, colour).
         decimals: Digits after the point; None leaves it to Grafana.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -9,8 +10,8 @@ from pathlib import Path
 
 import httpx2
 
-from stack.telemetry.contract.check import load_query_file
-from stack.telemetry.dashboards import parse_dashboard, substitute_variables
+from stack.telemetry.contract.load import load_query_file
+from stack.telemetry.contract.variables import Standing, read_values, substitute
 
 PANEL_PIXELS = 1280
 """A panel over the whole width of a common screen: Grafana asks for at most so many points."""
@@ -70,12 +71,13 @@ def load_queries(folder: Path, values: dict[str, str]) -> list[Asked]:
     """Give every query of every dashboard: panels, collapsed rows too, variables and annotations."""
     found = []
     for path in sorted(folder.glob("*.json")):
-        board = parse_dashboard(path.read_text(encoding="utf-8"))
+        board = json.loads(path.read_text(encoding="utf-8"))
+        known = read_values(board["templating"]["list"]) | {name: Standing(one, one) for name, one in values.items()}
         for query in load_query_file(path).queries:
-            expr = substitute_variables(query.text, {**board.variables, **values})
+            expr = substitute(query.text, known)
             place = query.place
             ref = f" ({place.ref})" if place.ref else ""
-            found.append(Asked(f"{board.uid}: {place.name}{ref}", expr, query.is_instant))
+            found.append(Asked(f"{board['uid']}: {place.name}{ref}", expr, query.is_instant))
     return found
 
 

@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 from stack.assets import asset_path
-from stack.telemetry.dashboards import load_dashboards, substitute_variables
 from tests.assets.rule_files import find_promtool
+from tests.fixtures.panels import load_panels, name_panel
 
 SAMPLES = 100
 NVIDIA = 'instance="d",job="dcgm",gpu="{}",UUID="GPU-{}",modelName="RTX"'
@@ -68,12 +68,7 @@ def build_series() -> list[dict[str, str]]:
     return [{"series": name, "values": f"{first}+{step}x{SAMPLES}"} for name, (first, step) in named.items()]
 
 
-QUERIES = [
-    (str(query), substitute_variables(query.expr, board.variables))
-    for board in load_dashboards(asset_path("grafana", "dashboards"))
-    for query in board.queries
-    if query.no_value in WAITED_FOR
-]
+QUERIES = [(name_panel(query), query.expr) for query in load_panels() if query.no_value in WAITED_FOR]
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +98,4 @@ def test_a_panel_that_waits_for_it_shows_it(told, name, expr):
 
 
 def test_every_word_is_of_some_panel():
-    words = {
-        query.no_value for board in load_dashboards(asset_path("grafana", "dashboards")) for query in board.queries
-    }
-    assert words >= WAITED_FOR
+    assert {query.no_value for query in load_panels()} >= WAITED_FOR

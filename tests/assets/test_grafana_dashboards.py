@@ -17,7 +17,7 @@ import pytest
 
 from stack.assets import asset_path
 from stack.telemetry.contract.names import load_names
-from stack.telemetry.dashboards import WAITS_FOR, load_dashboards, substitute_variables
+from stack.telemetry.contract.variables import Standing, substitute
 from stack.telemetry.exposition import parse_exposition
 from stack.telemetry.other_runs import StoredBench, StoredRun, render_other_runs
 from stack.telemetry.run_metrics import (
@@ -30,6 +30,7 @@ from stack.telemetry.run_metrics import (
     render_run_metrics,
 )
 from tests.assets.rule_files import load_rules
+from tests.fixtures.panels import WAITS_FOR, load_panels, name_panel
 
 GRAFANA = asset_path("grafana")
 FOLDER = GRAFANA / "dashboards"
@@ -96,12 +97,9 @@ def assert_filled(panels: list[dict], top: int) -> None:
     assert set(cells) == set(itertools.product(range(GRID_COLUMNS), range(top, bottom)))
 
 
+ANY_MODEL = {"model_name": Standing(".*")}
 PANELS = [pytest.param(panel, id=f"{path.stem}: {panel['title']}") for path in PATHS for panel in panels_of(load(path))]
-QUERIES = [
-    pytest.param(substitute_variables(query.expr, board.variables), id=str(query))
-    for board in load_dashboards(FOLDER)
-    for query in board.queries
-]
+QUERIES = [pytest.param(query.expr, id=name_panel(query)) for query in load_panels()]
 
 
 @pytest.fixture(scope="module")
@@ -275,7 +273,7 @@ class TestDashboard:
             (panel["title"], node.name)
             for panel in load(path)["panels"]
             for target in panel.get("targets", ())
-            for node in selectors_in(substitute_variables(target["expr"], {"model_name": ".*"}))
+            for node in selectors_in(substitute(target["expr"], ANY_MODEL))
         ]
         assert [item for item in asked if item[1] in CONDITIONAL] == []
 
@@ -284,7 +282,7 @@ class TestDashboard:
         lacking = pages[-1] - frozenset.intersection(*pages)
         for panel in panels_of(load(path)):
             for target in panel["targets"]:
-                nodes = selectors_in(substitute_variables(target["expr"], {"model_name": ".*"}))
+                nodes = selectors_in(substitute(target["expr"], ANY_MODEL))
                 if {node.name for node in nodes} & lacking:
                     assert panel["fieldConfig"]["defaults"]["noValue"] == "Not of this version"
 
@@ -322,7 +320,7 @@ def test_the_overview_lists_what_happened_with_what_to_do_about_it():
 
 def test_what_is_computed_twice_is_a_recording_rule():
     asked = Counter(target["expr"] for path in PATHS for panel in panels_of(load(path)) for target in panel["targets"])
-    twice = [substitute_variables(expr, {"model_name": ".*"}) for expr, count in asked.items() if count > 1]
+    twice = [substitute(expr, ANY_MODEL) for expr, count in asked.items() if count > 1]
     assert [expr for expr in twice if not isinstance(promql_parser.parse(expr), promql_parser.VectorSelector)] == []
 
 

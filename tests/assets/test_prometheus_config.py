@@ -12,10 +12,10 @@ import pytest
 import yaml
 
 from stack.assets import asset_path
-from stack.telemetry.dashboards import load_dashboards
 from stack.telemetry.exposition import parse_exposition
 from stack.telemetry.scrape import OPTIONAL_TARGETS, render_prometheus_config, render_targets
 from tests.assets.rule_files import INVENTORIES, PROMETHEUS, find_names, find_promtool, load_cases, load_rules
+from tests.fixtures.panels import load_panels
 
 CONFIG = yaml.safe_load((PROMETHEUS / "prometheus.yaml").read_text(encoding="utf-8"))
 RULES = yaml.safe_load((PROMETHEUS / "rules" / "recording.yaml").read_text(encoding="utf-8"))
@@ -105,9 +105,7 @@ class TestRule:
         assert found <= names
 
     def test_a_dashboard_an_alert_or_another_rule_uses_it(self, rule):
-        queries = [
-            query.expr for board in load_dashboards(asset_path("grafana", "dashboards")) for query in board.queries
-        ]
+        queries = [query.expr for query in load_panels()]
         others = [other["expr"] for other in [*RECORDED, *load_rules("alerts.yaml")] if other is not rule]
         assert any(rule["record"] in expr for expr in itertools.chain(queries, others))
 

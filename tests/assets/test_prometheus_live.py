@@ -19,11 +19,11 @@ import httpx2
 import pytest
 
 from stack.assets import asset_path
-from stack.telemetry.dashboards import PanelResult, find_dead_panels, load_dashboards, run_panel_queries
 from stack.telemetry.other_runs import StoredBench, StoredRun, render_other_runs
 from stack.telemetry.prometheus_api import PrometheusApi, Rule
 from stack.telemetry.run_metrics import BootRun, RunIdentity, SmokeRun, render_run_metrics
 from stack.telemetry.scrape import render_prometheus_config, render_targets
+from tests.fixtures.panels import Shown, find_dead, show_panels
 
 CAPTURE = Path(__file__).resolve().parents[1] / "fixtures" / "metrics" / "vllm-0.31.0.txt"
 NODE = CAPTURE.with_name("service-node-exporter-1.5.0.txt")
@@ -91,11 +91,11 @@ class Live:
                 pytest.fail(f"{what()}\n{self.log.read_text()}")
             time.sleep(0.2)
 
-    def run_panels(self) -> tuple[PanelResult, ...]:
-        return run_panel_queries(load_dashboards(asset_path("grafana", "dashboards")), self.api.query)
+    def run_panels(self) -> list[Shown]:
+        return show_panels(self.api.query)
 
     def find_dead(self, happened: Collection[str] = frozenset(EVERYTHING_BUT_TRAFFIC)) -> list[str]:
-        return [str(result) for result in find_dead_panels(self.run_panels(), happened=happened)]
+        return [str(result) for result in find_dead(self.run_panels(), happened)]
 
 
 def find_free_port() -> int:
@@ -219,7 +219,7 @@ def test_every_panel_shows_what_it_should(live, happened):
 @pytest.mark.parametrize("live", ["idle"], indirect=True)
 def test_without_traffic_latency_panels_are_empty(live):
     live.eventually(lambda: not live.find_dead(), live.find_dead)
-    waiting = [result for result in live.run_panels() if result.query.waits_for == "traffic"]
+    waiting = [result for result in live.run_panels() if result.waits_for == "traffic"]
     assert waiting
     assert [str(result) for result in waiting if result.series_count] == []
 

@@ -21,7 +21,7 @@ from stack.operations.upgrade.speed import Speed, run_load
 from stack.progress import ProgressEvent
 from stack.telemetry.contract.inventory import Inventory, mark_later
 from stack.telemetry.contract.kept import load_kept_inventories
-from stack.telemetry.dashboards import load_dashboards
+from stack.telemetry.contract.load import load_query_file
 from stack.telemetry.exposition import Exposition, parse_exposition
 from stack.traffic.record import Record, RecordedResponse
 from stack.traffic.replay_client import ReplayTarget, replay
@@ -84,7 +84,8 @@ def measure_engine(
 def load_queries() -> list[Query]:
     """Give every query of this stack's rules and dashboards."""
     rules = [parse_rules(path.read_text()) for path in sorted(asset_path("prometheus", "rules").glob("*.yaml"))]
-    panels = list_panels(load_dashboards(asset_path("grafana", "dashboards")))
+    paths = sorted(asset_path("grafana", "dashboards").glob("*.json"))
+    panels = list_panels([load_query_file(path) for path in paths])
     return [*(query for found in rules for query in found), *panels]
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from stack.telemetry.dashboards import Dashboard
+from stack.telemetry.contract.query import QueryFile
 from stack.telemetry.exposition import Exposition
 
 Change = Literal["appeared", "gone", "type", "labels", "bounds"]
@@ -98,9 +98,14 @@ def parse_rules(text: str) -> list[Query]:
     ]
 
 
-def list_panels(dashboards: Sequence[Dashboard]) -> list[Query]:
-    """Give the queries of dashboards."""
-    return [Query(f"dashboard {item.dashboard}: {item.panel}", item.expr) for one in dashboards for item in one.queries]
+def list_panels(dashboards: Sequence[QueryFile]) -> list[Query]:
+    """Give the queries of the panels of dashboards."""
+    return [
+        Query(f"dashboard {board.uids[0]}: {query.place.name}", query.text)
+        for board in dashboards
+        for query in board.queries
+        if query.place.kind == "panel"
+    ]
 
 
 def compare_inventories(

@@ -133,7 +133,12 @@ def _check_query(
     unknown = find_unknown(query.expr)
     if unknown is not None:
         message = f"nothing says what the variable `{unknown}` stands for"
-        hint = "define it in the dashboard (Settings, Variables), or save the dashboard with a value chosen"
+        is_rule = query.place.kind in ("alert", "record")
+        hint = (
+            "check the file that it is filled into"
+            if is_rule
+            else "define it in the dashboard, or save it with a value"
+        )
         yield Fault("not-understood", query.place, message, hint, *find_spot(query.text, unknown))
     try:
         tree = parse(query.expr)

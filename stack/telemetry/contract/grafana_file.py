@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from stack.telemetry.contract.datasources import Datasources
@@ -119,12 +120,11 @@ class _Reader:
                 yield self._build(place, str(text))
 
     def _build(self, place: Place, text: str, **more: Any) -> Query:
-        many = find_many_with_equal(text, self._values)
-        expr = substitute(text, self._values)
-        if expr.lstrip().startswith("{"):
-            # Prometheus refuses a selector that nothing at all could be left out of.
-            expr = expr.replace('=~".*"', '=~".+"')
-        return Query(place, text, expr, many_with_equal=many, **more)
+        many, values = find_many_with_equal(text, self._values), self._values
+        if text.lstrip().startswith("{"):
+            # Prometheus refuses a selector without a name that nothing is left out of.
+            values = {name: replace(one, widest=".+") if one.widest == ".*" else one for name, one in values.items()}
+        return Query(place, text, substitute(text, values), many_with_equal=many, **more)
 
 
 def _title(panel: Mapping[str, Any]) -> str:

@@ -66,8 +66,19 @@ def _lint_bare_counters(linted: Linted) -> Iterator[Fault]:
             continue
         if names & {*_RISE, *_LOOKS, "delta", "idelta"} or _is_difference(around):
             continue
+        if linted.query.place.kind == "panel" and _shows_total(str(name), around):
+            message = f"`{name}` counts since the engine started: after a restart the total begins at 0 again"
+            hint = "`increase(…[$__range])` tells how many in the time that is shown"
+            yield linted.fault("counter-as-total", str(name), message, hint)
+            continue
         message = f"`{name}` counts since the engine started: its value says nothing of now"
         yield linted.fault("counter-without-rate", str(name), message, "put it into `rate(…[5m])` or `increase(…)`")
+
+
+def _shows_total(name: str, around: Around) -> bool:
+    """Tell whether a counter is shown as it is, or summed: a total, and no part of anything else."""
+    summed = all(isinstance(node, promql.ParenExpr) or called(node) == "sum" for node in around)
+    return summed and name.endswith(("_total", "_count"))
 
 
 def _is_difference(around: Around) -> bool:

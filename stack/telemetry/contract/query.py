@@ -128,6 +128,7 @@ RULES: Mapping[str, Severity] = {
     "not-checked": "note",
     "rate-over-gauge": "error",
     "counter-without-rate": "error",
+    "counter-as-total": "warning",
     "quantile-without-le": "error",
     "quantile-per-series": "warning",
     "average-of-quantiles": "error",

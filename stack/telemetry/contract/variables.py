@@ -57,7 +57,7 @@ def substitute(text: str, values: Mapping[str, Standing]) -> str:
 
     Args:
         text: PromQL of a dashboard.
-        values: What the dashboard's own variables stand for (`read_values`).
+        values: What the dashboard's own variables stand for (`read_values`), and what shall stand for macros.
     """
     parts, at = [], 0
     for start, end in find_strings(text):
@@ -118,9 +118,9 @@ def _name_of(match: re.Match[str]) -> str:
 def _put_in_code(text: str, values: Mapping[str, Standing]) -> str:
     def give(match: re.Match[str]) -> str:
         name = _name_of(match)
-        if name in MACROS:
-            return MACROS[name]
         standing = values.get(name)
+        if standing is None and name in MACROS:
+            return MACROS[name]
         if standing is None or (standing.literal is None and not _RANGE.search(text[: match.start()])):
             return match[0]
         return "1m" if standing.literal is None else standing.literal
@@ -136,7 +136,7 @@ def _put_in_string(text: str, operator: str, values: Mapping[str, Standing]) -> 
         nonlocal is_regex
         name = _name_of(match)
         standing = values.get(name)
-        if name in MACROS or standing is None:
+        if standing is None:
             return MACROS.get(name, match[0])
         # What leaves something out leaves nothing out, and what is no matcher's value is a name or a label.
         if operator in ("!~", "!=", ""):

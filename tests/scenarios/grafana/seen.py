@@ -16,20 +16,23 @@ import httpx2
 import yaml
 
 from stack.assets import asset_path
-from stack.telemetry.dashboards import load_dashboards
+from stack.telemetry.contract.variables import read_values
 
 BOARDS = asset_path("grafana", "dashboards")
 RULES = asset_path("prometheus", "rules")
-_WIDEST = {board.uid: board.variables for board in load_dashboards(BOARDS)}
+_SHIPPED = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in BOARDS.glob("*.json")}
+_WIDEST = {
+    uid: {name: standing.widest for name, standing in read_values(board["templating"]["list"]).items()}
+    for uid, board in _SHIPPED.items()
+}
 _LINK = re.compile(r'<a href="(http://127\.0\.0\.1:\d+/user/([a-z]+-\d+)\.html)">')
 
 
 def see_boards(grafana: httpx2.Client) -> None:
     """Every shipped board is there as it was shipped."""
     shown = {hit["uid"] for hit in _get(grafana, "/api/search?type=dash-db")}
-    shipped = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in BOARDS.glob("*.json")}
-    assert shown == set(shipped)
-    for uid, board in shipped.items():
+    assert shown == set(_SHIPPED)
+    for uid, board in _SHIPPED.items():
         found = _get(grafana, f"/api/dashboards/uid/{uid}")
         assert found["meta"]["provisioned"] is True, uid
         assert _list_panels(found["dashboard"]) == _list_panels(board), uid

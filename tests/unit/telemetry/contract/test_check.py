@@ -68,6 +68,8 @@ BROKEN = [
     ("not-understood", 'vllm:kv_cache_usage_perc{model_name="$nobody"}', {}),
     ("rate-over-gauge", "rate(vllm:num_requests_running[5m])", {}),
     ("counter-without-rate", "vllm:num_preemptions_total > 0", {}),
+    ("counter-without-rate", f"sum by (le) ({TTFT}_bucket)", {}),
+    ("counter-as-total", "sum(vllm:generation_tokens_total)", {}),
     ("quantile-without-le", f"histogram_quantile(0.9, sum by (model_name) (rate({TTFT}_bucket[5m])))", {}),
     ("quantile-per-series", f"histogram_quantile(0.9, rate({TTFT}_bucket[5m]))", {}),
     ("average-of-quantiles", f"avg(histogram_quantile(0.9, sum by (le, engine) (rate({TTFT}_bucket[5m]))))", {}),

@@ -39,6 +39,7 @@ VALUES = read_values(
         ("${func:value}(up) offset $__range", "avg(up) offset 1h"),
         ('label_replace(up, "a", "$1", "b", "(.*)") # "$any', 'label_replace(up, "a", "$1", "b", "(.*)") # "then'),
         ('up{job="$nobody"}', 'up{job="$nobody"}'),
+        ("rate(up[$__rate_interval])", "rate(up[1m])"),
     ],
 )
 def test_a_variable_is_put_in_as_its_place_wants_it(text: str, wanted: str) -> None:
