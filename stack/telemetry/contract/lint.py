@@ -30,6 +30,7 @@ _LOOKS = ("resets", "changes", "absent", "absent_over_time", "present_over_time"
 # These look at two points at least.
 _PAIRS = (*_RISE, "delta", "idelta", "deriv", "predict_linear")
 _INTERVAL = re.compile(r"\$(?:__interval\b|\{__interval[}:])")
+_IDLE = re.compile(r"^vllm:(?:num_requests_|kv_cache_usage_perc$)")
 _TIMED = re.compile(r"\b(latency|duration|time)\b", re.IGNORECASE)
 _TIME_UNITS = ("s", "ms", "dtdurations", "clocks")
 _NO_UNITS = ("", "short", "none")
@@ -131,14 +132,23 @@ def _lint_ratios(linted: Linted) -> Iterator[Fault]:
     for node, around in walk(linted.tree):
         if not isinstance(node, promql.BinaryExpr) or str(node.op) != "/":
             continue
-        if not _can_be_zero(node.rhs) or _is_guarded(node.rhs) or _drops_nan(around):
+        if _is_guarded(node.rhs):
             continue
-        message = "the ratio has no guard: without traffic it is NaN, which spoils every sum and average over it"
+        if _is_idle_gauge(node.rhs):
+            message = "the ratio has no guard: while nothing runs it is infinite, and every `>` holds"
+        elif any(called(one) in _RISE for one, _ in walk(node.rhs)) and not _drops_nan(around):
+            message = "the ratio has no guard: without traffic it is NaN, which spoils every sum and average over it"
+        else:
+            continue
         yield linted.fault("unguarded-ratio", "/", message, "let the denominator be `(… > 0)`")
 
 
-def _can_be_zero(node: Node) -> bool:
-    return any(called(one) in _RISE for one, _ in walk(node))
+def _is_idle_gauge(node: Node) -> bool:
+    """Tell whether an expression is a gauge of the engine's that is 0 while nothing runs."""
+    names = [name_of(selector) or "" for selector, _ in selectors_in(node)]
+    # How many there are is not how much they do.
+    is_counted = any(called(one) in ("count", "group") for one, _ in walk(node))
+    return bool(names) and not is_counted and all(_IDLE.search(name) for name in names)
 
 
 def _is_guarded(node: Node) -> bool:

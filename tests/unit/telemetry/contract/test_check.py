@@ -80,6 +80,7 @@ BROKEN = [
         "sum(rate(vllm:prefix_cache_hits_total[5m])) / sum(rate(vllm:prefix_cache_queries_total[5m]))",
         {},
     ),
+    ("unguarded-ratio", "avg(vllm:num_requests_waiting) / avg(vllm:num_requests_running) > 3", {}),
     ("range-too-short", "rate(vllm:prompt_tokens_total[20s])", {}),
     ("wrong-unit", f"histogram_quantile(0.9, sum by (le) (rate({TTFT}_bucket[5m])))", {"unit": "ms"}),
     ("wrong-unit", "vllm:kv_cache_usage_perc", {"unit": "percent"}),
