@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Sequence
 from typing import Any
 
@@ -11,6 +12,8 @@ from stack.telemetry.contract.check import Answer
 from stack.telemetry.contract.query import Fault, Place
 
 SCHEMA_VERSION = 1
+_NAME = re.compile(r"`([^`]+)`")
+_LISTED = 5
 _STATUSES: dict[str, Status] = {"error": "fail", "warning": "warn", "note": "pass"}
 
 
@@ -58,6 +61,7 @@ def render_lines(checked: Checked) -> list[str]:
         if answer.outcome not in ("ok", "conditional"):
             lines.append(f"{answer.outcome:11}  {answer.query.place}: {answer.reason}")
     lines += _render_conditional(checked.answers)
+    lines += _render_unchecked(checked.faults)
     return [*lines, "", _render_verdict(checked)] if lines else [_render_verdict(checked)]
 
 
@@ -72,6 +76,16 @@ def _render_conditional(answers: Sequence[Answer]) -> list[str]:
         more = f" and {len(alike) - 1} more" if len(alike) > 1 else ""
         lines.append(f"{'conditional':11}  {alike[0].query.place}{more}: {reason}")
     return lines
+
+
+def _render_unchecked(faults: Sequence[Fault]) -> list[str]:
+    """Give one line for all names and labels that nobody was asked for, where somebody can be."""
+    said = (fault.message for fault in faults if fault.rule == "not-checked" and fault.hint)
+    names = list(dict.fromkeys(match[1] for message in said if (match := _NAME.search(message))))
+    if not names:
+        return []
+    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+    return [f"not checked  {', '.join(names[:_LISTED])}{more}: not the engine's; --prometheus URL asks for them"]
 
 
 def _render_verdict(checked: Checked) -> str:

@@ -56,6 +56,11 @@ class Inventory:
     later: Mapping[str, str] = field(default_factory=dict)
     version: str | None = None
 
+    @property
+    def is_prometheus(self) -> bool:
+        """Whether a Prometheus was asked, which knows every name that there is."""
+        return "" in self.prefixes
+
     @cached_property
     def own_labels(self) -> frozenset[str]:
         """Every label of every series of the engine."""

@@ -69,7 +69,9 @@ def _explain_label(query: Query, name: str, label: str, inventory: Inventory) ->
         yield Fault("foreign-label", query.place, message, f"`{alike}` is the engine's own", line, column)
     else:
         message = f"`{label}` is no label of the engine's: the scrape has to add it, as Kubernetes does"
-        yield Fault("not-checked", query.place, message, "give --prometheus URL", line, column)
+        # A Prometheus that runs the query tells by itself whether the label is there.
+        hint = None if inventory.is_prometheus else "give --prometheus URL"
+        yield Fault("not-checked", query.place, message, hint, line, column)
 
 
 def _check_value(query: Query, matcher: Node, name: str, inventory: Inventory, names: Names) -> Iterator[Fault]:

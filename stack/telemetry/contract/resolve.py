@@ -94,7 +94,7 @@ def _explain_missing(
         message = f"the engine calls it `{own}`: only an OpenTelemetry collector makes `{name}` of that"
         yield Fault("other-spelling", query.place, message, f"ask for `{own}`, or give --prometheus URL", line, column)
     elif not inventory.covers(name):
-        message = f"`{name}` is not of {inventory.source}: nobody was asked for it"
+        message = f"`{name}` is no name of {inventory.source}: whether somebody else exports it was not asked"
         yield Fault("not-checked", query.place, message, "give --prometheus URL", line, column)
     elif condition is not None:
         message = f"`{name}` exists only with {condition}"

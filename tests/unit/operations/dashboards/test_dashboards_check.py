@@ -117,6 +117,15 @@ def test_an_error_fails_and_is_told_in_every_form(tmp_path: Path) -> None:
     assert 'failures="1"' in render_junit(build_report(checked), "x")
 
 
+def test_names_and_labels_that_nobody_was_asked_for_share_a_line(tmp_path: Path) -> None:
+    expr = 'node_a + node_b + node_c + node_d + node_a + vllm:num_requests_running{pod="x",team="y"}'
+    lines = render_lines(check(write_board(tmp_path, expr)))
+    said = (
+        "not checked  node_a, node_b, node_c, node_d, pod and 1 more: not the engine's; --prometheus URL asks for them"
+    )
+    assert lines[0] == said and lines[-1].endswith("0 errors, 0 warnings, 6 notes")
+
+
 def test_a_warning_does_not_fail(tmp_path: Path) -> None:
     checked = check(write_board(tmp_path, "histogram_quantile(0.9, rate(vllm:e2e_request_latency_seconds_bucket[5m]))"))
     assert checked.is_passed and [fault.severity for fault in checked.faults] == ["warning"]
