@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -178,7 +179,8 @@ def _build_figure(old: Sequence[float], new: Sequence[float]) -> dict[str, Any] 
     if interval is None:
         return None
     told = {name: round(value, 4) for name, value in vars(interval).items()}
-    return told | {"said": describe_interval(interval)}
+    # The ratio is of all pairs: it is not this one's median over that one's.
+    return told | {"before": statistics.median(old), "said": describe_interval(interval)}
 
 
 def _read(document: Mapping[str, Any], part: str, name: str) -> Any:

@@ -54,13 +54,13 @@ def _build_compared(report: Mapping[str, Any]) -> Iterator[Section]:
         rows.append(
             (
                 Cell(_name(name), "name"),
-                Cell(say(median / found["ratio"]), "number"),
+                Cell(say(found["before"]) if "before" in found else "-", "number"),
                 Cell(say(median), "number"),
                 Cell(_say_change(found)),
             )
         )
     text = f"{_name(compared['figure'])} decides: {compared['said']}"
-    header = ("Figure", compared["with"], "This run", "Change, 90 % sure")
+    header = ("Figure", compared["with"], "This run", "Change over all pairs of repeats, 90 % sure")
     yield Table(f"Against {compared['with']} (commit {(compared['commit'] or 'unknown')[:12]})", header, rows, text)
 
 

@@ -17,7 +17,12 @@ def tell_demo(report: Mapping[str, Any]) -> Told:
     return Told(
         summary=f"{ended}; {verdict}",
         reasons=list(_list_reasons(report)),
-        sections=[_build_phases(report), _build_load(report), build_pairs("In all", list(_list_all(report)))],
+        sections=[
+            _build_phases(report),
+            _build_load(report),
+            build_pairs("In all", list(_list_all(report))),
+            build_pairs("What the phases do", [(phase["name"], phase["does"]) for phase in report["phases"]]),
+        ],
     )
 
 

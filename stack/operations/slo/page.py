@@ -55,6 +55,8 @@ def build_page(report: SloReport) -> Page:
         verdict=verdict,
         role=role,
         summary=describe_verdict(report).removeprefix("missed: "),
+        commit=report.bench.commit if report.bench is not None else None,
+        level="of the last boot; the window may hold others",
         facts=facts,
         notes=report.notes,
         sections=[table for part in list_parts(report) for table in _build_tables(report, part)],

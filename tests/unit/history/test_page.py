@@ -133,7 +133,8 @@ def test_the_page_is_light_dark_narrow_and_printable():
     # Paper is white and wide, whatever the screen is.
     assert "@media screen and (prefers-color-scheme: dark)" in text
     assert "@media screen and (max-width: 40rem)" in text
-    assert "@media print" in text
+    # What is folded would fill paper with a lock of 200 lines.
+    assert "section:has(details:not([open])) { display: none; }" in text.partition("@media print")[2]
 
 
 def test_a_text_from_outside_stays_a_text_wherever_it_stands():

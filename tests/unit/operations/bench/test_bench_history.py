@@ -117,6 +117,7 @@ def test_the_verdict_is_that_of_the_speed():
         "faster",
     )
     assert compared["figures"]["ttft_seconds.p50"]["ratio"] == pytest.approx(0.8347, abs=0.001)
+    assert compared["figures"]["output_tokens_per_second"]["before"] == 101
     assert "verdict" not in compared["figures"]["ttft_seconds.p50"]
 
 

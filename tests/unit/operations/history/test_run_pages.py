@@ -31,7 +31,7 @@ KINDS = {
     "bench-sweep": [
         "Sweep", "Rates of the sweep", "Speed", "Output tokens a second, repeat by repeat", "Latencies", "Load",
     ],
-    "demo": ["Phases", "Load of the engine, phase by phase", "In all"],
+    "demo": ["Phases", "Load of the engine, phase by phase", "In all", "What the phases do"],
     "replay": ["Records that are not equal", "Latencies", "How it was sent"],
     "rollback": ["To be read with it", "What changed"],
     "upgrade-back": ["Compared", "Answers that are not equal", "Metrics that changed", "Phases of the boot"],

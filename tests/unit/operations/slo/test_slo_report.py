@@ -12,6 +12,7 @@ import pytest
 
 from stack.config.load import load_config
 from stack.errors import NotRunningError
+from stack.operations.bench.last import LastBench
 from stack.operations.objectives import build_objectives
 from stack.operations.slo import report as slo_report
 from stack.operations.slo import table as slo_table
@@ -149,6 +150,14 @@ def test_the_page_says_it_all_and_loads_nothing():
     # Six columns do not fit a phone: each cell can be told by its label.
     assert table.classes == ["wide"]
     assert [cell.attributes["data-label"] for cell in table.find("td")[:2]] == ["Target", "Reached"]
+
+
+def test_the_page_begins_with_the_commit_of_the_last_bench_where_there_is_one():
+    assert read_page(render_html(make_report())).find("div", "commit") == []
+    bench = LastBench("bench-3", "c" * 40, "chat", None, 100.0, 0.5, "bench-3: 100 tok/s")
+    (head,) = read_page(render_html(dataclasses.replace(make_report(), bench=bench))).find("header")
+    assert head.find("code")[0].text == "c" * 40
+    assert "of the last boot; the window may hold others" in head.text and "bench-3: 100 tok/s" in head.text
 
 
 def test_a_model_s_name_stays_a_text_in_the_page():
