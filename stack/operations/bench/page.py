@@ -59,8 +59,8 @@ def _build_compared(report: Mapping[str, Any]) -> Iterator[Section]:
                 Cell(_say_change(found)),
             )
         )
-    text = f"{_name(compared['figure'])} decides: {compared['said']}"
-    header = ("Figure", compared["with"], "This run", "Change over all pairs of repeats, 90 % sure")
+    text = f"{_name(compared['figure'])} decides: {compared['said']}; a change is over all pairs of repeats, 90 % sure"
+    header = ("Figure", compared["with"], "This run", "Change")
     yield Table(f"Against {compared['with']} (commit {(compared['commit'] or 'unknown')[:12]})", header, rows, text)
 
 

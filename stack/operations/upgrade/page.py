@@ -103,13 +103,14 @@ def _build_metrics(report: Mapping[str, Any]) -> Iterator[Table]:
     rows = [
         (
             Cell(item["name"], "name"),
-            Cell(f"{item['change']} ({item['said']})"),
+            Cell(item["change"]),
+            Cell(item["said"]),
             Cell(", ".join(item["users"]) or "nothing here"),
         )
         for item in report["metrics"] or []
     ]
     if rows:
-        yield Table("Metrics that changed", ("Metric", "Change", "Needed by"), rows)
+        yield Table("Metrics that changed", ("Metric", "Change", "What", "Needed by"), rows)
 
 
 def _build_phases(report: Mapping[str, Any]) -> Iterator[Chart]:

@@ -135,7 +135,10 @@ def test_an_upgrade_has_old_and_new_beside_each_other_and_what_speaks_against():
     assert ["nats a token, default-1", "0.045", "0.045", "+0.000"] in rows
     assert ["service away", "", "19 s", "about 1 s a boot was said"] in rows
     metrics = find_section(page, "Metrics that changed").find("table")[0].rows()
-    assert metrics[1][2].endswith("alert VllmKvCacheThrashing")
+    assert metrics[1][:3] == ["vllm:num_preemptions", "gone", "counter"]
+    assert metrics[1][3].endswith("alert VllmKvCacheThrashing")
+    # Long names in four columns: on a phone they are blocks.
+    assert find_section(page, "Metrics that changed").find("table")[0].classes == ["wide"]
     assert "filled: the new engine; outlined: the old one" in find_section(page, "Phases of the boot").text
 
 
