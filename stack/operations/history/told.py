@@ -59,7 +59,7 @@ def _tell_boot(detail: RunDetail) -> Told:
     }.get(boot.outcome or "", findings[0].message)
     smoke = f"; {_count(findings[1:], f'smoke-{entry.smoke.id}')}" if entry.smoke is not None else ""
     reasons = [Reason(detail.failure.cause, detail.failure.next)] if detail.failure is not None else []
-    log = [("log", str(detail.log_path))] if detail.log_path is not None and boot.outcome != "ready" else []
+    log = [("log", detail.log_path.name)] if detail.log_path is not None and boot.outcome != "ready" else []
     return Told(
         said + smoke,
         reasons=[*reasons, *_list_failed(findings[1:])],

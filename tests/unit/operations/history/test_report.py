@@ -93,7 +93,7 @@ def test_the_page_of_a_failed_boot_says_why_and_what_to_do_before_its_facts(tmp_
     assert head.find("p", "summary")[0].text == "it failed after 31 s"
     assert head.find("div", "why")[0].text == "Why it failed no room for the KV cache next: take less"
     assert head.text.index("no room") < head.text.index("started")
-    assert head.text.endswith(str(tmp_path / "x"))
+    assert head.text.endswith("log x")
 
 
 def test_the_cause_of_a_failed_boot_is_read_from_its_log(tmp_path: Path):
