@@ -44,8 +44,9 @@ def command(console: Console, config_path: Path | None, project: str | None, as_
     """
     if asked["speed"] is not None and asked["concurrency"] is not None:
         raise click.UsageError("--speed follows the offsets and --concurrency ignores them: choose one")
+    from stack.operations.replay.options import ReplayOptions
     from stack.operations.replay.report import render_lines, render_rows
-    from stack.operations.replay.run import ReplayOptions, run
+    from stack.operations.replay.run import run
 
     session = open_session(console, config_path, {"project": project})
     with console.live():

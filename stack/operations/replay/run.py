@@ -4,59 +4,31 @@ from __future__ import annotations
 
 import datetime
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from stack.checks.near_tie import compare_greedy
-from stack.errors import NotRunningError, StackError, TraceError
+from stack.errors import NotRunningError, StackError
 from stack.operations.access import read_api_key
 from stack.operations.annotations.kinds import annotate_replay
 from stack.operations.boot.run_engine import build_engine
 from stack.operations.record import open_project_history, write_metrics
+from stack.operations.replay.options import ReplayOptions, build_replay_schedule, describe_schedule
 from stack.operations.replay.report import SCHEMA_VERSION, Tally
 from stack.operations.session import Session, wait_for_others
 from stack.operations.status.read import Status, read_status
 from stack.progress import ProgressEvent
-from stack.traffic.comparison import ComparisonReport, compare, compare_record
+from stack.traffic.comparison import compare_record
 from stack.traffic.engine_http import EngineApiError
-from stack.traffic.record import Record, RecordedResponse
+from stack.traffic.record import Record
 from stack.traffic.record_file import RecordFile, load_records
 from stack.traffic.replay_client import Observation, ReplayState, ReplayTarget, replay
 from stack.traffic.response_file import ResponseWriter
-from stack.traffic.schedule import Schedule, build_schedule
+from stack.traffic.schedule import Schedule
 
 _REPORT_SECONDS = 5.0
 _HISTORY_ROWS = 50
-
-
-@dataclass(frozen=True)
-class ReplayOptions:
-    """What was asked for.
-
-    Attributes:
-        path: The file of records.
-        speed: 2 sends twice as fast as recorded; None: as fast.
-        concurrency: So many at a time instead of as recorded; None: by the file.
-        served_model: Every request's model name; None: only names that are not served here are replaced.
-        asks_scores: Whether scores and token counts are asked for where that changes no answer.
-        timeout_seconds: For a whole answer.
-        max_latency_ratio: A slower median answer is a difference; None: latency is told, not judged.
-        save_path: Where records and answers are written, or None.
-        with_texts: Whether the report shows answers' texts.
-    """
-
-    path: Path
-    speed: float | None = None
-    concurrency: int | None = None
-    served_model: str | None = None
-    asks_scores: bool = True
-    timeout_seconds: float = 600.0
-    max_latency_ratio: float | None = None
-    save_path: Path | None = None
-    with_texts: bool = False
 
 
 def run(session: Session, options: ReplayOptions) -> dict[str, Any]:
@@ -69,7 +41,7 @@ def run(session: Session, options: ReplayOptions) -> dict[str, Any]:
     """
     with ExitStack() as held:
         records = held.enter_context(closing(load_records(options.path, session.report)))
-        schedule = _build_schedule(options, records)
+        schedule = build_replay_schedule(options, records)
         _say_what_is_passed_over(session, records)
         wait_for_others(session, "replay")
         status = read_status(session)
@@ -79,7 +51,7 @@ def run(session: Session, options: ReplayOptions) -> dict[str, Any]:
         writer = held.enter_context(ResponseWriter(options.save_path)) if options.save_path else None
         started, began = datetime.datetime.now(datetime.UTC), time.monotonic()
         tally, state = Tally(with_texts=options.with_texts), ReplayState()
-        session.report(ProgressEvent("replay", f"{len(records)} requests, {_describe(schedule, options)}"))
+        session.report(ProgressEvent("replay", f"{len(records)} requests, {describe_schedule(schedule, options)}"))
         is_interrupted = _send(session, target, records, schedule, tally, state, writer)
         if not tally.is_answered and not is_interrupted:
             raise EngineApiError(target.base_url, "none of the requests was answered", hint="`stack logs engine`")
@@ -138,36 +110,6 @@ def build_target(session: Session, status: Status, options: ReplayOptions) -> Re
     )
 
 
-def compare_runs(
-    records: Sequence[Record], before: Sequence[Observation], after: Sequence[Observation]
-) -> ComparisonReport:
-    """Compare two replays of the same records; one that was not sent has no observation."""
-
-    def arrange(observations: Sequence[Observation]) -> list[RecordedResponse | None]:
-        found = {observation.index: observation.response for observation in observations}
-        return [found.get(index) for index in range(len(records))]
-
-    return compare(records, arrange(before), arrange(after), compare_greedy)
-
-
-def _build_schedule(options: ReplayOptions, records: RecordFile) -> Schedule:
-    try:
-        schedule = build_schedule(records.offsets, speed=options.speed or 1.0, concurrency=options.concurrency)
-        if options.speed is not None and schedule.due_seconds is None:
-            raise ValueError("no record has an offset, so that there is no speed to change")
-    except ValueError as err:
-        raise TraceError(
-            f"{options.path}: {err}", hint="`--concurrency 1` sends them one after another, whatever the offsets"
-        ) from err
-    return schedule
-
-
-def _describe(schedule: Schedule, options: ReplayOptions) -> str:
-    if schedule.due_seconds is not None:
-        return "as recorded" + (f", {options.speed:g} times as fast" if options.speed else "")
-    return schedule.kind if schedule.concurrency == 1 else f"{schedule.concurrency} at a time"
-
-
 def _say_what_is_passed_over(session: Session, records: RecordFile) -> None:
     if records.unknown_keys:
         named = ", ".join(f"`{key}` ({count})" for key, count in records.unknown_keys.most_common(5))
@@ -223,7 +165,7 @@ def _build_document(
         },
         "schedule": {
             "kind": schedule.kind,
-            "said": _describe(schedule, options),
+            "said": describe_schedule(schedule, options),
             "speed": options.speed or 1.0,
             "concurrency": schedule.concurrency,
         },
