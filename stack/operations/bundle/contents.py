@@ -12,8 +12,8 @@ from stack.bundles.oci import LAYOUT, MANIFEST_TYPE, render_index
 from stack.bundles.problem import BundleError
 from stack.models.meter import Meter
 from stack.models.snapshot import Snapshot
-from stack.operations.bundle.images import SavedImage
 from stack.operations.bundle.proof import Writer
+from stack.operations.bundle.save_images import SavedImage
 from stack.operations.bundle.tool import build_fingerprint, build_tool_files
 from stack.operations.session import Session
 from stack.progress import ProgressEvent

@@ -13,10 +13,11 @@ from stack.bundles.problem import BundleError
 from stack.checks.host.filesystems import find_existing
 from stack.config.load import CONFIG_NAME
 from stack.operations.bundle.caches import take_caches
-from stack.operations.bundle.docker import ImageLoader, ReceivedImage, list_exact, receive_images
 from stack.operations.bundle.history import import_history, parse_history
+from stack.operations.bundle.load_images import ImageLoader
 from stack.operations.bundle.model import receive_model
 from stack.operations.bundle.open import OpenBundle, check_platform, demand_whole, open_bundle
+from stack.operations.bundle.received_images import ReceivedImage, list_exact, receive_images
 from stack.operations.bundle.target import LoadWishes, Target, build_target, write_target
 from stack.operations.bundle.verify import verified_beside
 from stack.operations.layout.engine import engine_uid

@@ -13,7 +13,7 @@ from stack.bundles.problem import BundleError
 from stack.config.lock import Lock, LockedEngine, LockedFile, LockedImage, LockedModel
 from stack.images.reference import parse_reference
 from stack.images.references import PublishedImage
-from stack.operations.bundle.images import name_carried
+from stack.operations.bundle.save_images import name_carried
 
 FROM_BUNDLE = "bundle"
 

@@ -30,7 +30,7 @@ from stack.operations.bundle.contents import (
     save_model,
 )
 from stack.operations.bundle.history import build_history_text
-from stack.operations.bundle.images import ImageSaver, SavedImage
+from stack.operations.bundle.save_images import ImageSaver, SavedImage
 from stack.operations.bundle.wanted import WantedImage, find_wanted
 from stack.operations.images.resolve import build_lock_key
 from stack.operations.resolve import Resolved, machine_platform, resolve

@@ -13,7 +13,7 @@ from typing import Any
 from stack.bundles.manifest import Bundle
 from stack.errors import ImageError
 from stack.images.reference import parse_reference
-from stack.operations.bundle.images import name_carried
+from stack.operations.bundle.save_images import name_carried
 
 Path = tuple[str, ...]
 

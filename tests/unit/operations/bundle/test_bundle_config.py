@@ -14,7 +14,7 @@ from stack.operations.bundle.config import (
     says_same,
     take_settings,
 )
-from stack.operations.bundle.images import name_carried
+from stack.operations.bundle.save_images import name_carried
 from tests.unit.bundles.conftest import build_bundle
 
 FULL = """

@@ -7,7 +7,7 @@ import pytest
 
 from stack.bundles.manifest import BundleImage
 from stack.bundles.problem import BundleError
-from stack.operations.bundle.docker import receive_images
+from stack.operations.bundle.received_images import receive_images
 from tests.unit.bundles.conftest import CONFIG, build_bundle, build_manifest_body, sha256
 
 IMAGE_ID = f"sha256:{sha256(CONFIG)}"

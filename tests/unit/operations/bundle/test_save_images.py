@@ -8,9 +8,9 @@ import pytest
 from stack.bundles.source import open_source, read_whole
 from stack.images.reference import parse_reference
 from stack.images.references import WantedImage as WantedReference
-from stack.operations.bundle import images as bundle_images
 from stack.operations.bundle import proof as bundle_proof
-from stack.operations.bundle.images import ImageSaver, name_carried
+from stack.operations.bundle import save_images as bundle_images
+from stack.operations.bundle.save_images import ImageSaver, name_carried
 from stack.operations.bundle.wanted import WantedImage
 from stack.operations.images.needs import ImageNeed
 from tests.unit.bundles.conftest import CONFIG, DIFF_IDS, LAYERS, build_manifest_body, open_writer, sha256
