@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 
@@ -45,9 +45,6 @@ class Answer:
         tool_calls: The name and the arguments of each function that the model called.
         request_id: The engine's id of the request.
         duration_seconds: From sending to the last byte, by the client's clock.
-        ttft_seconds: From sending to the first streamed token; None when not streamed.
-        chunk_count: Streamed chunks that held text.
-        saw_done: Whether the stream ended with `[DONE]`.
     """
 
     text: str
@@ -61,9 +58,6 @@ class Answer:
     tool_calls: tuple[tuple[str, str], ...] = ()
     request_id: str = ""
     duration_seconds: float = 0.0
-    ttft_seconds: float | None = None
-    chunk_count: int = 0
-    saw_done: bool = False
 
 
 @dataclass(frozen=True)
@@ -101,25 +95,3 @@ class FirstToken:
 
     seconds: float | None
     reason: str = ""
-
-
-def fold_stream(chunks: Sequence[StreamChunk]) -> Answer:
-    """Put the chunks of one stream together as the answer they make."""
-    held = [chunk for chunk in chunks if chunk.text or chunk.reasoning or chunk.tokens or chunk.token_ids]
-    usages = [chunk.usage for chunk in chunks if chunk.usage is not None]
-    prompts = [chunk.prompt_token_ids for chunk in chunks if chunk.prompt_token_ids]
-    reasons = [chunk.finish_reason for chunk in chunks if chunk.finish_reason]
-    return Answer(
-        text="".join(chunk.text for chunk in chunks),
-        finish_reason=reasons[-1] if reasons else None,
-        usage=usages[-1] if usages else None,
-        tokens=tuple(token for chunk in chunks for token in chunk.tokens),
-        token_ids=tuple(token for chunk in chunks for token in chunk.token_ids),
-        prompt_token_ids=prompts[0] if prompts else (),
-        reasoning="".join(chunk.reasoning for chunk in chunks),
-        request_id=next((chunk.request_id for chunk in chunks if chunk.request_id), ""),
-        duration_seconds=chunks[-1].at_seconds if chunks else 0.0,
-        ttft_seconds=held[0].at_seconds if held else None,
-        chunk_count=len(held),
-        saw_done=any(chunk.is_done for chunk in chunks),
-    )

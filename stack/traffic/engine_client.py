@@ -11,11 +11,10 @@ from typing import Any
 import httpx2
 
 from stack.errors import ServiceApiError
-from stack.traffic.engine_answers import Answer, FirstToken, ModelCard, StreamChunk, fold_stream
+from stack.traffic.engine_answers import Answer, FirstToken, ModelCard, StreamChunk
 from stack.traffic.engine_http import (
     EngineApiError,
     RawAnswer,
-    build_http_client,
     demand_success,
     describe_failure,
 )
@@ -28,8 +27,6 @@ from stack.traffic.engine_wire import (
     parse_token_ids,
 )
 from stack.traffic.sse import DONE, parse_events
-
-__all__ = ["EngineApiError", "EngineClient", "build_http_client", "run_stream"]
 
 Message = Mapping[str, str]
 Prompt = str | Sequence[int]
@@ -237,11 +234,6 @@ class EngineClient:
                     yield _read_event(url, data, self._clock() - began)
         except httpx2.HTTPError as err:
             raise describe_failure(url, err) from err
-
-
-def run_stream(chunks: Iterator[StreamChunk]) -> Answer:
-    """Read a stream to its end and give the whole answer."""
-    return fold_stream(list(chunks))
 
 
 def _read_event(url: str, data: str, at_seconds: float) -> StreamChunk:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from stack.checks.smoke.target import IdentityFacts, ModelFacts, ServiceFacts, SmokeConfig, SmokeTarget
-from stack.traffic.engine_client import EngineClient, build_http_client
+from stack.traffic.engine_client import EngineClient
+from stack.traffic.engine_http import build_http_client
 
 
 @pytest.fixture

@@ -9,7 +9,8 @@ import pytest
 
 from stack.errors import ServiceApiError
 from stack.traffic.engine_answers import Usage
-from stack.traffic.engine_client import EngineApiError, EngineClient, build_http_client, run_stream
+from stack.traffic.engine_client import EngineClient
+from stack.traffic.engine_http import EngineApiError, build_http_client
 
 BASE = "http://127.0.0.1:8000"
 CARD = {"id": "demo", "root": "/models/demo", "max_model_len": 8192}
@@ -157,7 +158,7 @@ def test_no_answer_at_all_is_told_in_words(failure, words):
         client.run_completion("x")
     assert caught.value.status_code is None
     with pytest.raises(EngineApiError, match=words):
-        run_stream(client.stream_completion("x"))
+        list(client.stream_completion("x"))
 
 
 @pytest.mark.parametrize("text", ["<html>", '{"choices": 3}', "{}", '{"choices": []}'])
@@ -168,7 +169,7 @@ def test_an_answer_of_another_shape_is_an_error_that_shows_it(text):
         client.run_completion("x")
 
 
-def test_a_stream_is_folded_into_one_answer():
+def test_a_stream_gives_a_chunk_for_each_event_with_its_time():
     def chunk(content, **rest):
         logprobs = {"content": [{"token": "token_id:5", "logprob": -0.5, "top_logprobs": []}]}
         choice = {"index": 0, "delta": {"content": content}, "logprobs": logprobs, "token_ids": [5], **rest}
@@ -179,24 +180,25 @@ def test_a_stream_is_folded_into_one_answer():
     events = [first, chunk("Ber"), chunk("lin", finish_reason="stop"), usage, "[DONE]"]
     client, seen = build_client(stream_of(*events), model="demo")
 
-    answer = run_stream(client.stream_chat([{"role": "user", "content": "?"}], top_logprobs=1))
+    chunks = list(client.stream_chat([{"role": "user", "content": "?"}], top_logprobs=1))
 
     assert sent(seen[0])["stream_options"] == {"include_usage": True}
-    assert (answer.text, answer.finish_reason, answer.usage) == ("Berlin", "stop", Usage(7, 2))
-    assert answer.token_ids == (5, 5)
-    assert [token.token for token in answer.tokens] == ["5", "5"]
-    assert answer.chunk_count == 2
-    assert answer.saw_done
-    # The clock ticks once at the start and once an event: the opening chunk holds no token.
-    assert answer.ttft_seconds == 2.0
+    assert [chunk.text for chunk in chunks] == ["", "Ber", "lin", "", ""]
+    assert [chunk.finish_reason for chunk in chunks] == [None, None, "stop", None, None]
+    assert [chunk.usage for chunk in chunks] == [None, None, None, Usage(7, 2), None]
+    assert [chunk.token_ids for chunk in chunks] == [(), (5,), (5,), (), ()]
+    assert [token.token for chunk in chunks for token in chunk.tokens] == ["5", "5"]
+    assert [chunk.is_done for chunk in chunks] == [False, False, False, False, True]
+    # The clock ticks once at the start and once an event.
+    assert [chunk.at_seconds for chunk in chunks] == [1.0, 2.0, 3.0, 4.0, 5.0]
 
 
 def test_a_stream_that_is_cut_off_has_no_done():
     client, _ = build_client(stream_of({"choices": [{"index": 0, "text": "a"}]}), model="demo")
 
-    answer = run_stream(client.stream_completion("x"))
+    [chunk] = client.stream_completion("x")
 
-    assert (answer.text, answer.saw_done, answer.finish_reason) == ("a", False, None)
+    assert (chunk.text, chunk.is_done, chunk.finish_reason) == ("a", False, None)
 
 
 def test_an_error_in_the_midst_of_a_stream_is_raised():
@@ -204,14 +206,14 @@ def test_an_error_in_the_midst_of_a_stream_is_raised():
     client, _ = build_client(stream_of(*events), model="demo")
 
     with pytest.raises(EngineApiError, match="engine is dead"):
-        run_stream(client.stream_completion("x"))
+        list(client.stream_completion("x"))
 
 
 def test_a_stream_that_is_refused_tells_the_message():
     client, _ = build_client(always({"error": {"message": "too long"}}, 400), model="demo")
 
     with pytest.raises(EngineApiError, match="too long"):
-        run_stream(client.stream_completion("x"))
+        list(client.stream_completion("x"))
 
 
 def test_a_first_token_gives_seconds():
