@@ -7,18 +7,8 @@ from grafana_foundation_sdk.builders import dashboard
 from source import batching_extras
 from source.board import Board, build_board
 from source.layout import Band, Section
-from source.panels import (
-    GREEN,
-    RED,
-    YELLOW,
-    Look,
-    Panel,
-    Query,
-    build_chart,
-    build_heatmap,
-    build_rows,
-    build_stat,
-)
+from source.panels import GREEN, RED, YELLOW, Look, Panel, Query, build_chart, build_heatmap, build_stat
+from source.tables import build_rows
 
 _MODEL = '{model_name=~"$model_name"}'
 _NO_TRAFFIC = "No traffic"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from source.layout import Band, Section
-from source.panels import GREEN, RED, YELLOW, Look, Panel, Query, build_chart, build_heatmap, build_rows
+from source.panels import GREEN, RED, YELLOW, Look, Panel, Query, build_chart, build_heatmap
+from source.tables import build_rows
 
 _MODEL = '{model_name=~"$model_name"}'
 _SPEC = "vllm:spec_decode_num"

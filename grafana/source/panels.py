@@ -96,7 +96,7 @@ def build_stat(look: Look, *queries: Query, show_names: bool = False, fill: bool
         .justify_mode(common_models.BigValueJustifyMode.CENTER)
         .reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]).values(False))
     )
-    return _dress(panel, look, [_query(query).instant() for query in queries])
+    return dress(panel, look, [build_query(query).instant() for query in queries])
 
 
 def build_chart(
@@ -123,7 +123,7 @@ def build_chart(
         panel.max(highest)
     if stacked:
         panel.stacking(common.StackingConfig().mode(common_models.StackingMode.NORMAL).group("A"))
-    return _dress(panel, look, [_query(query).range() for query in queries])
+    return dress(panel, look, [build_query(query).range() for query in queries])
 
 
 def build_bars(look: Look, query: Query, transformations: Sequence[models.DataTransformerConfig]) -> barchart.Panel:
@@ -140,7 +140,7 @@ def build_bars(look: Look, query: Query, transformations: Sequence[models.DataTr
         .tooltip(common.VizTooltipOptions().mode(common_models.TooltipDisplayMode.MULTI))
         .transformations(list(transformations))
     )
-    return _dress(panel, look, [_as_table(query)])
+    return dress(panel, look, [as_table(query)])
 
 
 def build_heatmap(look: Look, query: Query) -> heatmap.Panel:
@@ -155,7 +155,7 @@ def build_heatmap(look: Look, query: Query) -> heatmap.Panel:
         .show_legend()
         .tooltip(heatmap.HeatmapTooltip().mode(common_models.TooltipDisplayMode.SINGLE).y_histogram(True))
     )
-    return _dress(panel, look, [_query(query).range().format(prometheus_models.PromQueryFormat.HEATMAP)])
+    return dress(panel, look, [build_query(query).range().format(prometheus_models.PromQueryFormat.HEATMAP)])
 
 
 def build_states(look: Look, query: Query) -> statetimeline.Panel:
@@ -168,7 +168,7 @@ def build_states(look: Look, query: Query) -> statetimeline.Panel:
         .legend(_legend())
         .tooltip(common.VizTooltipOptions().mode(common_models.TooltipDisplayMode.SINGLE))
     )
-    return _dress(panel, look, [_query(query).range()])
+    return dress(panel, look, [build_query(query).range()])
 
 
 def build_text(title: str, markdown: str) -> text.Panel:
@@ -192,41 +192,14 @@ def build_happenings(title: str, good: str, otherwise: str, *, tag: str, limit: 
     )
 
 
-def build_table(look: Look, query: Query, transformations: Sequence[models.DataTransformerConfig]) -> table.Panel:
-    """Give a table made by the transformations."""
-    panel = table.Panel().show_header(False).transformations(list(transformations))
-    return _dress(panel, look, [_query(query).instant()])
-
-
-def build_rows(look: Look, query: Query, columns: Sequence[str], *, hidden: Sequence[str] = ("Value",)) -> table.Panel:
-    """Give a table with a row for each series: its labels, and `Value`, in the order of the columns."""
-    order = transform(
-        "organize",
-        excludeByName=dict.fromkeys(["Time", *hidden], True),
-        renameByName={},
-        indexByName={name: index for index, name in enumerate(columns)},
-    )
-    return _dress(table.Panel().show_header(True).transformations([order]), look, [_as_table(query)])
-
-
-def build_matrix(look: Look, query: Query, row: str, column: str) -> table.Panel:
-    """Give a table with a row and a column for each value of two labels."""
-    grouped = transform("groupingToMatrix", rowField=row, columnField=column, valueField="Value", emptyValue="null")
-    newest_first = transform("sortBy", fields={}, sort=[{"field": f"{row}\\{column}", "desc": True}])
-    return _dress(table.Panel().show_header(True).transformations([grouped, newest_first]), look, [_as_table(query)])
-
-
-def transform(kind: str, **options: object) -> models.DataTransformerConfig:
-    """Give one transformation of a panel's data."""
-    return models.DataTransformerConfig(id_val=kind, options=options)
-
-
-def _query(query: Query) -> prometheus.Dataquery:
+def build_query(query: Query) -> prometheus.Dataquery:
+    """Give a query to our data source."""
     return prometheus.Dataquery().datasource(DATASOURCE).expr(query.expr).legend_format(query.legend)
 
 
-def _as_table(query: Query) -> prometheus.Dataquery:
-    return _query(query).instant().format(prometheus_models.PromQueryFormat.TABLE)
+def as_table(query: Query) -> prometheus.Dataquery:
+    """Give a query whose answer is a table of the values now."""
+    return build_query(query).instant().format(prometheus_models.PromQueryFormat.TABLE)
 
 
 def _legend() -> common.VizLegendOptions:
@@ -243,7 +216,8 @@ def _line_style(look: Look) -> common_models.GraphThresholdsStyleMode:
     return styles.DASHED if len(look.steps) > 1 else styles.OFF
 
 
-def _dress(panel: Panel, look: Look, queries: Sequence[prometheus.Dataquery]) -> Panel:
+def dress(panel: Panel, look: Look, queries: Sequence[prometheus.Dataquery]) -> Panel:
+    """Give the panel what every panel has, by its look, and its queries."""
     steps = [models.Threshold(value=value, color=colour) for colour, value in look.steps]
     panel.title(look.title).description(look.description).unit(look.unit).no_value(look.no_value)
     panel.datasource(DATASOURCE)

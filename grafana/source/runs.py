@@ -3,19 +3,8 @@
 from __future__ import annotations
 
 from source.layout import Band, Section
-from source.panels import (
-    GREEN,
-    GREY,
-    RED,
-    YELLOW,
-    Look,
-    Panel,
-    Query,
-    build_bars,
-    build_stat,
-    build_table,
-    transform,
-)
+from source.panels import GREEN, GREY, RED, YELLOW, Look, Panel, Query, build_bars, build_stat
+from source.tables import build_table, transform
 
 _NO_BOOT = "No boot recorded"
 _LABELS = ["commit", "commit_level", "version", "model", "revision", "image_digest", "device"]

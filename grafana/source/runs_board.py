@@ -7,20 +7,8 @@ from grafana_foundation_sdk.builders import dashboard
 from source import runs
 from source.board import Board, build_board
 from source.layout import Band, Section
-from source.panels import (
-    GREEN,
-    GREY,
-    RED,
-    YELLOW,
-    Look,
-    Panel,
-    Query,
-    build_chart,
-    build_matrix,
-    build_rows,
-    build_stat,
-    build_states,
-)
+from source.panels import GREEN, GREY, RED, YELLOW, Look, Panel, Query, build_chart, build_stat, build_states
+from source.tables import build_matrix, build_rows
 
 _NO_BOOT, _NO_SMOKE, _NO_REPLAY = "No boot recorded", "No smoke run yet", "No replay yet"
 _BOOT_COLUMNS = ["boot", "version", "commit", "model", "Value"]
