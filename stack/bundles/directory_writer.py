@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from stack.bundles.files import (
+    CHUNK_BYTES,
     HashThread,
     build_write_error,
     check_written,
@@ -22,7 +23,6 @@ from stack.bundles.files import (
 from stack.bundles.manifest import MOST_BYTES, Bundle, BundleFile, render_manifest
 from stack.bundles.names import BLOBS, MANIFEST_NAME, build_blob_path
 from stack.bundles.partial import Partial, demand_bundle, find_own
-from stack.bundles.source import CHUNK_BYTES
 from stack.files import replace_file, sync_folder
 from stack.progress import ProgressEvent, Report, ignore
 

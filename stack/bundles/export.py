@@ -17,9 +17,9 @@ import tarfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from stack.bundles.files import CHUNK_BYTES
 from stack.bundles.oci import Layer, detect_compression
 from stack.bundles.problem import BundleError
-from stack.bundles.source import CHUNK_BYTES
 
 _SMALL_BYTES = 1024**2
 

@@ -22,11 +22,11 @@ from typing import BinaryIO
 
 import zstandard
 
+from stack.bundles.file_source import FileSource
 from stack.bundles.files import HashThread, build_write_error, check_written, lock_alone
 from stack.bundles.manifest import Bundle, BundleFile, render_manifest
 from stack.bundles.names import MANIFEST_NAME, build_blob_path
 from stack.bundles.problem import BundleError
-from stack.bundles.source import FileSource
 from stack.bundles.tar_format import BLOCK_BYTES, build_header, count_padding, wrap_block
 from stack.bundles.target import DRAFT_NAME, demand_own_part, demand_replaceable
 from stack.files import replace_file, sync_folder
@@ -231,7 +231,8 @@ class FileWriter:
         if os.pread(self._file.fileno(), len(head), row.start) != head:
             return False
         places = {path: (row.start + len(head), row.end)}
-        source = FileSource(self.part, self._compressor is not None, {path: row.size_bytes}, places=places)
+        is_compressed = self._compressor is not None
+        source = FileSource(self.part, {path: row.size_bytes}, is_compressed=is_compressed, places=places)
         digest, size, task = hashlib.sha256(), 0, "check what is there"
         for piece in source.read_pieces(path):
             digest.update(piece)

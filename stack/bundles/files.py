@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from stack.bundles.problem import BundleError
-from stack.bundles.source import CHUNK_BYTES
 
+CHUNK_BYTES = 1024**2
 _QUEUED_PIECES = 4
 
 

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from pathlib import PurePosixPath
 
 MANIFEST_NAME = "bundle.json"
+PARTIAL_NAME = "partial"
 BLOBS = "blobs/sha256"
 
 _SHA256 = r"[0-9a-f]{64}"

@@ -18,9 +18,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from stack.bundles.manifest import MOST_BYTES, Bundle, parse_manifest
-from stack.bundles.names import MANIFEST_NAME, find_path_fault
+from stack.bundles.names import MANIFEST_NAME, PARTIAL_NAME, find_path_fault
+from stack.bundles.open import open_source
 from stack.bundles.problem import BundleError
-from stack.bundles.source import PARTIAL_NAME, open_source
 
 _LOCK, _WRITTEN, _DRAFT = "lock", "written", "draft"
 _TOP = {MANIFEST_NAME, PARTIAL_NAME, "oci-layout", "index.json", "blobs", "tool"}

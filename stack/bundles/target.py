@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from stack.bundles.names import BLOBS
+from stack.bundles.open import load_manifest, open_source
 from stack.bundles.problem import BundleError
-from stack.bundles.source import load_manifest, open_source
 from stack.bundles.tar_format import BLOCK_BYTES, RAW_FRAME_BYTES, parse_header, unwrap_block
 
 FILE_SUFFIXES = (".tar", ".tar.zst")

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from stack.bundles.manifest import Bundle, BundleFile, Part
+from stack.bundles.open import load_manifest, open_source, read_whole
 from stack.bundles.problem import BundleError, BundleProblem, DamagedBundleError
-from stack.bundles.source import Source, load_manifest, open_source, read_whole
+from stack.bundles.source import Source
 from stack.bundles.verify import Keep, find_damage, find_differences
 from stack.models.meter import Meter
 from stack.operations.resolve import machine_platform

@@ -9,8 +9,8 @@ import pytest
 from stack.bundles import files
 from stack.bundles.directory_writer import DirectoryWriter
 from stack.bundles.names import build_blob_path
+from stack.bundles.open import load_manifest, open_source
 from stack.bundles.problem import BundleError
-from stack.bundles.source import load_manifest, open_source
 from stack.bundles.verify import find_damage, find_differences
 from tests.unit.bundles.conftest import LAYERS, build_bundle, cut, list_bodies, open_writer, sha256, write_bundle
 

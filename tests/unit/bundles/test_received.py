@@ -4,9 +4,9 @@ import json
 
 import pytest
 
+from stack.bundles.open import open_source
 from stack.bundles.problem import BundleError
 from stack.bundles.received import check_image_document, parse_diff_ids
-from stack.bundles.source import open_source
 from tests.unit.bundles.conftest import CONFIG, DIFF_IDS, build_manifest_body
 
 DIGEST = f"sha256:{'a' * 64}"

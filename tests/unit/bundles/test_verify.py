@@ -5,8 +5,8 @@ import random
 import pytest
 
 from stack.bundles.names import build_blob_path
+from stack.bundles.open import load_manifest, open_source, read_whole
 from stack.bundles.problem import BundleError
-from stack.bundles.source import load_manifest, open_source, read_whole
 from stack.bundles.verify import find_damage, find_differences
 from tests.unit.bundles.conftest import LAYERS, TOOL, build_bundle, changed, flip, list_bodies, sha256, write_bundle
 

@@ -12,8 +12,8 @@ import pytest
 
 from stack.bundles.files import ChangedFileError
 from stack.bundles.names import build_blob_path
+from stack.bundles.open import load_manifest, open_source
 from stack.bundles.problem import BundleError
-from stack.bundles.source import load_manifest, open_source
 from stack.bundles.verify import find_damage, find_differences
 from tests.unit.bundles.conftest import (
     FORMS,

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from stack.bundles.source import open_source, read_whole
+from stack.bundles.open import open_source, read_whole
 from stack.images.reference import parse_reference
 from stack.images.references import WantedImage as WantedReference
 from stack.operations.bundle import proof as bundle_proof

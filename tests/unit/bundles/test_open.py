@@ -9,8 +9,8 @@ import pytest
 import zstandard
 
 from stack.bundles.names import build_blob_path
+from stack.bundles.open import load_manifest, open_source, read_whole
 from stack.bundles.problem import BundleError, DamagedBundleError
-from stack.bundles.source import load_manifest, open_source, read_whole
 from tests.unit.bundles.conftest import CONFIG, LAYERS, build_bundle, sha256, write_bundle
 
 BLOB = build_blob_path("a" * 64)
