@@ -23,12 +23,13 @@ from stack.bundles.files import (
 from stack.bundles.manifest import MOST_BYTES, Bundle, BundleFile, render_manifest
 from stack.bundles.names import BLOBS, MANIFEST_NAME, build_blob_path
 from stack.bundles.partial import Partial, demand_bundle, find_own
+from stack.bundles.writer import Writer
 from stack.files import replace_file, sync_folder
 from stack.progress import ProgressEvent, Report, ignore
 
 
-class DirectoryWriter:
-    """One save to a directory; use it as a context manager.
+class DirectoryWriter(Writer):
+    """One save to a directory.
 
     Args:
         where: The directory; made where it is missing.
@@ -39,14 +40,10 @@ class DirectoryWriter:
     """
 
     def __init__(self, where: Path, report: Report = ignore) -> None:
-        self.where, self._report = where, report
+        super().__init__(where, report)
         self._partial = Partial(where)
         self._own: set[str] = set()
         self._known: dict[str, int] = {}
-        self._files: dict[str, bytes] = {}
-        self._stack = contextlib.ExitStack()
-        self.before: Bundle | None = None
-        self.written_bytes = 0
 
     def __enter__(self) -> DirectoryWriter:
         with contextlib.ExitStack() as stack:
@@ -61,9 +58,6 @@ class DirectoryWriter:
                 raise build_write_error(self.where, err) from err
             self._stack = stack.pop_all()
         return self
-
-    def __exit__(self, *exc: object) -> None:
-        self._stack.close()
 
     def has(self, sha256: str) -> int | None:
         """Give the size of a blob that is there, or None; one that no manifest knows is hashed first."""
@@ -98,16 +92,7 @@ class DirectoryWriter:
         return body if hashlib.sha256(body).hexdigest() == sha256 else None
 
     def add_blob(self, pieces: Iterable[bytes], size_bytes: int | None = None, sha256: str | None = None) -> str:
-        """Write a blob and give its hash.
-
-        Args:
-            pieces: Its bytes.
-            size_bytes: Its size, where that is known.
-            sha256: The hash that it must have, where that is known.
-
-        Raises:
-            BundleError: Other bytes came, or the disk refuses.
-        """
+        """Write a blob and give its hash."""
         if sha256 is not None and self.has(sha256) is not None:
             return sha256
         draft = self._partial.draft
@@ -137,15 +122,6 @@ class DirectoryWriter:
         self._known[found] = written
         self.written_bytes += written
         return found
-
-    def add_body(self, body: bytes) -> str:
-        """Write a small blob and give its hash; one that is there is left as it is."""
-        return self.add_blob([body], len(body), hashlib.sha256(body).hexdigest())
-
-    def add_file(self, path: str, body: bytes) -> str:
-        """Remember a small file with a name of its own, which `finish` writes, and give its hash."""
-        self._files[path] = body
-        return hashlib.sha256(body).hexdigest()
 
     def finish(self, bundle: Bundle) -> int:
         """Make it the bundle of this manifest, drop what only an older one named, and give the bytes of its files."""

@@ -29,6 +29,7 @@ from stack.bundles.names import MANIFEST_NAME, build_blob_path
 from stack.bundles.problem import BundleError
 from stack.bundles.tar_format import BLOCK_BYTES, build_header, count_padding, wrap_block
 from stack.bundles.target import DRAFT_NAME, demand_own_part, demand_replaceable
+from stack.bundles.writer import Writer
 from stack.files import replace_file, sync_folder
 from stack.progress import ProgressEvent, Report, ignore
 
@@ -46,8 +47,8 @@ class _Member:
     end: int
 
 
-class FileWriter:
-    """One save to a file; use it as a context manager.
+class FileWriter(Writer):
+    """One save to a file.
 
     Args:
         where: The file.
@@ -59,17 +60,13 @@ class FileWriter:
         BundleError: There is something else of that name, another process writes it, or it cannot be written.
     """
 
-    before: Bundle | None = None
-
     def __init__(self, where: Path, wanted: Collection[str], report: Report = ignore) -> None:
-        self.where, self._wanted, self._report = where, frozenset(wanted), report
+        super().__init__(where, report)
+        self._wanted = frozenset(wanted)
         self.part = where.with_name(f"{where.name}.part")
         self._journal = where.with_name(f"{where.name}.part.json")
         self._draft = where.with_name(f"{where.name}.part.draft")
         self._members: list[_Member] = []
-        self._files: dict[str, bytes] = {}
-        self.written_bytes = 0
-        self._stack = contextlib.ExitStack()
         self._compressor = zstandard.ZstdCompressor(level=_LEVEL, threads=-1) if where.suffix == ".zst" else None
 
     def __enter__(self) -> FileWriter:
@@ -88,9 +85,6 @@ class FileWriter:
             self._stack = stack.pop_all()
         return self
 
-    def __exit__(self, *exc: object) -> None:
-        self._stack.close()
-
     def has(self, sha256: str) -> int | None:
         """Give the size of a blob that is there, or None."""
         return next((member.size_bytes for member in self._members if member.sha256 == sha256), None)
@@ -104,16 +98,7 @@ class FileWriter:
         return None
 
     def add_blob(self, pieces: Iterable[bytes], size_bytes: int | None = None, sha256: str | None = None) -> str:
-        """Write a blob and give its hash; one that turns out to be there already is dropped again.
-
-        Args:
-            pieces: Its bytes.
-            size_bytes: Its size, where that is known.
-            sha256: The hash that it must have, where that is known.
-
-        Raises:
-            BundleError: Other bytes came, or the disk refuses.
-        """
+        """Write a blob and give its hash; one that turns out to be there already is dropped again."""
         if sha256 is not None and self.has(sha256) is not None:
             return sha256
         start = self._file.tell()
@@ -132,15 +117,6 @@ class FileWriter:
             self._cut(start)
             raise
         return found
-
-    def add_body(self, body: bytes) -> str:
-        """Write a small blob and give its hash; one that is there is left as it is."""
-        return self.add_blob([body], len(body), hashlib.sha256(body).hexdigest())
-
-    def add_file(self, path: str, body: bytes) -> str:
-        """Remember a small file with a name of its own, which `finish` writes, and give its hash."""
-        self._files[path] = body
-        return hashlib.sha256(body).hexdigest()
 
     def finish(self, bundle: Bundle) -> int:
         """Write the manifest, give the file its name, and give its size."""

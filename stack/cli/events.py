@@ -8,14 +8,14 @@ from pathlib import Path
 
 import click
 
-from stack.cli.options import Age, open_session, project_options
+from stack.cli.options import JSON_LINES, Age, open_session, project_options
 from stack.console import Console
 
 
 @click.command("events")
 @click.option("-f", "--follow", is_flag=True, help="Go on as things happen, until interrupted")
 @click.option("--since", type=Age(), default="1h", show_default=True, help="How far to look back: 90s, 10m, 2h, 1d")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document a line")
+@JSON_LINES
 @project_options
 @click.pass_obj
 def command(

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from stack.cli.options import Moment, open_session, project_options
+from stack.cli.options import JSON_LINES, Moment, open_session, project_options
 from stack.console import Console
 from stack.containers.layout import SERVICES
 
@@ -44,7 +44,7 @@ class _Boot(click.ParamType):
 @click.option("--request-id", metavar="ID", help="Only records that name this request")
 @click.option("--boot", type=_Boot(), help="Of the engine: a boot's number, `last`, or `all` that are kept")
 @click.option("--labels", is_flag=True, help="Put boot, model, commit and known failure before each line")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document a line")
+@JSON_LINES
 @project_options
 @click.pass_obj
 def command(

@@ -22,6 +22,9 @@ _AGE = re.compile(r"(\d{1,6})([smhd])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON document")
+JSON_LINES = click.option("--json", "as_json", is_flag=True, help="Print one JSON document a line")
+MODEL = click.option("--model", help="Model: a hub id, a directory, or `demo`")
+REVISION = click.option("--revision", help="Revision of a hub model")
 
 
 class Age(click.ParamType):

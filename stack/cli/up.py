@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from stack.cli.options import JSON, OFFLINE, open_session, project_options
+from stack.cli.options import JSON, MODEL, OFFLINE, REVISION, open_session, project_options
 from stack.console import Console
 from stack.errors import EXIT_CHECK_FAILED
 
@@ -16,8 +16,8 @@ _PATIENCE_SECONDS = 10.0
 
 
 @click.command("up")
-@click.option("--model", help="Model: a hub id, a directory, or `demo`")
-@click.option("--revision", help="Revision of a hub model")
+@MODEL
+@REVISION
 @click.option("--commit", help="vLLM commit, 40 hex digits")
 @click.option("--device", type=click.Choice(["auto", "cuda", "cpu"]), help="Where the engine runs")
 @click.option("--images", type=click.Choice(["auto", "registry", "packages"]), help="Where images come from")

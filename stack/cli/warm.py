@@ -6,13 +6,13 @@ from pathlib import Path
 
 import click
 
-from stack.cli.options import JSON, OFFLINE, open_session, project_options
+from stack.cli.options import JSON, MODEL, OFFLINE, REVISION, open_session, project_options
 from stack.console import Console, format_bytes
 
 
 @click.command("warm")
-@click.option("--model", help="Model: a hub id, a directory, or `demo`")
-@click.option("--revision", help="Revision of a hub model")
+@MODEL
+@REVISION
 @click.option("--verify", is_flag=True, help="Hash every file again, and fetch anew what is damaged")
 @click.option(
     "--prune",

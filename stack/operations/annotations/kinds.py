@@ -52,10 +52,7 @@ def annotate_smoke(session: Session, report: Report, started: datetime) -> None:
     """Tell of a smoke run; never fails."""
     failed = [finding.check for finding in report.findings if finding.status == "fail"]
     text = f"{len(report.findings)} checks in {report.seconds:.1f} s" + (f", failed: {_join(failed)}" if failed else "")
-    annotate_run(
-        session, kind="smoke", title=_say("smoke", report.is_passed), text=text, tags=(), started=started,
-        ended=started + timedelta(seconds=report.seconds),
-    )  # fmt: skip
+    _annotate(session, "smoke", report.is_passed, text, started, report.seconds)
 
 
 def annotate_upgrade(session: Session, outcome: str, said: str, against: Sequence[str], started: datetime) -> None:
@@ -77,15 +74,8 @@ def annotate_replay(session: Session, document: Mapping[str, Any], started: date
     """Tell of a replay; never fails."""
     counts, records = document["counts"], document["records"]
     said = ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count)
-    annotate_run(
-        session,
-        kind="replay",
-        title=_say("replay", document["is_passed"]),
-        text=f"{records['ended']} of {records['total']} requests answered{f': {said}' if said else ''}",
-        tags=(),
-        started=started,
-        ended=started + timedelta(seconds=document["duration_seconds"]),
-    )
+    text = f"{records['ended']} of {records['total']} requests answered{f': {said}' if said else ''}"
+    _annotate(session, "replay", document["is_passed"], text, started, document["duration_seconds"])
 
 
 def annotate_demo(session: Session, document: Mapping[str, Any], started: datetime) -> None:
@@ -93,15 +83,13 @@ def annotate_demo(session: Session, document: Mapping[str, Any], started: dateti
     outcomes = {name: count for name, count in document["now"]["outcomes"].items() if count}
     said = ", ".join(f"{count} {name}" for name, count in outcomes.items())
     phases = ", ".join(phase["name"] for phase in document["phases"])
-    annotate_run(
-        session,
-        kind="demo",
-        title=_say("demo", document["is_passed"]),
-        text=f"{document['records']['ended']} requests{f': {said}' if said else ''} ({phases})",
-        tags=(),
-        started=started,
-        ended=started + timedelta(seconds=document["duration_seconds"]),
-    )
+    text = f"{document['records']['ended']} requests{f': {said}' if said else ''} ({phases})"
+    _annotate(session, "demo", document["is_passed"], text, started, document["duration_seconds"])
+
+
+def _annotate(session: Session, kind: str, passed: bool, text: str, started: datetime, seconds: float) -> None:
+    ended = started + timedelta(seconds=seconds)
+    annotate_run(session, kind=kind, title=_say(kind, passed), text=text, tags=(), started=started, ended=ended)
 
 
 def _say(what: str, passed: bool) -> str:

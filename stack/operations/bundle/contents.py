@@ -10,9 +10,9 @@ from stack.bundles.manifest import BundleFile, BundleModel, Part
 from stack.bundles.names import build_blob_path, find_name_fault
 from stack.bundles.oci import LAYOUT, MANIFEST_TYPE, render_index
 from stack.bundles.problem import BundleError
+from stack.bundles.writer import Writer
 from stack.models.meter import Meter
 from stack.models.snapshot import Snapshot
-from stack.operations.bundle.proof import Writer
 from stack.operations.bundle.save_images import SavedImage
 from stack.operations.bundle.tool import build_fingerprint, build_tool_files
 from stack.operations.session import Session

@@ -6,10 +6,9 @@ engine compares with every layer. So a few kilobytes prove gigabytes, whoever ha
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Protocol
+from collections.abc import Sequence
 
-from stack.bundles.manifest import Bundle, BundleFile
+from stack.bundles.writer import Writer
 from stack.errors import ImageError
 from stack.images.manifests import parse_layers, select_platform
 from stack.images.reference import ImageReference, apply_mirror
@@ -18,40 +17,6 @@ from stack.images.registry_auth import read_docker_login
 from stack.operations.images.pinned_engine import open_http
 from stack.operations.resolve import machine_platform
 from stack.operations.session import Session
-
-
-class Writer(Protocol):
-    """What a bundle is written with: `DirectoryWriter` or `FileWriter`.
-
-    Attributes:
-        before: The manifest of the bundle that was in the directory before, or None.
-    """
-
-    before: Bundle | None
-
-    def has(self, sha256: str) -> int | None:
-        """Give the size of a blob that is there, or None."""
-        ...
-
-    def has_file(self, file: BundleFile) -> bool:
-        """Tell whether a file of the bundle before is there."""
-        ...
-
-    def read_blob(self, sha256: str) -> bytes | None:
-        """Give the bytes of a small blob that is there, or None."""
-        ...
-
-    def add_blob(self, pieces: Iterable[bytes], size_bytes: int | None = None, sha256: str | None = None) -> str:
-        """Write a blob and give its hash."""
-        ...
-
-    def add_body(self, body: bytes) -> str:
-        """Write a small blob and give its hash."""
-        ...
-
-    def add_file(self, path: str, body: bytes) -> str:
-        """Remember a small file with a name of its own, and give its hash."""
-        ...
 
 
 def find_proof(session: Session, writer: Writer, reference: ImageReference, image_id: str) -> Sequence[bytes]:

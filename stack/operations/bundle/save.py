@@ -14,6 +14,7 @@ from stack.bundles.file_writer import FileWriter
 from stack.bundles.manifest import Bundle, BundleFile, BundleImage
 from stack.bundles.problem import BundleError
 from stack.bundles.target import is_file_target
+from stack.bundles.writer import Writer
 from stack.checks.host.filesystems import find_existing
 from stack.config.engine_env import is_secret_name
 from stack.config.lock import Lock, LockedImage, render_lock
@@ -39,8 +40,6 @@ from stack.operations.session import Session, hold_project
 _SPARE_BYTES = 64 * 1024**2
 # What is left of images when they are packed: measured 0.33 for CPU engines, more for libraries of a GPU.
 _PACKED_RATIO = 0.6
-
-AnyWriter = DirectoryWriter | FileWriter
 
 
 @dataclass(frozen=True)
@@ -140,7 +139,7 @@ def _demand_ready(session: Session, resolved: Resolved) -> Snapshot:
 
 def _open_writer(
     session: Session, where: Path, is_file: bool, wanted: Iterable[WantedImage], snapshot: Snapshot
-) -> AnyWriter:
+) -> Writer:
     if not is_file:
         return DirectoryWriter(where, session.report)
     digests = [blob.digest for image in wanted if image.archived for blob in image.archived.blobs]
@@ -151,7 +150,7 @@ def _open_writer(
 
 
 def _check_space(
-    session: Session, writer: AnyWriter, where: Path, wanted: Iterable[WantedImage], snapshot: Snapshot
+    session: Session, writer: Writer, where: Path, wanted: Iterable[WantedImage], snapshot: Snapshot
 ) -> None:
     """Say before the start that the disk has no room for what is to come.
 
@@ -171,7 +170,7 @@ def _check_space(
         )
 
 
-def _is_kept(writer: AnyWriter, image: WantedImage) -> bool:
+def _is_kept(writer: Writer, image: WantedImage) -> bool:
     layers = image.attributes.get("RootFS", {}).get("Layers") or []
     digests = [blob.digest for blob in image.archived.blobs] if image.archived else layers
     return bool(digests) and all(writer.has(digest.removeprefix("sha256:")) is not None for digest in digests)

@@ -18,6 +18,7 @@ from stack.bundles.files import ChangedFileError, read_file_pieces
 from stack.bundles.manifest import BundleFile, BundleImage
 from stack.bundles.names import build_blob_path
 from stack.bundles.oci import Layer, build_image_manifest
+from stack.bundles.writer import Writer
 from stack.containers.daemon import translated
 from stack.errors import ImageError
 from stack.images.archive_load import find_store
@@ -26,7 +27,7 @@ from stack.images.layer_store import LayerStore, find_layer_store
 from stack.images.manifests import compute_digest
 from stack.images.recipe import REPOSITORY
 from stack.images.reference import parse_reference
-from stack.operations.bundle.proof import Writer, find_proof
+from stack.operations.bundle.proof import find_proof
 from stack.operations.bundle.wanted import WantedImage
 from stack.operations.session import Session
 from stack.progress import ProgressEvent
