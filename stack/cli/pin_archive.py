@@ -17,7 +17,7 @@ def keep(console: Console, session: Any, as_json: bool, pinned: dict[str, Any], 
         pinned: The document of a pin before it, to be printed with it.
         verify: Whether to hash everything in the archive.
     """
-    from stack.operations.images.archive import describe_image, run_archive, run_verify
+    from stack.operations.pin.archive import describe_image, run_archive, run_verify
 
     with console.live():
         if verify:
@@ -36,7 +36,7 @@ def keep(console: Console, session: Any, as_json: bool, pinned: dict[str, Any], 
 
 def verify(console: Console, session: Any, as_json: bool) -> None:
     """Hash everything in the archive."""
-    from stack.operations.images.archive import describe_image, run_verify
+    from stack.operations.pin.archive import describe_image, run_verify
 
     with console.live():
         images = run_verify(session)
@@ -52,7 +52,7 @@ def verify(console: Console, session: Any, as_json: bool) -> None:
 
 def prune(console: Console, session: Any, as_json: bool, *, dry_run: bool, anyway: bool) -> None:
     """Drop what no lock uses from the archive."""
-    from stack.operations.images.archive import build_prune_document, run_prune
+    from stack.operations.pin.archive import build_prune_document, run_prune
 
     with console.live():
         result = run_prune(session, dry_run=dry_run, anyway=anyway)

@@ -30,8 +30,8 @@ def command(
     from stack.operations.status.document import build_document
     from stack.operations.status.judge import UP
     from stack.operations.status.read import read_secrets, read_status
+    from stack.operations.status.summary import render_summary
     from stack.operations.status.verdict import read_verdict
-    from stack.operations.summary import render_summary
     from stack.operations.upgrade.leftover import describe_trial
 
     session = open_session(console, config_path, {"project": project})

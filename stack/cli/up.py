@@ -93,8 +93,8 @@ def _finish(console: Console, session: Any, result: Any, as_json: bool) -> bool:
     from stack.operations.status.document import build_document
     from stack.operations.status.judge import UP, describe_reasons
     from stack.operations.status.read import read_status
+    from stack.operations.status.summary import render_summary
     from stack.operations.status.verdict import read_verdict
-    from stack.operations.summary import render_summary
     from stack.operations.up.timeline import build_timeline
 
     report = None

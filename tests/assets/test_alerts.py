@@ -12,7 +12,7 @@ import pytest
 from stack.assets import asset_path
 from stack.cli import cli
 from stack.config.schema import StackConfig
-from stack.operations.objectives import build_objectives
+from stack.operations.slo.objectives import build_objectives
 from stack.telemetry.exposition import parse_exposition
 from stack.telemetry.run_metrics import (
     BootRun,

@@ -15,7 +15,7 @@ import httpx2
 import pytest
 
 from stack.config.load import load_config
-from stack.operations.objectives import build_objectives
+from stack.operations.slo.objectives import build_objectives
 from stack.operations.slo.report import SloReport, build_report
 from stack.telemetry.prometheus_api import PrometheusApi
 from stack.telemetry.slo_coverage import Window

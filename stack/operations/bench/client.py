@@ -11,7 +11,7 @@ from stack.containers.one_shot import Ended, OneShot, run_one_shot
 from stack.errors import CommandError, ServiceApiError
 from stack.failures.explain import explain_text
 from stack.operations.bench.target import BenchTarget
-from stack.operations.boot.run_engine import build_engine
+from stack.operations.engine_client import build_engine
 from stack.operations.layout.engine import ENGINE_ENVIRONMENT
 from stack.operations.session import Session
 from stack.progress import ProgressEvent

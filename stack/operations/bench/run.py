@@ -24,7 +24,8 @@ from stack.operations.bench.history import (
 )
 from stack.operations.bench.plan import Plan, describe_time, plan_bench, soak_seconds
 from stack.operations.bench.target import BenchTarget, read_target
-from stack.operations.record import open_project_history, write_metrics
+from stack.operations.history.open import open_project_history
+from stack.operations.run_metrics import write_metrics
 from stack.operations.session import Session, hold_project, wait_for_others
 from stack.operations.write import demand_writable, write_whole
 from stack.progress import ProgressEvent

@@ -12,7 +12,7 @@ from stack.errors import HostError, ModelError, NotRunningError
 from stack.models.facts import build_model_facts
 from stack.models.warm import list_snapshots
 from stack.operations.access import API_KEY
-from stack.operations.boot.run_engine import build_engine
+from stack.operations.engine_client import build_engine
 from stack.operations.session import Session
 from stack.operations.status.engine import EngineStatus
 from stack.operations.status.read import Status, read_status

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from stack.errors import NotRunningError
-from stack.operations.boot.run_engine import build_engine
+from stack.operations.engine_client import build_engine
 from stack.operations.session import Session
 from stack.operations.status.read import read_status
 from stack.traffic.engine_answers import StreamChunk

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 
-from stack.operations.boot.run_engine import build_engine
+from stack.operations.engine_client import build_engine
 from stack.operations.session import Session
 from stack.operations.status.read import Status
 from stack.progress import ProgressEvent

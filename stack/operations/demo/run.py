@@ -21,7 +21,8 @@ from stack.operations.demo.tally import DemoTally
 from stack.operations.demo.tour import render_tour
 from stack.operations.demo.watch import DemoWatch, wait_idle
 from stack.operations.diagnose.around import read_max_num_seqs
-from stack.operations.record import open_project_history, write_metrics
+from stack.operations.history.open import open_project_history
+from stack.operations.run_metrics import write_metrics
 from stack.operations.session import Session, wait_for_others
 from stack.operations.status.read import Status, read_status
 from stack.progress import ProgressEvent

@@ -20,7 +20,7 @@ from stack.history.query import (
 from stack.history.records import BootRecord
 from stack.history.store import History
 from stack.operations.explain import UNKNOWN_NEXT, explain_log
-from stack.operations.record import open_project_history
+from stack.operations.history.open import open_project_history
 from stack.operations.session import Session
 
 EARLIER = 20

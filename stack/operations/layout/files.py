@@ -26,8 +26,8 @@ from stack.operations.layout.services import (
     GRAFANA_UID,
     NOBODY,
 )
-from stack.operations.objectives import build_objectives
 from stack.operations.project import ProjectPaths, ensure_secret
+from stack.operations.slo.objectives import build_objectives
 from stack.operations.write import write_whole
 from stack.telemetry.scrape import render_prometheus_config, render_targets
 from stack.telemetry.slo_rules import render_slo_rules

@@ -12,10 +12,11 @@ from stack.checks.near_tie import compare_greedy
 from stack.errors import NotRunningError, StackError
 from stack.operations.access import read_api_key
 from stack.operations.annotations.kinds import annotate_replay
-from stack.operations.boot.run_engine import build_engine
-from stack.operations.record import open_project_history, write_metrics
+from stack.operations.engine_client import build_engine
+from stack.operations.history.open import open_project_history
 from stack.operations.replay.options import ReplayOptions, build_replay_schedule, describe_schedule
 from stack.operations.replay.report import SCHEMA_VERSION, Tally
+from stack.operations.run_metrics import write_metrics
 from stack.operations.session import Session, wait_for_others
 from stack.operations.status.read import Status, read_status
 from stack.progress import ProgressEvent

@@ -10,8 +10,8 @@ import httpx2
 from stack.config.quantities import parse_duration_seconds
 from stack.errors import NotRunningError, leave_out_login
 from stack.operations.bench.last import LastBench, find_last_bench
-from stack.operations.objectives import build_objectives
 from stack.operations.session import Session
+from stack.operations.slo.objectives import build_objectives
 from stack.operations.slo.words import describe_span, describe_time
 from stack.operations.status.read import read_status
 from stack.telemetry.prometheus_api import SERVICE, PrometheusApi

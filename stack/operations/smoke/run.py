@@ -29,9 +29,10 @@ from stack.models.facts import build_model_facts
 from stack.models.warm import list_snapshots
 from stack.operations.access import GRAFANA_PASSWORD, read_api_key, read_secret
 from stack.operations.annotations.kinds import annotate_smoke
-from stack.operations.boot.run_engine import build_engine
+from stack.operations.engine_client import build_engine
+from stack.operations.history.open import open_project_history
 from stack.operations.project import container_stamp
-from stack.operations.record import open_project_history, write_metrics
+from stack.operations.run_metrics import write_metrics
 from stack.operations.session import Session, wait_for_others
 from stack.operations.smoke.contract import ContractFacts
 from stack.operations.smoke.watchers import GrafanaFacts, PrometheusFacts

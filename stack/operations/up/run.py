@@ -9,6 +9,7 @@ import docker
 from stack.config.host_paths import check_host_paths
 from stack.errors import ConfigError
 from stack.operations.doctor.preflight import check_preflight
+from stack.operations.history.open import open_project_history
 from stack.operations.images.identify import check_known_identity
 from stack.operations.images.resolve import build_lock_key
 from stack.operations.layout.decide import check_engine, check_model
@@ -17,11 +18,10 @@ from stack.operations.offline import demand_here
 from stack.operations.pin.lock import find_fading
 from stack.operations.ports import check_asked_ports, describe_moves, find_owner_by
 from stack.operations.project import make_folders
-from stack.operations.record import open_project_history
 from stack.operations.resolve import Resolved, resolve
 from stack.operations.session import Session, check_tools, hold_project
-from stack.operations.up.build_plan import build_plan
 from stack.operations.up.fit import check_fit
+from stack.operations.up.missing import build_plan
 from stack.operations.up.outcome import UpResult
 from stack.operations.up.plan import render_plan
 from stack.operations.up.steps import UpRun

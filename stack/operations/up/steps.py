@@ -18,18 +18,18 @@ from stack.models.snapshot import Snapshot
 from stack.operations.access import open_grafana
 from stack.operations.annotations.kinds import annotate_boot
 from stack.operations.boot import page_cache
+from stack.operations.boot.follow import follow_boot
 from stack.operations.boot.page_cache import BackgroundReader
-from stack.operations.boot.run_engine import follow_boot
 from stack.operations.doctor import gpu_test
 from stack.operations.images.fetch import ImageFetcher
 from stack.operations.images.identify import identify_engine
 from stack.operations.layout.decide import check_readable, decide_layout
 from stack.operations.layout.files import render_files, write_files, write_secrets
+from stack.operations.lock_entries import check_locked_files, write_lock_entries
 from stack.operations.logs.keep import keep_engine_log
 from stack.operations.offline import REASON
 from stack.operations.ports import check_asked_ports, choose_ports, describe_moves, find_owner_by
 from stack.operations.project import ProjectFacts, container_stamp, write_facts
-from stack.operations.record import check_locked_files, write_lock_entries
 from stack.operations.session import Session, build_project
 from stack.operations.up.outcome import UpResult
 from stack.operations.up.plan import run_plan

@@ -11,7 +11,7 @@ from stack.assets import asset_path
 from stack.checks.report import build_document
 from stack.errors import NotRunningError, ServiceApiError
 from stack.operations.access import read_api_key
-from stack.operations.boot.run_engine import build_engine
+from stack.operations.engine_client import build_engine
 from stack.operations.session import Session
 from stack.operations.smoke import run as smoke
 from stack.operations.status.read import Status, read_status

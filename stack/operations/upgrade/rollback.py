@@ -11,11 +11,11 @@ from stack.containers.daemon import read_image
 from stack.errors import ConfigError, ImageError, ModelError, Problem, StackError
 from stack.images.archive_store import Archive
 from stack.operations.annotations.kinds import annotate_rollback
+from stack.operations.history.open import open_project_history
 from stack.operations.images.archived import find_archived_ids, read_archived
 from stack.operations.images.keep import keep_engine
 from stack.operations.images.resolve import build_lock_key
 from stack.operations.project import load_facts
-from stack.operations.record import open_project_history
 from stack.operations.session import Session, hold_project
 from stack.operations.up.outcome import UpResult
 from stack.operations.up.run import run_up

@@ -11,11 +11,11 @@ from pathlib import Path
 from stack.config.lock import load_lock, write_lock
 from stack.errors import ConfigError, NotRunningError, Problem, StackError
 from stack.operations.annotations.kinds import annotate_upgrade
+from stack.operations.history.open import open_project_history
 from stack.operations.images.fetch import ImageFetcher
 from stack.operations.images.keep import keep_engine
 from stack.operations.pin.run import run_pin
 from stack.operations.project import load_facts
-from stack.operations.record import open_project_history
 from stack.operations.session import Session, check_tools, hold_project
 from stack.operations.status.read import Status, read_status
 from stack.operations.up.outcome import UpResult

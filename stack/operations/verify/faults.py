@@ -14,7 +14,7 @@ from stack.checks.near_tie import compare_greedy
 from stack.containers.daemon import ServiceState, read_services
 from stack.containers.kill import kill_processes, restart_container
 from stack.errors import NotReadyError, NotRunningError, ServiceApiError
-from stack.operations.boot.run_engine import build_engine
+from stack.operations.engine_client import build_engine
 from stack.operations.session import Session
 from stack.operations.status.read import Status, read_status
 from stack.operations.up.run import run_up

@@ -13,7 +13,8 @@ from stack.checks.report import build_document as build_report_document
 from stack.errors import EXIT_CHECK_FAILED, EXIT_INTERRUPTED, StackError
 from stack.operations.annotations.send import annotate_run
 from stack.operations.down import run_down
-from stack.operations.record import open_project_history, write_metrics
+from stack.operations.history.open import open_project_history
+from stack.operations.run_metrics import write_metrics
 from stack.operations.session import Session
 from stack.operations.status.read import Status, read_status
 from stack.operations.verify.steps import STEPS, Chain, Step

@@ -11,7 +11,7 @@ from stack.errors import NotRunningError
 from stack.operations.bench import run as bench
 from stack.operations.bench.document import describe_outcome
 from stack.operations.dashboards.check import check_dashboards
-from stack.operations.record import open_project_history
+from stack.operations.history.open import open_project_history
 from stack.operations.session import Session
 from stack.operations.smoke.run import run as run_smoke
 from stack.operations.status.read import Status as StackStatus

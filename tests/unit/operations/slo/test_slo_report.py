@@ -13,10 +13,10 @@ import pytest
 from stack.config.load import load_config
 from stack.errors import NotRunningError
 from stack.operations.bench.last import LastBench
-from stack.operations.objectives import build_objectives
 from stack.operations.slo import report as slo_report
 from stack.operations.slo import table as slo_table
 from stack.operations.slo.document import build_document
+from stack.operations.slo.objectives import build_objectives
 from stack.operations.slo.page import render_html
 from stack.operations.slo.report import SloReport, build_report, find_prometheus
 from stack.operations.slo.table import render_lines

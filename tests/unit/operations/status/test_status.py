@@ -22,8 +22,8 @@ from stack.operations.status.drift import Drift
 from stack.operations.status.engine import EngineStatus, read_served_name
 from stack.operations.status.judge import Reason
 from stack.operations.status.read import ServiceStatus, Status, find_digest, read_secrets, read_status
+from stack.operations.status.summary import render_curl, render_summary
 from stack.operations.status.verdict import RUNBOOK, Verdict
-from stack.operations.summary import render_curl, render_summary
 from stack.operations.up.outcome import BootResult, UpResult
 from stack.operations.up.plan import Plan, Step
 from stack.telemetry.firing import FiringAlert

@@ -13,19 +13,18 @@ from stack.errors import NotReadyError, ServiceApiError, StackError
 from stack.history.pace import EARLIER_BOOTS
 from stack.history.records import compare_phases
 from stack.history.store import History
-from stack.operations.access import read_api_key
 from stack.operations.annotations.kinds import annotate_boot
 from stack.operations.boot.first_token import Boot, wait_first_token
 from stack.operations.boot.slow_phase import SlowPhaseWatch
 from stack.operations.boot.start import build_start, read_host
 from stack.operations.boot.watch import BootWatch
-from stack.operations.record import open_project_history, write_metrics
-from stack.operations.run_facts import clear_boot_deadline, note_boot_deadline, note_ready_gpus
+from stack.operations.engine_client import build_engine
+from stack.operations.history.open import open_project_history
+from stack.operations.run_metrics import clear_boot_deadline, note_boot_deadline, note_ready_gpus, write_metrics
 from stack.operations.session import Session
 from stack.operations.up.outcome import BootResult, UpResult
 from stack.progress import ProgressEvent
 from stack.traffic.engine_client import EngineClient
-from stack.traffic.engine_http import build_http_client
 
 
 def follow_boot(session: Session, up: UpResult, state: ServiceState | None) -> BootResult:
@@ -90,14 +89,6 @@ def _note_lock(session: Session, history: History, up: UpResult, now: datetime.d
     if up.lock_text is None or session.lock_file is not None:
         return None
     return history.note_lock(up.lock_text, now)
-
-
-def build_engine(
-    session: Session, port: int, served_name: str | None = None, *, timeout_seconds: float = 60.0
-) -> EngineClient:
-    """Give a client of the project's engine."""
-    key, http = read_api_key(session.config, session.paths), build_http_client(timeout_seconds)
-    return EngineClient(http, f"http://127.0.0.1:{port}", model=served_name, api_key=key)
 
 
 def _wait(session: Session, up: UpResult, watch: BootWatch, slow: SlowPhaseWatch) -> tuple[Boot, float]:

@@ -1,20 +1,17 @@
-"""What `up` writes down: the lock, which is true everywhere, and the run metrics."""
+"""What `up` writes into stack.lock, which is true everywhere."""
 
 from __future__ import annotations
 
 import datetime
 import json
-import sqlite3
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from stack.config.lock import Lock, LockedImage, load_lock, parse_lock, write_lock
-from stack.errors import ModelError, StackError
-from stack.history.records import BootStart
-from stack.history.store import open_history
+from stack.config.lock import Lock, LockedImage, load_lock, parse_lock
+from stack.errors import ModelError
 from stack.images.identity import Identity
 from stack.images.reference import parse_reference
 from stack.images.references import PublishedImage, WantedImage
@@ -23,8 +20,7 @@ from stack.operations.choices import Choice, DeviceChoice
 from stack.operations.images.fetch import FetchedImage
 from stack.operations.images.identify import EngineIdentity
 from stack.operations.images.needs import ImageNeed
-from stack.operations.record import check_locked_files, open_project_history, write_lock_entries, write_metrics
-from stack.telemetry.exposition import parse_exposition
+from stack.operations.lock_entries import check_locked_files, write_lock_entries
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 DIGEST = "sha256:" + "d" * 64
@@ -174,108 +170,6 @@ def test_what_was_locked_for_another_service_stays(write):
     before = Lock(images={"grafana": LockedImage(reference="docker.io/grafana/grafana", source="registry")})
     lock, _ = write(build_built("engine"), before=before)
     assert set(lock.images) == {"engine/cpu", "grafana"}
-
-
-def record_boot(history, *, outcome="ready", seconds=26.0, moment=STARTED):
-    start = BootStart(
-        kind="k", started_at=moment, commit=COMMIT, commit_level="claimed", version="0.31.0", image_digest=None,
-        image_id=IMAGE_ID, model="acme/tiny", revision="abc", device="cpu",
-    )  # fmt: skip
-    boot_id = history.record_boot(start)
-    history.record_phase(boot_id, "load", 2.0)
-    history.finish_boot(boot_id, outcome, total_seconds=seconds)
-    return boot_id
-
-
-def test_the_metrics_tell_of_the_last_boot_and_its_identity(make_session):
-    session = make_session()
-    session.paths.metrics.mkdir(parents=True)
-    history = open_history(session.paths.history)
-    record_boot(history, seconds=30.0, moment=STARTED - datetime.timedelta(hours=1))
-    record_boot(history, seconds=26.0)
-    text = write_metrics(session, history).read_text()
-    assert COMMIT in text and "acme/tiny" in text
-    assert " 26" in text
-
-
-def test_a_boot_that_failed_is_no_boot_to_tell_of(make_session):
-    session = make_session()
-    session.paths.metrics.mkdir(parents=True)
-    history = open_history(session.paths.history)
-    record_boot(history, outcome="failed", seconds=99.5)
-    assert "99.5" not in write_metrics(session, history).read_text()
-
-
-def test_a_smoke_is_told_check_by_check(make_session):
-    session = make_session()
-    session.paths.metrics.mkdir(parents=True)
-    history = open_history(session.paths.history)
-    boot_id = record_boot(history)
-    checks = [{"check": "canaries", "status": "fail"}, {"check": "greedy", "status": "warn"}]
-    history.record_smoke(boot_id, started_at=STARTED, passed=False, report={"checks": checks, "seconds": 6.0})
-    text = write_metrics(session, history).read_text()
-    assert 'check="canaries"' in text and 'check="greedy"' in text
-
-
-def test_a_smoke_tells_how_far_the_model_drifted(make_session):
-    session = make_session()
-    session.paths.metrics.mkdir(parents=True)
-    history = open_history(session.paths.history)
-    checks = [{"check": "baseline", "status": "fail", "data": {"default-1": 0.25}}]
-    report = {"checks": checks, "seconds": 6.0}
-    history.record_smoke(record_boot(history), started_at=STARTED, passed=False, report=report)
-    assert 'stack_smoke_drift_nats{text="default-1"} 0.25' in write_metrics(session, history).read_text()
-
-
-def test_a_replay_is_told_with_its_latencies_and_an_upgrade_without_any(make_session):
-    session = make_session()
-    session.paths.metrics.mkdir(parents=True)
-    history = open_history(session.paths.history)
-    report = {"engine": {"commit": COMMIT}, "now": {"ttft_seconds": {"p50": 0.25, "p99": 0.5}, "itl_seconds": None}}
-    history.note_run("replay", STARTED, record_boot(history), True, report)
-    history.note_run("upgrade", STARTED + datetime.timedelta(hours=1), None, False, {"engine": None})
-    metrics = parse_exposition(write_metrics(session, history).read_text())
-    passed = {dict(sample.labels)["kind"]: sample.value for sample in metrics.select("stack_run_passed")}
-    assert passed == {"replay": 1, "upgrade": 0}
-    assert metrics.total("stack_run_latency_seconds", kind="replay", latency="ttft", percentile="p99") == 0.5
-    assert len(metrics.select("stack_run_latency_seconds")) == 2
-
-
-def test_an_image_that_upstream_will_delete_says_when(make_session):
-    session = make_session()
-    session.paths.metrics.mkdir(parents=True)
-    history = open_history(session.paths.history)
-    record_boot(history)
-    image = LockedImage(
-        reference="a.example/b:c", digest=DIGEST, device="cpu", source="registry", found_by="nightly",
-        created=STARTED.isoformat(),
-    )  # fmt: skip
-    write_lock(session.lock_path, Lock(images={"engine/cpu": image}))
-    text = write_metrics(session, history).read_text()
-    assert 'stack_image_expiry_timestamp_seconds{reference="a.example/b:c"}' in text
-
-
-def test_a_damaged_history_is_set_aside_and_said_and_a_new_one_begins(make_session, said):
-    session = make_session()
-    session.paths.state.mkdir(parents=True)
-    session.paths.history.write_bytes(b"no database " * 400)
-    assert open_project_history(session).recent_boots(1) == []
-    (aside,) = session.paths.state.glob("history.sqlite.damaged-*")
-    assert said == [
-        f"the history at {session.paths.history} is damaged; it was moved to {aside}; "
-        "a new one begins, and nothing else is lost"
-    ]
-
-
-def test_a_history_of_a_newer_version_is_not_replaced(make_session, said):
-    session = make_session()
-    open_project_history(session)
-    connection = sqlite3.connect(session.paths.history)
-    connection.execute("PRAGMA user_version = 99")
-    connection.close()
-    with pytest.raises(StackError, match="newer"):
-        open_project_history(session)
-    assert said == []
 
 
 def test_a_snapshot_with_other_files_than_the_locked_ones_is_refused_before_anything_runs_on_it(tmp_path):

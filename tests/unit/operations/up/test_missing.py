@@ -10,9 +10,9 @@ import pytest
 
 from stack.errors import HostError
 from stack.operations.images.needs import ImageNeed
-from stack.operations.project import ProjectFacts
-from stack.operations.up import build_plan as plan_up
-from stack.operations.up.build_plan import build_plan, container_stamp, describe_change
+from stack.operations.project import ProjectFacts, container_stamp
+from stack.operations.up import missing as plan_up
+from stack.operations.up.missing import build_plan, describe_change
 from stack.operations.up.plan import render_plan
 
 DIGEST = "docker.io/acme/{}@sha256:" + "d" * 64

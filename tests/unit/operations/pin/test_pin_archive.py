@@ -11,7 +11,7 @@ from stack.images.archive_layout import ArchivedImage
 from stack.images.archive_store import Archive
 from stack.images.archive_verify import judge_use
 from stack.images.manifests import MANIFEST_TYPES
-from stack.operations.images.archive import read_lock_state, run_prune
+from stack.operations.pin.archive import read_lock_state, run_prune
 
 USED, SPARE = "sha256:" + "a" * 64, "sha256:" + "b" * 64
 

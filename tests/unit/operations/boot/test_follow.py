@@ -10,9 +10,9 @@ import pytest
 from stack.errors import NotReadyError
 from stack.history.records import BootStart
 from stack.history.store import open_history
-from stack.operations.boot import run_engine
+from stack.operations.boot import follow
 from stack.operations.boot.first_token import Boot
-from stack.operations.boot.run_engine import follow_boot
+from stack.operations.boot.follow import follow_boot
 from stack.telemetry.exposition import parse_exposition
 from stack.telemetry.run_metrics import BOOT_FILE_NAME
 from tests.unit.operations.conftest import STARTED
@@ -42,10 +42,10 @@ def boot(make_session, make_state, monkeypatch):
         return BootStart("k", started, "c" * 40, "claimed", "0.32.0", None, "sha256:e", "acme/tiny", "r", "cpu")
 
     for name in ("BootWatch", "SlowPhaseWatch", "ActivityProbe"):
-        monkeypatch.setattr(run_engine, name, Watch)
-    monkeypatch.setattr(run_engine, "build_start", start)
-    monkeypatch.setattr(run_engine, "read_host", lambda session, up: {})
-    monkeypatch.setattr(run_engine.time, "time", lambda: NOW)
+        monkeypatch.setattr(follow, name, Watch)
+    monkeypatch.setattr(follow, "build_start", start)
+    monkeypatch.setattr(follow, "read_host", lambda session, up: {})
+    monkeypatch.setattr(follow.time, "time", lambda: NOW)
 
     def run(end):
         session = make_session("[engine]\nready-timeout-seconds = 600\n")
@@ -59,7 +59,7 @@ def boot(make_session, make_state, monkeypatch):
                 raise end
             return end, 0.0
 
-        monkeypatch.setattr(run_engine, "_wait", wait)
+        monkeypatch.setattr(follow, "_wait", wait)
         up = SimpleNamespace(lock_text=None, resolved=SimpleNamespace(device=SimpleNamespace(gpus=())))
         state = make_state("engine", started_at=STARTED)
         with pytest.raises(type(end)) if isinstance(end, BaseException) else nullcontext():
