@@ -60,19 +60,19 @@ def run(context: HostContext) -> Outcome:
     if "engine" in context.target.running:
         return Outcome("pass", "this project's engine runs and holds its share", data=data)
     short = [gpu for gpu in gpus if (claims[gpu.index] or 0) > gpu.free_bytes]
-    if not short:
-        return Outcome(
-            "pass", "; ".join(_describe(gpu, claims[gpu.index], holders[gpu.index]) for gpu in gpus), data=data
-        )
-    gpu = short[0]
-    found = holders[gpu.index]
+    if short:
+        return _refuse(short[0], claims[short[0].index], holders[short[0].index], data)
+    return Outcome("pass", "; ".join(_describe(gpu, claims[gpu.index], holders[gpu.index]) for gpu in gpus), data=data)
+
+
+def _refuse(gpu: Gpu, claimed: int | None, found: list[Holder], data: dict[str, object]) -> Outcome:
     fitting = math.floor(gpu.free_bytes / gpu.total_bytes * 100) / 100
     hint = f"`gpu-memory-utilization = {fitting:.2f}` under `[engine.args]` is what is free now"
     if found:
         hint = f"{_suggest_ending(found[0])}; or {hint}"
     return Outcome(
         "fail",
-        _describe(gpu, claims[gpu.index], found),
+        _describe(gpu, claimed, found),
         hint,
         data,
         "vLLM refuses to start when less is free than the share that it is to take",

@@ -76,14 +76,7 @@ class UpRun:
 
     def _run(self) -> UpResult:
         result, timeline = self.result, self.result.timeline
-        fetches = [step for step in self.plan.steps if step.name not in ("services", "boot")]
-        actions = {step.name: self._build_action(step.name) for step in fetches}
-        try:
-            run_plan(fetches, actions)
-        except KeyboardInterrupt:
-            # The threads that wait for builds do not hear of it.
-            self.fetcher.stop()
-            raise
+        self._fetch()
         result.snapshot = self._require_snapshot()
         check_readable(result.snapshot)
         # Before the layout: what reads a key is started anew when the key is another one.
@@ -114,6 +107,16 @@ class UpRun:
         result.states = read_services(self.client, self.session.project)
         self._remember(result)
         return result
+
+    def _fetch(self) -> None:
+        fetches = [step for step in self.plan.steps if step.name not in ("services", "boot")]
+        actions = {step.name: self._build_action(step.name) for step in fetches}
+        try:
+            run_plan(fetches, actions)
+        except KeyboardInterrupt:
+            # The threads that wait for builds do not hear of it.
+            self.fetcher.stop()
+            raise
 
     def _build_action(self, name: str) -> Callable[[], None]:
         if name == page_cache.STEP:
