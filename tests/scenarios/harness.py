@@ -18,8 +18,11 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 INTERRUPTED = 130
+# No test measures time: this ends only what would never end, also on a machine that has much else to do.
+PATIENCE_SECONDS = 120
 ARTIFACTS = ROOT / "tests" / "artifacts"
 _STARTED = itertools.count(1)
+KINDS = ("container", "network", "volume")
 # What a build needs of this machine goes through; everything else of the caller's environment stays out.
 PASSED_ON = (
     "PATH", "LANG", "PIP_CERT", "PIP_FIND_LINKS", "PIP_INDEX_URL", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE",
@@ -113,12 +116,15 @@ class Stack:
 
     def remove(self) -> None:
         """Take everything of the project away, whatever state it is in."""
-        self.run("down", "--volumes")
-        for kind in ("container", "network", "volume"):
-            listing = ["ls", "-q", "--filter", f"label=com.docker.compose.project={self.name}"]
-            ids = run_docker(kind, *listing, *(["--all"] if kind == "container" else [])).split()
-            if ids:
+        if any(self._list(kind) for kind in KINDS):
+            self.run("down", "--volumes")
+        for kind in KINDS:
+            if ids := self._list(kind):
                 run_docker(kind, "rm", *(["--force"] if kind != "network" else []), *ids)
+
+    def _list(self, kind: str) -> list[str]:
+        listing = ["ls", "-q", "--filter", f"label=com.docker.compose.project={self.name}"]
+        return run_docker(kind, *listing, *(["--all"] if kind == "container" else [])).split()
 
 
 class Running:
@@ -141,12 +147,16 @@ class Running:
         def is_over() -> bool:
             return bool(check()) or self.process.poll() is not None
 
-        eventually(is_over, 120, what, every_seconds=0.02)
+        eventually(is_over, what, every_seconds=0.02)
         assert check(), f"ended with {self.process.returncode} before {what}: {self.said}"
 
     def end(self, number: signal.Signals) -> int:
         self.process.send_signal(number)
-        return self.process.wait(30)
+        return self.wait_end()
+
+    def wait_end(self) -> int:
+        """Wait for the end of the command, and give its exit status."""
+        return self.process.wait(PATIENCE_SECONDS)
 
 
 @contextmanager
@@ -170,9 +180,9 @@ def run_docker(*arguments: str) -> str:
     return done.stdout
 
 
-def eventually(check: Callable[[], Any], timeout_seconds: float, what: str, *, every_seconds: float = 0.5) -> Any:
+def eventually(check: Callable[[], Any], what: str, *, every_seconds: float = 0.2) -> Any:
     """Give the first true answer of `check`; its last answer or error is part of the failure."""
-    deadline = time.monotonic() + timeout_seconds
+    deadline = time.monotonic() + PATIENCE_SECONDS
     last: object = None
     while time.monotonic() < deadline:
         try:
@@ -182,7 +192,7 @@ def eventually(check: Callable[[], Any], timeout_seconds: float, what: str, *, e
         except (AssertionError, OSError, LookupError, ValueError) as err:
             last = err
         time.sleep(every_seconds)
-    raise AssertionError(f"{what} did not come about within {timeout_seconds} s; last: {last!r}")
+    raise AssertionError(f"{what} did not come about within {PATIENCE_SECONDS} s; last: {last!r}")
 
 
 def services_of(document: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:

@@ -16,27 +16,15 @@ import pytest
 
 from stack.telemetry.alertmanager import render_alertmanager_config
 from tests.scenarios.harness import Stack, eventually, run_docker
+from tests.scenarios.projects import render_config
 
-CONFIG = """
-[model]
-id = "demo"
-
-[engine]
-image = "{image}"
-device = "cpu"
-accept = "claimed"
-
+ALERTED = """
 [services.prometheus]
 scrape-interval-seconds = 1
 
 [services.alertmanager]
 enabled = true
 webhook-url-file = "webhook-url"
-
-[services.grafana]
-enabled = false
-[services.node-exporter]
-enabled = false
 """
 TOKEN = "a-token-that-nobody-may-see"
 WAITS = {"group_wait: 10s": "group_wait: 2s", "group_interval: 1m": "group_interval: 3s"}
@@ -84,7 +72,7 @@ def receiver() -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def stack(make_stack: Callable[..., Stack], fake_engine: str, receiver: str) -> Stack:
-    stack = make_stack("alerts", CONFIG.format(image=fake_engine))
+    stack = make_stack("alerts", render_config(fake_engine, after=ALERTED, watchers=["prometheus"]))
     (stack.folder / "webhook-url").write_text(receiver + "\n")
     stack.run("up", "--no-smoke").demand()
     hurry(stack)
@@ -115,9 +103,7 @@ def find_told(status: str, alert: str) -> dict[str, Any] | None:
 def test_an_alert_fires_is_told_with_its_kind_and_its_end_is_told_too(stack: Stack) -> None:
     engine = stack.containers()["engine"]["Id"]
     run_docker("stop", "--time", "1", engine)
-    firing = eventually(
-        lambda: find_told("firing", "VllmEngineDown"), 60, "the alert at the receiver", every_seconds=0.2
-    )
+    firing = eventually(lambda: find_told("firing", "VllmEngineDown"), "the alert at the receiver", every_seconds=0.2)
     assert firing["path"] == f"/{TOKEN}"
     (alert,) = firing["alerts"]
     assert (alert["labels"]["instance"], alert["labels"]["severity"]) == ("engine", "critical")
@@ -125,7 +111,7 @@ def test_an_alert_fires_is_told_with_its_kind_and_its_end_is_told_too(stack: Sta
     events = stack.run("events", "--since", "2m").demand().out
     assert "alert VllmEngineDown fires: The engine does not answer Prometheus" in events
     run_docker("start", engine)
-    resolved = eventually(lambda: find_told("resolved", "VllmEngineDown"), 60, "its end", every_seconds=0.2)
+    resolved = eventually(lambda: find_told("resolved", "VllmEngineDown"), "its end", every_seconds=0.2)
     assert resolved["groupKey"] == firing["groupKey"]
 
 
@@ -135,7 +121,7 @@ def test_status_is_degraded_while_a_critical_alert_fires_and_says_since_when(sta
     try:
         run_docker("kill", "--signal", "HUP", stack.containers()["prometheus"]["Id"])
         document = eventually(
-            lambda: found if (found := stack.status())["state"] == "degraded" else None, 60, "a degraded stack"
+            lambda: found if (found := stack.status())["state"] == "degraded" else None, "a degraded stack"
         )
         (alert,) = [item for item in document["alerts"] if item["name"] == "SomethingIsWrong"]
         assert (alert["severity"], alert["summary"], alert["labels"]) == ("critical", "It is <wrong>", {"part": "a"})
@@ -146,7 +132,7 @@ def test_status_is_degraded_while_a_critical_alert_fires_and_says_since_when(sta
     finally:
         rules.unlink()
         run_docker("kill", "--signal", "HUP", stack.containers()["prometheus"]["Id"])
-    eventually(lambda: stack.status()["state"] == "up", 60, "a stack that is up again")
+    eventually(lambda: stack.status()["state"] == "up", "a stack that is up again")
 
 
 def test_nobody_can_read_where_alerts_are_sent(stack: Stack) -> None:

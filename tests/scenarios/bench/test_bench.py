@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import json
 import signal
-import urllib.request
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from tests.scenarios.fake_engine.test_engine_life import render_config
+from tests.scenarios.engine import misbehave
 from tests.scenarios.harness import Running, Stack, eventually, run_docker, start
+from tests.scenarios.projects import render_config
 
 QUICK = ("bench", "--seconds", "1", "--repeats", "3")
 
@@ -105,7 +105,7 @@ def test_a_client_that_is_taken_away_is_told(stack: Stack) -> None:
         client = wait_for_client(running, stack)
         run_docker("rm", "--force", client["Id"])
         running.wait(lambda: "or its container removed, while it ran" in running.said, "the error")
-        assert running.process.wait(30) == 4
+        assert running.wait_end() == 4
 
 
 @pytest.mark.fault(
@@ -113,20 +113,14 @@ def test_a_client_that_is_taken_away_is_told(stack: Stack) -> None:
     "`stack bench` ends with 6 and gives the engine's reason",
 )
 def test_an_engine_that_refuses_everything_is_told(stack: Stack) -> None:
-    url = stack.url("engine")
     with start(stack, "bench", "--seconds", "600") as running:
         wait_for_client(running, stack)
-        misbehave(url, "unavailable")
+        misbehave(stack, "unavailable")
         running.wait(lambda: "Service Unavailable" in running.said, "the engine's reason")
-        code = running.process.wait(60)
-    misbehave(url)
+        code = running.wait_end()
+    misbehave(stack)
     assert code == 6
     assert not clients(stack)
-
-
-def misbehave(url: str, *modes: str) -> None:
-    body = json.dumps({"modes": modes}).encode()
-    urllib.request.urlopen(urllib.request.Request(f"{url}/_misbehave", body), timeout=5).close()
 
 
 def test_down_removes_what_a_killed_run_left(stack: Stack) -> None:
@@ -135,7 +129,5 @@ def test_down_removes_what_a_killed_run_left(stack: Stack) -> None:
         running.end(signal.SIGKILL)
     stack.run("down").demand()
     assert not clients(stack)
-    eventually(
-        lambda: not run_docker("network", "ls", "-q", "--filter", f"name={stack.name}").split(), 10, "no network"
-    )
+    eventually(lambda: not run_docker("network", "ls", "-q", "--filter", f"name={stack.name}").split(), "no network")
     assert "does not run" in stack.run("bench").demand(5).err

@@ -11,16 +11,18 @@ from pathlib import Path
 import pytest
 
 from tests.fixtures.private_daemon import PrivateDaemon, find_reason
-from tests.scenarios.faults.projects import build_small_stack, render_config
+from tests.scenarios.engine import answers
 from tests.scenarios.harness import Stack, run_docker, start
+from tests.scenarios.projects import build_small_stack, render_small_config
 from tests.scenarios.reboot.conftest import PrivateStack
-from tests.scenarios.reboot.test_reboot import answers
 
 
 @pytest.fixture(scope="module")
 def sender(make_stack: Callable[..., Stack], fake_engine: str) -> Stack:
     """A stack that came up, and was saved to a directory `out` beside its stack.toml."""
-    stack = build_small_stack(make_stack, "sender", render_config(fake_engine))
+    stack = build_small_stack(
+        make_stack, "sender", render_small_config(fake_engine, "--boot-seconds 0", 'accept = "claimed"')
+    )
     stack.run("up", "--no-smoke").demand()
     stack.run("down").demand()
     stack.run("bundle", "save", "out", "--no-tool").demand()

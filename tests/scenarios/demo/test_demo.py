@@ -6,15 +6,14 @@ What it shows on the dashboards is seen on the real engine, in `first_up`.
 from __future__ import annotations
 
 import signal
-import urllib.request
 from collections.abc import Callable
 
 import pytest
 
-from stack.telemetry.exposition import parse_exposition
 from stack.traffic.demo_phases import PHASES
-from tests.scenarios.fake_engine.test_engine_life import render_config
+from tests.scenarios.engine import count_requests, misbehave
 from tests.scenarios.harness import INTERRUPTED, Done, Stack, eventually, start
+from tests.scenarios.projects import render_config
 
 MINUTES = "0.2"
 SEED = "7"
@@ -35,12 +34,6 @@ def url(stack: Stack) -> str:
 @pytest.fixture(scope="module")
 def done(stack: Stack) -> Done:
     return stack.run("demo", "--minutes", MINUTES, "--seed", SEED, "--save", "demo.jsonl", "--json").demand()
-
-
-def count_running(url: str) -> float:
-    with urllib.request.urlopen(f"{url}/metrics", timeout=5) as answer:
-        page = parse_exposition(answer.read().decode())
-    return (page.total("vllm:num_requests_running") or 0) + (page.total("vllm:num_requests_waiting") or 0)
 
 
 def test_every_kind_of_end_is_there_and_is_told_phase_by_phase(done: Done) -> None:
@@ -86,17 +79,16 @@ def test_what_to_look_at_comes_first_and_the_table_last(stack: Stack) -> None:
 def test_an_interrupt_leaves_nothing_running(stack: Stack, url: str, number: signal.Signals) -> None:
     with start(stack, "demo", "--save", "half.jsonl") as running:
         running.wait_said("demo: chat")
-        eventually(lambda: count_running(url) > 0, 60, "a request that runs", every_seconds=0.02)
+        eventually(lambda: count_requests(url) > 0, "a request that runs", every_seconds=0.02)
         assert running.end(number) == INTERRUPTED
-    eventually(lambda: count_running(url) == 0, 10, "an engine without requests")
+    eventually(lambda: count_requests(url) == 0, "an engine without requests")
     assert not (stack.folder / "half.jsonl").exists()
     assert list(stack.folder.glob(".half*")) == []
     assert stack.containers().keys() == {"engine"}
 
 
-def test_an_engine_that_dies_is_told(stack: Stack, url: str) -> None:
-    body = b'{"modes": ["die-under-load"]}'
+def test_an_engine_that_dies_is_told(stack: Stack) -> None:
     with start(stack, "demo", "--minutes", MINUTES) as running:
         running.wait_said("demo: chat")
-        urllib.request.urlopen(urllib.request.Request(f"{url}/_misbehave", body), timeout=5).close()
-        assert running.process.wait(60) == 1
+        misbehave(stack, "die-under-load")
+        assert running.wait_end() == 1

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.scenarios.fake_engine.test_engine_life import render_config
 from tests.scenarios.harness import Stack, run_docker
+from tests.scenarios.projects import render_config
 
 
 @pytest.fixture(scope="module")

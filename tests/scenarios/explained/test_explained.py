@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.scenarios.fake_engine.test_engine_life import SERVICES, render_config
 from tests.scenarios.harness import ROOT, Stack
+from tests.scenarios.projects import render_config
 
 LOGS = ROOT / "tests" / "fixtures" / "logs" / "failures"
 UNKNOWN = """\
@@ -101,10 +101,8 @@ def real(make_stack: Callable[..., Stack]) -> Stack:
 
 
 def write_real_config(stack: Stack, model: str, arguments: str) -> None:
-    stack.write_config(
-        f'[model]\nid = "{model}"\n[engine]\ndevice = "cpu"\n[images]\nsource = "packages"\n'
-        f"[engine.args]\nenforce-eager = true\n{arguments}\n{SERVICES}"
-    )
+    after = f'[images]\nsource = "packages"\n[engine.args]\nenforce-eager = true\n{arguments}\n'
+    stack.write_config(render_config(None, after=after, model=f'id = "{model}"'))
 
 
 def test_the_real_engine_that_does_not_know_a_model_is_explained(real: Stack, shared_models: Path) -> None:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.scenarios.fake_engine.test_engine_life import render_config
 from tests.scenarios.harness import Stack, eventually
+from tests.scenarios.projects import render_config
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def test_an_ejected_directory_serves_with_nothing_but_docker(ejected: Path) -> N
     )
 
     def answers() -> bool:
-        with urllib.request.urlopen(request, timeout=5) as answer:
+        with urllib.request.urlopen(request, timeout=30) as answer:
             return "Tokyo" in json.load(answer)["choices"][0]["message"]["content"]
 
-    eventually(answers, 60, "a right answer from the ejected stack")
+    eventually(answers, "a right answer from the ejected stack")

@@ -3,40 +3,15 @@
 from __future__ import annotations
 
 import json
-import time
 import urllib.request
 from collections.abc import Callable
 from xml.etree import ElementTree
 
 import pytest
 
+from tests.scenarios.engine import answers
 from tests.scenarios.harness import Stack, eventually, run_docker, services_of
-
-SERVICES = """
-[services.prometheus]
-enabled = false
-[services.grafana]
-enabled = false
-[services.node-exporter]
-enabled = false
-"""
-
-
-def render_config(image: str, arguments: str = "", more: str = "") -> str:
-    return f"""
-[model]
-id = "demo"
-
-[engine]
-image = "{image}"
-device = "cpu"
-accept = "claimed"
-{more}
-
-[engine.env]
-FAKE_ENGINE_ARGS = "{arguments}"
-{SERVICES}
-"""
+from tests.scenarios.projects import render_config
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +32,7 @@ def test_two_projects_on_one_machine_share_nothing(
     assert not set(first["NetworkSettings"]["Networks"]) & set(second["NetworkSettings"]["Networks"])
     two.run("down").demand()
     assert services_of(one.status())["engine"]["state"] == "running"
-    assert one.run("chat", "What is the capital of Japan?").demand().out.strip().endswith("Tokyo.")
+    assert answers(one)
 
 
 def test_the_history_has_the_boot_with_its_lock_and_its_host(one: Stack) -> None:
@@ -101,7 +76,7 @@ def test_an_engine_that_dies_by_itself_is_started_again_by_docker(one: Stack) ->
         now = one.containers()["engine"]
         return now["RestartCount"] > before["RestartCount"] and now["State"]["Running"]
 
-    eventually(is_back, 30, "a restarted engine")
+    eventually(is_back, "a restarted engine")
 
 
 @pytest.mark.fault(
@@ -112,9 +87,7 @@ def test_a_crash_at_start_is_told_with_its_cause_and_ends_by_itself(
     make_stack: Callable[..., Stack], fake_engine: str
 ) -> None:
     stack = make_stack("crash", render_config(fake_engine, "--crash-log /opt/fake/engine.py"))
-    began = time.monotonic()
     done = stack.run("up", "--no-smoke").demand(5)
-    assert time.monotonic() - began < 60
     assert "`engine` ended after" in done.err
     assert "hint:" in done.err
 
@@ -122,7 +95,7 @@ def test_a_crash_at_start_is_told_with_its_cause_and_ends_by_itself(
         state = stack.containers()["engine"]
         return not state["State"]["Running"] and not state["State"]["Restarting"] and state["RestartCount"] <= 3
 
-    eventually(has_given_up, 60, "the end of the crash loop")
+    eventually(has_given_up, "the end of the crash loop")
 
 
 @pytest.mark.fault(
@@ -132,9 +105,9 @@ def test_a_crash_at_start_is_told_with_its_cause_and_ends_by_itself(
 def test_an_engine_that_never_opens_its_port_is_given_up_after_the_time_set(
     make_stack: Callable[..., Stack], fake_engine: str
 ) -> None:
-    stack = make_stack("hang", render_config(fake_engine, "--hang-at-boot", "ready-timeout-seconds = 12"))
+    stack = make_stack("hang", render_config(fake_engine, "--hang-at-boot", "ready-timeout-seconds = 5"))
     done = stack.run("up", "--no-smoke").demand(5)
-    assert "is not ready after 12 s" in done.err
+    assert "is not ready after 5 s" in done.err
 
 
 @pytest.mark.fault(
@@ -162,10 +135,10 @@ def test_an_api_key_is_demanded_and_shows_nowhere(make_stack: Callable[..., Stac
     assert key not in stack.run("history", "last", "--json").demand().out
     request = urllib.request.Request(stack.url("engine") + "/v1/models")
     with pytest.raises(urllib.error.HTTPError) as refused:
-        urllib.request.urlopen(request, timeout=5)
+        urllib.request.urlopen(request, timeout=30)
     with refused.value:
         assert refused.value.code == 401
     request.add_header("Authorization", f"Bearer {key}")
-    with urllib.request.urlopen(request, timeout=5) as answer:
+    with urllib.request.urlopen(request, timeout=30) as answer:
         assert answer.status == 200
     assert key in stack.run("status", "--show-secrets").demand().out

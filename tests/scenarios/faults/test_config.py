@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.scenarios.faults.projects import build_small_stack, render_config
 from tests.scenarios.harness import Stack
+from tests.scenarios.projects import build_small_stack, render_small_config
 
 
 @pytest.mark.fault(
@@ -15,7 +15,7 @@ from tests.scenarios.harness import Stack
     "exit 2 of every command; what runs goes on, and with the file mended there is nothing to do",
 )
 def test_a_broken_configuration_touches_nothing_that_runs(make_stack: Callable[..., Stack], fake_engine: str) -> None:
-    sound = render_config(fake_engine)
+    sound = render_small_config(fake_engine)
     stack = build_small_stack(make_stack, "config", sound)
     stack.run("up", "--no-smoke").demand()
     before = stack.containers()["engine"]

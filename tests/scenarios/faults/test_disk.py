@@ -18,10 +18,10 @@ from stack.models.warm import list_snapshots
 from stack.progress import ignore
 from tests.fixtures.fake_hub import FakeHub, Misbehaviour, run_hub
 from tests.fixtures.private_daemon import PrivateDaemon, find_reason
-from tests.scenarios.faults.projects import build_small_stack, render_config
+from tests.scenarios.engine import answers
 from tests.scenarios.harness import Stack, start
+from tests.scenarios.projects import build_small_stack, render_small_config
 from tests.scenarios.reboot.conftest import PrivateStack
-from tests.scenarios.reboot.test_reboot import answers
 from tests.unit.models.conftest import build_model_files, write_files
 
 pytestmark = pytest.mark.root
@@ -120,7 +120,7 @@ def test_a_disk_that_fills_up_while_warming_loses_nothing(warmer: Stack, hub: Fa
 def test_a_full_state_is_told_and_mended_by_room(
     make_stack: Callable[..., Stack], fake_engine: str, make_disk: Any
 ) -> None:
-    stack = build_small_stack(make_stack, "fullstate", render_config(fake_engine, "--boot-seconds 3"))
+    stack = build_small_stack(make_stack, "fullstate", render_small_config(fake_engine, "--boot-seconds 3"))
     disk = make_disk(stack.folder / "state")
     disk.fill()
     done = stack.run("up", "--no-smoke").demand(3)
@@ -131,7 +131,7 @@ def test_a_full_state_is_told_and_mended_by_room(
     with start(stack, "up", "--no-smoke") as up:
         up.wait_said("boot: load")
         disk.fill()
-        assert up.process.wait(60) in (1, 3)
+        assert up.wait_end() in (1, 3)
         assert "Traceback" not in up.said
         assert f"{stack.state}" in up.said and "full" in up.said and "df -h" in up.said
     before = stack.containers()["engine"]["State"]["StartedAt"]
@@ -181,7 +181,7 @@ def test_a_full_docker_is_told_and_mended_by_room(
 ) -> None:
     (tmp_path / "home").mkdir()
     stack = PrivateStack("fulldocker", tmp_path, tmp_path / "data", daemon=small_daemon)
-    stack.write_config(render_config(fake_engine))
+    stack.write_config(render_small_config(fake_engine))
     write_files(tmp_path / "model", build_model_files())
     filler = fill_up(small_daemon.data)
     done = stack.run("up", "--no-smoke")

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from tests.fixtures.private_daemon import PrivateDaemon
-from tests.scenarios.faults.projects import render_config
+from tests.scenarios.engine import answers, read_engine
 from tests.scenarios.harness import Stack, eventually, start
-from tests.scenarios.reboot.test_reboot import answers, read_engine
+from tests.scenarios.projects import render_small_config
 from tests.unit.models.conftest import build_model_files, write_files
 
 Make = Callable[[str, str], Stack]
@@ -22,7 +22,7 @@ COMMANDS = (["up"], ["status"], ["down"], ["logs", "engine"], ["smoke"], ["chat"
 
 @pytest.fixture
 def stack(make_private_stack: Make, fake_engine: str) -> Stack:
-    made = make_private_stack("docker", render_config(fake_engine, "--boot-seconds 2"))
+    made = make_private_stack("docker", render_small_config(fake_engine, "--boot-seconds 2"))
     write_files(made.folder / "model", build_model_files())
     return made
 
@@ -44,7 +44,7 @@ def test_every_command_tells_a_docker_that_does_not_run(stack: Stack, private_da
             assert "Traceback" not in done.err and done.out == ""
     finally:
         private_daemon.start()
-    eventually(lambda: answers(stack), 60, "an answer after Docker's return")
+    eventually(lambda: answers(stack), "an answer after Docker's return")
     stack.run("up", "--no-smoke").demand()
 
 
@@ -60,7 +60,7 @@ def test_a_docker_that_stops_during_up_is_told_at_once(stack: Stack, private_dae
         up.wait_said("\nboot: ")
         try:
             private_daemon.stop()
-            assert up.process.wait(60) == 5
+            assert up.wait_end() == 5
         finally:
             private_daemon.start()
         assert "Traceback" not in up.said
@@ -80,7 +80,7 @@ def test_a_stack_comes_back_after_a_restart_of_docker(stack: Stack, private_daem
     stack.run("up", "--no-smoke").demand()
     before = read_engine(stack)
     private_daemon.restart_docker()
-    eventually(lambda: answers(stack), 60, "an answer without any `stack up`")
+    eventually(lambda: answers(stack), "an answer without any `stack up`")
     assert read_engine(stack)["Id"] == before["Id"]
     plan = stack.run("up", "--no-smoke", "--dry-run", "--json").demand().json()
     assert [step["name"] for step in plan["steps"]] == ["boot"]
@@ -93,7 +93,7 @@ def test_a_stack_comes_back_after_a_restart_of_docker(stack: Stack, private_daem
     "Exit 3 with what is needed and how to get it; nothing is started",
 )
 def test_an_old_compose_alone_is_told(make_stack: Callable[..., Stack], fake_engine: str, tmp_path: Path) -> None:
-    stack = make_stack("compose1", render_config(fake_engine))
+    stack = make_stack("compose1", render_small_config(fake_engine))
     write_files(stack.folder / "model", build_model_files())
     real = shutil.which("docker")
     for name, script in {

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-import urllib.request
 from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.scenarios.faults.projects import build_small_stack, get_engine_address, render_config
-from tests.scenarios.harness import Done, Stack, eventually
+from tests.scenarios.engine import misbehave, read_engine
+from tests.scenarios.faults.ends import read_history
+from tests.scenarios.harness import Done, Stack, eventually, run_docker, start
+from tests.scenarios.projects import build_small_stack, render_small_config
 
 LIMITS = """
 [smoke]
@@ -19,15 +20,8 @@ memory = "300m"
 """
 
 
-def misbehave(stack: Stack, *modes: str) -> None:
-    body = json.dumps({"modes": modes}).encode()
-    with urllib.request.urlopen(f"{get_engine_address(stack)}/_misbehave", body, timeout=5) as answer:
-        assert answer.status == 200
-
-
 def read_health(stack: Stack) -> str:
-    health: str = stack.containers()["engine"]["State"]["Health"]["Status"]
-    return health
+    return read_engine(stack)["State"]["Health"]["Status"]
 
 
 def failed_checks(done: Done) -> set[str]:
@@ -37,7 +31,7 @@ def failed_checks(done: Done) -> set[str]:
 
 @pytest.fixture(scope="module")
 def served(make_stack: Callable[..., Stack], fake_engine: str) -> Stack:
-    stack = build_small_stack(make_stack, "misbehaves", render_config(fake_engine, after=LIMITS))
+    stack = build_small_stack(make_stack, "misbehaves", render_small_config(fake_engine, after=LIMITS))
     stack.run("up").demand()
     return stack
 
@@ -47,7 +41,7 @@ def well(served: Stack) -> Iterator[Stack]:
     """An engine that is well again after the test; that is part of the test."""
     yield served
     # While it hung, Docker's own probes may have failed three times; the next one mends that.
-    eventually(lambda: read_health(served) == "healthy", 60, "a probe of Docker that passes")
+    eventually(lambda: read_health(served) == "healthy", "a probe of Docker that passes")
     served.run("up").demand()
     served.run("smoke").demand()
 
@@ -94,13 +88,13 @@ def test_a_served_model_that_goes_wrong_fails_smoke_and_is_tested_anew(
 def test_an_engine_that_opens_its_port_and_never_serves_is_given_up_after_the_time_set(
     make_stack: Callable[..., Stack], fake_engine: str
 ) -> None:
-    config = render_config(fake_engine, "--misbehave unavailable", "ready-timeout-seconds = 10")
+    config = render_small_config(fake_engine, "--misbehave unavailable", "ready-timeout-seconds = 10")
     stack = build_small_stack(make_stack, "never", config)
     done = stack.run("up", "--no-smoke").demand(5)
     assert "is not ready after" in done.err
     assert "last probe: HTTP 503 on /health" in done.err
     assert "Traceback" not in done.err
-    stack.write_config(render_config(fake_engine))
+    stack.write_config(render_small_config(fake_engine))
     stack.run("up", "--no-smoke").demand()
 
 
@@ -132,7 +126,7 @@ def test_an_engine_that_dies_comes_back_and_the_restart_is_told_until_up_looked_
         now = well.containers()["engine"]
         return now["RestartCount"] > before["RestartCount"] and now["State"]["Health"]["Status"] == "healthy"
 
-    eventually(is_back, 60, "an engine that serves again")
+    eventually(is_back, "an engine that serves again")
     assert well.containers()["engine"]["Id"] == before["Id"]
     done = well.run("smoke", "--json").demand(1)
     assert failed_checks(done) == {"services"}
@@ -140,3 +134,20 @@ def test_an_engine_that_dies_comes_back_and_the_restart_is_told_until_up_looked_
     if mode == "eat-memory":
         events = map(json.loads, well.run("events", "--since", "5m", "--json").demand().out.splitlines())
         assert ("engine", "out-of-memory") in [(event["service"], event["kind"]) for event in events]
+
+
+@pytest.mark.fault(
+    "the engine's container is removed under `stack up`",
+    "exit 5 at once; the boot is on record as failed",
+)
+def test_an_engine_that_is_taken_away_under_an_up_is_told_at_once(
+    make_stack: Callable[..., Stack], fake_engine: str
+) -> None:
+    stack = build_small_stack(make_stack, "removed", render_small_config(fake_engine, "--boot-seconds 300"))
+    with start(stack, "up", "--no-smoke") as up:
+        up.wait_said("\nboot: ")
+        run_docker("rm", "--force", read_engine(stack)["Id"])
+        assert up.wait_end() == 5
+        assert "Traceback" not in up.said
+    assert read_history(stack, "SELECT outcome FROM boots") == ["failed"]
+    assert stack.status()["services"] == []

@@ -20,8 +20,8 @@ from stack.progress import ignore
 from tests.fixtures.fake_hub import FakeHub, run_hub
 from tests.fixtures.image_registry import Registry
 from tests.scenarios.faults.ends import assert_up_goes_on, end_three_times
-from tests.scenarios.faults.projects import build_small_stack, render_config
 from tests.scenarios.harness import Stack, start
+from tests.scenarios.projects import SMALL, build_small_stack, render_config, render_small_config
 from tests.unit.models.conftest import build_model_files
 
 
@@ -31,6 +31,10 @@ class SlowHub:
 
     hub: FakeHub
     gate: threading.Event
+
+    @property
+    def model(self) -> str:
+        return f'id = "acme/tiny"\nendpoint = "{self.hub.endpoint}"'
 
     def close_gate(self) -> None:
         self.gate.set()
@@ -58,10 +62,7 @@ def slow_hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[SlowHub]:
 def test_up_ends_while_the_model_is_fetched(
     make_stack: Callable[..., Stack], fake_engine: str, slow_hub: SlowHub, tmp_path: Path
 ) -> None:
-    config = render_config(fake_engine).replace(
-        'id = "./model"', f'id = "acme/tiny"\nendpoint = "{slow_hub.hub.endpoint}"'
-    )
-    stack = make_stack("fetches", config, data=tmp_path / "data")
+    stack = make_stack("fetches", render_config(fake_engine, model=slow_hub.model), data=tmp_path / "data")
     end_three_times(stack, lambda up: up.wait_said("\nmodel acme/tiny: "), slow_hub.close_gate)
     assert stack.containers() == {}
     assert list((stack.data / "stack" / "models").glob("hub/*/*/*")) == []
@@ -76,7 +77,7 @@ def test_up_ends_while_the_model_is_fetched(
 )
 def test_up_ends_while_an_image_is_pulled(pushed: Registry, make_stack: Callable[..., Stack], fake_engine: str) -> None:
     pushed.push(fake_engine, "acme/engine:1")
-    stack = build_small_stack(make_stack, "pulls", render_config(f"{pushed.host}/acme/engine:1"))
+    stack = build_small_stack(make_stack, "pulls", render_small_config(f"{pushed.host}/acme/engine:1"))
     assert pushed.process is not None
     pushed.process.send_signal(signal.SIGSTOP)
     try:
@@ -126,11 +127,8 @@ def _fresh(mirror: str) -> BaseRecipe:
     return build_base_recipe(SUITE, mirror)
 
 
-def build_packages_config(image: str, model: str = 'id = "./model"') -> str:
-    config = render_config(image, after=NO_REGISTRY)
-    return config.replace('id = "./model"', model).replace(
-        "[services.node-exporter]\nenabled = false", "[services.node-exporter]\nenabled = true"
-    )
+def build_packages_config(image: str, model: str = SMALL) -> str:
+    return render_config(image, after=NO_REGISTRY, model=model, watchers=["node-exporter"])
 
 
 @pytest.mark.network
@@ -161,8 +159,9 @@ def test_weights_pulls_and_builds_run_side_by_side(
     tmp_path: Path,
 ) -> None:
     pushed.push(fake_engine, "acme/engine:1")
-    model = f'id = "acme/tiny"\nendpoint = "{slow_hub.hub.endpoint}"'
-    stack = make_stack("overlap", build_packages_config(f"{pushed.host}/acme/engine:1", model), data=tmp_path / "data")
+    stack = make_stack(
+        "overlap", build_packages_config(f"{pushed.host}/acme/engine:1", slow_hub.model), data=tmp_path / "data"
+    )
     assert pushed.process is not None
     slow_hub.close_gate()
     pushed.process.send_signal(signal.SIGSTOP)
@@ -176,4 +175,4 @@ def test_weights_pulls_and_builds_run_side_by_side(
             up.wait_said(ended)
         assert "model acme/tiny: done" not in up.said
         slow_hub.open_gate()
-        assert up.process.wait(120) == 0, up.said
+        assert up.wait_end() == 0, up.said

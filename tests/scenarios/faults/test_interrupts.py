@@ -8,15 +8,15 @@ from collections.abc import Callable
 import pytest
 
 from tests.scenarios.faults.ends import assert_up_goes_on, end_three_times, read_history, remove_containers
-from tests.scenarios.faults.projects import build_small_stack, render_config
 from tests.scenarios.harness import Stack
+from tests.scenarios.projects import build_small_stack, render_small_config
 
 SLOW = "--boot-seconds 1 --step-seconds 0.01"
 
 
 @pytest.fixture(scope="module")
 def whole(make_stack: Callable[..., Stack], fake_engine: str) -> Stack:
-    return build_small_stack(make_stack, "ends", render_config(fake_engine, SLOW))
+    return build_small_stack(make_stack, "ends", render_small_config(fake_engine, SLOW))
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.scenarios.fake_engine.test_engine_life import render_config
 from tests.scenarios.harness import Stack
+from tests.scenarios.projects import render_config
 from tests.unit.models.conftest import build_model_files, write_files
 
 SHARD = "model-00001-of-00002.safetensors"

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.scenarios.faults.projects import render_config
+from tests.scenarios.engine import answers
 from tests.scenarios.harness import Stack
-from tests.scenarios.reboot.test_reboot import answers
+from tests.scenarios.projects import render_config
 from tests.unit.models.conftest import build_model_files, write_files
 
 ODD = 'it\'s "a" $HOME ${x} `y` ünï-日本 #1 %s,b'
@@ -33,7 +33,7 @@ def stack(make_stack: Callable[..., Stack], fake_engine: str) -> Stack:
         if path.name.startswith("pytest-"):
             path.chmod(0o755)
     made.folder.chmod(0o755)
-    config = render_config(fake_engine).replace('"./model"', json.dumps(str(model), ensure_ascii=False))
+    config = render_config(fake_engine, model=f"id = {json.dumps(str(model), ensure_ascii=False)}")
     mounts = f'[engine.mounts]\n"/extra/a $x.json" = {json.dumps(str(adapter), ensure_ascii=False)}\n'
     stack.write_config(config + mounts + '[engine.args]\nchat-template = "it\'s $HOME"\n')
     return stack

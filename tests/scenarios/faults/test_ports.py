@@ -14,9 +14,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.scenarios.faults.projects import build_small_stack, render_config
+from tests.scenarios.engine import answers, read_engine
 from tests.scenarios.harness import Stack
-from tests.scenarios.reboot.test_reboot import answers, read_engine
+from tests.scenarios.projects import build_small_stack, render_small_config
 
 LISTEN = """
 import os, socket, sys, time
@@ -30,7 +30,7 @@ time.sleep(120)
 
 @pytest.fixture(scope="module")
 def stack(make_stack: Callable[..., Stack], fake_engine: str) -> Stack:
-    return build_small_stack(make_stack, "ports", render_config(fake_engine))
+    return build_small_stack(make_stack, "ports", render_small_config(fake_engine))
 
 
 @contextmanager
@@ -47,7 +47,7 @@ def find_port(stack: Stack) -> int:
 
 
 def ask_port(fake_engine: str, port: int) -> str:
-    return f"{render_config(fake_engine)}\n[services.engine]\nport = {port}\n"
+    return f"{render_small_config(fake_engine)}\n[services.engine]\nport = {port}\n"
 
 
 @contextmanager
@@ -133,7 +133,7 @@ def test_a_port_that_was_asked_for_and_is_lost_in_the_last_moment_is_told(
 def test_a_port_that_is_lost_in_the_last_moment_is_replaced(stack: Stack, fake_engine: str, tmp_path: Path) -> None:
     lost = find_port(stack)
     stack.run("down").demand()
-    stack.write_config(render_config(fake_engine))
+    stack.write_config(render_small_config(fake_engine))
     with taken_while_compose_starts(stack, lost, tmp_path) as owner:
         done = stack.run("up", "--no-smoke").demand()
         assert f"port {lost} is taken by " in done.err

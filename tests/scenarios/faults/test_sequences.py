@@ -11,6 +11,7 @@ import signal
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,9 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from tests.scenarios.faults.projects import build_small_stack, get_engine_address, render_config
+from tests.scenarios.engine import find_address
 from tests.scenarios.harness import INTERRUPTED, Stack, eventually, run_docker, start
+from tests.scenarios.projects import build_small_stack, render_small_config
 
 SEQUENCES = int(os.environ.get("STACK_TEST_SEQUENCES", "3"))
 MOST_STEPS = 6
@@ -78,14 +80,14 @@ class World:
     def configure(self, name: str) -> None:
         arguments = "--boot-seconds 2" if name == "slow boot" else ""
         more, after = CONFIGS[name]
-        self.stack.write_config(render_config(self.image, arguments, more, after))
+        self.stack.write_config(render_small_config(self.image, arguments, more, after))
 
     def interrupt(self, command: str, number: str, tenths: int) -> None:
         lock = self.stack.state / "lock"
         lock.unlink(missing_ok=True)
         arguments = ["up", "--no-smoke"] if command == "up" else ["down"]
         with start(self.stack, *arguments) as running:
-            eventually(lambda: lock.exists() or running.process.poll() is not None, 60, "a lock", every_seconds=0.02)
+            eventually(lambda: lock.exists() or running.process.poll() is not None, "a lock", every_seconds=0.02)
             try:
                 running.process.wait(tenths / 10)
             except subprocess.TimeoutExpired:
@@ -104,7 +106,7 @@ class World:
 
     def check(self) -> None:
         # What a killed tool had asked of Docker may still be going on.
-        eventually(self.is_status_true, 30, "a status that tells what Docker tells")
+        eventually(self.is_status_true, "a status that tells what Docker tells")
         assert self.look() == self.before
         said = "\n".join(self.said) + json.dumps(self.stack.containers())
         assert "Traceback" not in said
@@ -135,9 +137,10 @@ def find_secrets(stack: Stack) -> list[str]:
 @pytest.fixture(scope="module")
 def world(make_stack: Callable[..., Stack], fake_engine: str, tmp_path_factory: pytest.TempPathFactory) -> World:
     data = tmp_path_factory.mktemp("data")
-    bystander = build_small_stack(lambda *args: make_stack(*args, data=data), "bystander", render_config(fake_engine))
+    make, config = partial(make_stack, data=data), render_small_config(fake_engine)
+    bystander = build_small_stack(make, "bystander", config)
     bystander.run("up", "--no-smoke").demand()
-    stack = build_small_stack(lambda *args: make_stack(*args, data=data), "sequences", render_config(fake_engine))
+    stack = build_small_stack(make, "sequences", config)
     world = World(stack, bystander, fake_engine)
     world.before = world.look()
     return world
@@ -165,7 +168,7 @@ def test_any_sequence_leaves_a_stack_that_status_describes_and_up_completes(worl
         # A restart by Docker stays news for some minutes, also of an engine that serves again.
         reasons = [item["message"] for item in world.stack.status()["reasons"]]
         assert all("was restarted" in message for message in reasons), reasons
-        assert get_engine_address(world.stack) == world.stack.url("engine")
+        assert find_address(world.stack) == world.stack.url("engine")
         world.reset()
 
     run()

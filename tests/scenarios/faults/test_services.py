@@ -6,16 +6,13 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.scenarios.fake_engine.test_engine_life import SERVICES
-from tests.scenarios.faults.projects import build_small_stack, render_config
 from tests.scenarios.harness import Stack, run_docker, services_of
-
-WATCHED = SERVICES.replace("[services.prometheus]\nenabled = false\n", "")
+from tests.scenarios.projects import build_small_stack, render_small_config
 
 
 @pytest.fixture(scope="module")
 def stack(make_stack: Callable[..., Stack], fake_engine: str) -> Stack:
-    stack = build_small_stack(make_stack, "watched", render_config(fake_engine).replace(SERVICES, WATCHED))
+    stack = build_small_stack(make_stack, "watched", render_small_config(fake_engine, watchers=["prometheus"]))
     stack.run("up", "--no-smoke").demand()
     return stack
 
@@ -52,13 +49,12 @@ def test_a_paused_engine_goes_on_with_up(stack: Stack) -> None:
     "Grafana cannot live",
     "`stack up` ends well with a warning that says so; the engine serves, and the state is degraded",
 )
-def test_a_grafana_that_cannot_live_costs_the_engine_nothing(stack: Stack) -> None:
+def test_a_grafana_that_cannot_live_costs_the_engine_nothing(stack: Stack, fake_engine: str) -> None:
     before = stack.containers()
     # Any image that is no Grafana will do: its container ends at once.
     image = before["prometheus"]["Config"]["Image"]
-    text = render_config(before["engine"]["Config"]["Image"])
-    with_grafana = WATCHED.replace("[services.grafana]\nenabled = false", f'[services.grafana]\nimage = "{image}"')
-    stack.write_config(text.replace(SERVICES, with_grafana))
+    after = f'[services.grafana]\nimage = "{image}"\n'
+    stack.write_config(render_small_config(fake_engine, after=after, watchers=["prometheus", "grafana"]))
     done = stack.run("up", "--no-smoke").demand()
     assert "warning: Grafana: " in done.err
     document = stack.status()

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.scenarios.faults.projects import build_small_stack, render_config
+from tests.scenarios.engine import answers
 from tests.scenarios.harness import Stack
-from tests.scenarios.reboot.test_reboot import answers
+from tests.scenarios.projects import build_small_stack, render_small_config
 
 Damage = Callable[[Path], None]
 GARBAGE = b"\x00\xff\x1b[2J no such thing \xfe" * 50
@@ -21,7 +21,7 @@ GARBAGE = b"\x00\xff\x1b[2J no such thing \xfe" * 50
 
 @pytest.fixture(scope="module")
 def stack(make_stack: Callable[..., Stack], fake_engine: str) -> Stack:
-    made = build_small_stack(make_stack, "state", render_config(fake_engine, more="api-key = true"))
+    made = build_small_stack(make_stack, "state", render_small_config(fake_engine, more="api-key = true"))
     made.run("up", "--no-smoke").demand()
     return made
 

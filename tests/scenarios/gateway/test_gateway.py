@@ -13,8 +13,8 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from tests.scenarios.fake_engine.test_engine_life import render_config
 from tests.scenarios.harness import Stack, eventually
+from tests.scenarios.projects import render_config
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,6 @@ burst = 30
     made.run("up", "--expose", "--no-smoke").demand()
     eventually(
         lambda: made.containers()["gateway"]["State"]["Health"]["Status"] == "healthy",
-        60,
         "a healthy gateway",
     )
     return made
@@ -142,7 +141,7 @@ def test_with_a_certificate_the_gateway_speaks_tls_and_takes_over_a_renewed_one(
             except httpx2.TransportError:
                 return False
 
-    eventually(lambda: is_served(trusted), 60, "an answer over TLS")
+    eventually(lambda: is_served(trusted), "an answer over TLS")
     with httpx2.Client(trust_env=False, timeout=5) as http:
         # The key must not cross the network in the clear: plain HTTP gets no answer of the API.
         plain = http.get(url.replace("https:", "http:") + "/v1/models", headers=headers)
@@ -154,7 +153,7 @@ def test_with_a_certificate_the_gateway_speaks_tls_and_takes_over_a_renewed_one(
     renewed = make_certificate(stack.folder, 2)
     assert not is_served(renewed)
     stack.run("up", "--no-smoke").demand()
-    eventually(lambda: is_served(renewed), 60, "the renewed certificate")
+    eventually(lambda: is_served(renewed), "the renewed certificate")
     assert not is_served(trusted)
     assert stack.containers()["engine"]["Id"] == engine
     assert "nothing to do" in stack.run("up", "--no-smoke").demand().err

@@ -18,7 +18,7 @@ import pytest
 
 from stack.assets import asset_path
 from tests.scenarios.grafana.seen import see_alerts, see_boards, see_panels, see_run
-from tests.scenarios.grafana.test_stand_in import RECORD
+from tests.scenarios.grafana.test_stand_in import RECORD, render_drawn
 from tests.scenarios.harness import Stack, eventually, run_docker
 
 pytestmark = pytest.mark.grafana
@@ -26,27 +26,6 @@ pytestmark = pytest.mark.grafana
 SCRAPE_SECONDS = 2
 DASHBOARDS = {path.stem for path in asset_path("grafana", "dashboards").glob("*.json")}
 REFUSED = (400, 403, 409, 412, 422)
-
-
-def render_config(engine: str, grafana: str) -> str:
-    return f"""
-[model]
-id = "demo"
-
-[engine]
-image = "{engine}"
-device = "cpu"
-accept = "claimed"
-
-[services.prometheus]
-scrape-interval-seconds = {SCRAPE_SECONDS}
-
-[services.grafana]
-image = "{grafana}"
-
-[services.node-exporter]
-enabled = false
-"""
 
 
 def find_image() -> str:
@@ -63,7 +42,7 @@ def read_password(stack: Stack) -> str:
 
 @pytest.fixture(scope="module")
 def stack(make_stack: Callable[..., Stack], fake_engine: str) -> Stack:
-    stack = make_stack("grafana", render_config(fake_engine, find_image()))
+    stack = make_stack("grafana", render_drawn(fake_engine, find_image(), ["prometheus", "grafana"], SCRAPE_SECONDS))
     stack.run("up", "--no-smoke").demand()
     return stack
 
@@ -72,7 +51,7 @@ def stack(make_stack: Callable[..., Stack], fake_engine: str) -> Stack:
 def grafana(stack: Stack) -> Iterator[httpx2.Client]:
     """A client that is signed in as this project's user."""
     with httpx2.Client(base_url=stack.url("grafana"), auth=("admin", read_password(stack)), trust_env=False) as client:
-        eventually(lambda: client.get("/api/health").json()["database"] == "ok", 120, "a healthy Grafana")
+        eventually(lambda: client.get("/api/health").json()["database"] == "ok", "a healthy Grafana")
         yield client
 
 
@@ -97,7 +76,7 @@ def test_the_data_source_is_there_without_a_click_and_works(grafana: httpx2.Clie
         answer = grafana.get("/api/datasources/uid/prometheus/health")
         return answer.status_code == 200 and answer.json()["status"] == "OK"
 
-    eventually(is_healthy, 60, "a data source that works")
+    eventually(is_healthy, "a data source that works")
 
 
 @pytest.mark.parametrize("job", ["vllm", "grafana", "prometheus"])
@@ -107,14 +86,14 @@ def test_what_prometheus_scraped_comes_through_grafana(grafana: httpx2.Client, j
         answer = grafana.get("/api/datasources/proxy/uid/prometheus/api/v1/query", params=query)
         return len(answer.json()["data"]["result"])
 
-    eventually(lambda: count_targets() == 1, 60, f"the target of `{job}`")
+    eventually(lambda: count_targets() == 1, f"the target of `{job}`")
 
 
 def test_every_dashboard_is_there_without_a_click(grafana: httpx2.Client) -> None:
     def list_dashboards() -> set[str]:
         return {hit["uid"] for hit in grafana.get("/api/search", params={"type": "dash-db"}).json()}
 
-    eventually(lambda: list_dashboards() == DASHBOARDS, 60, "the dashboards")
+    eventually(lambda: list_dashboards() == DASHBOARDS, "the dashboards")
     see_boards(grafana)
 
 
@@ -221,18 +200,18 @@ def test_every_panel_of_a_board_answers(grafana: httpx2.Client, uid: str) -> Non
 
 
 def test_the_overview_shows_the_engine(grafana: httpx2.Client) -> None:
-    eventually(lambda: see_panels(grafana, "overview")["Engine"], 60, "a panel that shows the engine")
+    eventually(lambda: see_panels(grafana, "overview")["Engine"], "a panel that shows the engine")
 
 
 def test_alerts_are_shown_without_an_alertmanager(stack: Stack, grafana: httpx2.Client) -> None:
     # Pending until the first scrape.
-    eventually(lambda: see_alerts(grafana)["VllmEngineDown"] == "inactive", 60, "an alert that is inactive")
+    eventually(lambda: see_alerts(grafana)["VllmEngineDown"] == "inactive", "an alert that is inactive")
     rules = stack.state / "rendered" / "prometheus" / "rules" / "always.yaml"
     rules.write_text("groups: [{name: always, rules: [{alert: SomethingIsWrong, expr: vector(1)}]}]\n")
     prometheus = stack.containers()["prometheus"]["Id"]
     try:
         run_docker("kill", "--signal", "HUP", prometheus)
-        eventually(lambda: see_alerts(grafana).get("SomethingIsWrong") == "firing", 90, "an alert that fires")
+        eventually(lambda: see_alerts(grafana).get("SomethingIsWrong") == "firing", "an alert that fires")
     finally:
         rules.unlink()
         run_docker("kill", "--signal", "HUP", prometheus)

@@ -6,7 +6,7 @@ The stand-in speaks Grafana's documented API; what a real Grafana shows, `test_g
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import httpx2
 import pytest
@@ -14,31 +14,25 @@ import pytest
 from tests.fixtures.fake_grafana_image import build_fake_grafana
 from tests.scenarios.grafana.seen import BOARDS, see_alerts, see_boards, see_panels, see_run
 from tests.scenarios.harness import Stack, eventually, run_docker
+from tests.scenarios.projects import WATCHERS, render_config
 
-CONFIG = """
-[model]
-id = "demo"
-
-[engine]
-image = "{engine}"
-device = "cpu"
-accept = "claimed"
-
-[services.prometheus]
-scrape-interval-seconds = 1
-
-[services.grafana]
-image = "{grafana}"
-"""
 RECORD = {
     "custom_id": "one", "method": "POST", "url": "/v1/chat/completions",
     "body": {"model": "demo", "messages": [{"role": "user", "content": "What do bees make?"}], "temperature": 0},
 }  # fmt: skip
 
 
+def render_drawn(engine: str, grafana: str, watchers: Sequence[str], scrape_seconds: int = 1) -> str:
+    """Give a stack.toml with an image for Grafana."""
+    drawn = (
+        f'[services.prometheus]\nscrape-interval-seconds = {scrape_seconds}\n[services.grafana]\nimage = "{grafana}"\n'
+    )
+    return render_config(engine, after=drawn, watchers=watchers)
+
+
 @pytest.fixture(scope="module")
 def stack(make_stack: Callable[..., Stack], fake_engine: str) -> Stack:
-    stack = make_stack("standin", CONFIG.format(engine=fake_engine, grafana=build_fake_grafana(fake_engine)))
+    stack = make_stack("standin", render_drawn(fake_engine, build_fake_grafana(fake_engine), WATCHERS))
     stack.run("up", "--no-smoke").demand()
     return stack
 
@@ -53,14 +47,14 @@ def grafana(stack: Stack) -> Iterator[httpx2.Client]:
 def test_boards_and_alerts_are_there(grafana: httpx2.Client) -> None:
     see_boards(grafana)
     # Pending until the first scrape.
-    eventually(lambda: see_alerts(grafana)["VllmEngineDown"] == "inactive", 60, "an alert that is inactive")
+    eventually(lambda: see_alerts(grafana)["VllmEngineDown"] == "inactive", "an alert that is inactive")
 
 
 @pytest.mark.parametrize("uid", sorted(path.stem for path in BOARDS.glob("*.json")))
 def test_every_panel_of_a_board_answers(grafana: httpx2.Client, uid: str) -> None:
     found = see_panels(grafana, uid)
     if uid == "overview":
-        eventually(lambda: see_panels(grafana, uid)["Engine"], 60, "a panel that shows the engine")
+        eventually(lambda: see_panels(grafana, uid)["Engine"], "a panel that shows the engine")
     assert found
 
 

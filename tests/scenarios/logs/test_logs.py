@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from tests.scenarios.fake_engine.test_engine_life import render_config
-from tests.scenarios.harness import Stack, eventually
+from tests.scenarios.harness import PATIENCE_SECONDS, Stack, eventually
+from tests.scenarios.projects import render_config
 
 CORE = "(EngineCore pid=21) ERROR 11-22 12:00:02 [core.py:1514] "
 SERVER = "(APIServer pid=9) INFO 11-22 12:00:01 [async_llm.py:553] "
@@ -27,7 +27,7 @@ FAILED = [
 
 def say(stack: Stack, *lines: str) -> None:
     text = "".join(f"{line}\n" for line in lines).encode()
-    urllib.request.urlopen(urllib.request.Request(f"{stack.url('engine')}/_log", text), timeout=5).close()
+    urllib.request.urlopen(urllib.request.Request(f"{stack.url('engine')}/_log", text), timeout=30).close()
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def stack(make_stack: Callable[..., Stack], fake_engine: str) -> Stack:
     stack.write_config(render_config(fake_engine, "--step-seconds 0.002"))
     stack.run("up", "--no-smoke").demand()
     say(stack, SERVER + "Added request chatcmpl-alpha-2.", "a line without a level", *FAILED)
-    eventually(lambda: "out of memory" in stack.run("logs").demand().out, 30, "the log")
+    eventually(lambda: "out of memory" in stack.run("logs").demand().out, "the log")
     return stack
 
 
@@ -111,12 +111,12 @@ def follow(stack: Stack, *arguments: str) -> Iterator[tuple[subprocess.Popen[byt
 
 def test_what_is_still_to_come_is_chosen_likewise_and_nothing_is_told_twice(stack: Stack) -> None:
     with follow(stack, "--request-id", "alpha", "--lines", "2") as (process, path):
-        eventually(lambda: "alpha-2" in path.read_text(), 30, "the last lines of before")
+        eventually(lambda: "alpha-2" in path.read_text(), "the last lines of before")
         for number in range(3, 6):
             say(stack, SERVER + f"Added request chatcmpl-alpha-{number}.", SERVER + f"Added request other-{number}.")
-        eventually(lambda: "alpha-5" in path.read_text(), 30, "the new lines")
+        eventually(lambda: "alpha-5" in path.read_text(), "the new lines")
         process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=30) == 130
+        assert process.wait(PATIENCE_SECONDS) == 130
         said = [line.removeprefix(SERVER) for line in path.read_text().splitlines()]
     assert said == [
         "Added request chatcmpl-alpha-2.", "a line without a level",

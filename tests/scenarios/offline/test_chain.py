@@ -16,28 +16,17 @@ import pytest
 
 from tests.fixtures.image_registry import Registry
 from tests.fixtures.way_out import WayOut
-from tests.scenarios.fake_engine.test_engine_life import SERVICES
 from tests.scenarios.harness import Stack, run_docker, services_of
 from tests.scenarios.offline.test_offline import NOTHING
+from tests.scenarios.projects import render_config
 from tests.scenarios.registry.test_registry import COMMIT
 
 pytestmark = [pytest.mark.root, pytest.mark.timeout(2400)]
 
 PIN = ("pin", COMMIT, "--accept", "claimed")
-CONFIG = f"""
-[model]
-id = "demo"
-
-[engine]
-device = "cpu"
-
 # In another number format than that of the demo model's known likelihoods, which the fake engine has not.
-[engine.args]
-dtype = "float32"
-{SERVICES}
-[images.sources]
-nightly = "HOST/team/engine:n-{{commit}}"
-"""
+FLOAT32 = '[engine.args]\ndtype = "float32"\n'
+CONFIG = render_config(None, after=f'{FLOAT32}[images.sources]\nnightly = "HOST/team/engine:n-{{commit}}"\n')
 
 
 @pytest.fixture(scope="module")

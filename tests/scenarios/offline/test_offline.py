@@ -10,8 +10,8 @@ import pytest
 
 from tests.fixtures.private_daemon import PrivateDaemon
 from tests.fixtures.way_out import STRANGER, Left, WayOut
-from tests.scenarios.fake_engine.test_engine_life import render_config
 from tests.scenarios.harness import Stack, run_docker
+from tests.scenarios.projects import render_config
 
 pytestmark = pytest.mark.root
 
@@ -32,7 +32,7 @@ def copy_models(origin: Stack, there: Stack) -> None:
 def test_what_is_missing_is_named_before_anything_starts_and_nobody_is_asked(
     make_stack: Make, make_there: Make, daemon: PrivateDaemon, way_out: WayOut, fake_engine: str
 ) -> None:
-    config = render_config(fake_engine).replace("[services.node-exporter]\nenabled = false", "")
+    config = render_config(fake_engine, watchers=["node-exporter"])
     there = make_there("missing", config)
     done = there.run("up", "--offline").demand(9)
     assert f"- the image of engine ({fake_engine}): its digest is not known yet" in done.err

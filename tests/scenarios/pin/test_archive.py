@@ -12,7 +12,7 @@ import pytest
 
 from tests.fixtures.image_registry import Registry
 from tests.scenarios.harness import Stack, run_docker, services_of
-from tests.scenarios.registry.test_registry import render_config
+from tests.scenarios.projects import render_config
 
 COMMIT, OTHER = "0123456789abcdef0123456789abcdef01234567", "89abcdef0123456789abcdef0123456789abcdef"
 LABEL = "org.opencontainers.image.revision"

@@ -18,8 +18,8 @@ import pytest
 
 from tests.fixtures.image_registry import HTPASSWD, Registry
 from tests.fixtures.local_registry import LocalRegistry, serve_registry
-from tests.scenarios.harness import Stack
-from tests.scenarios.registry.test_registry import render_config
+from tests.scenarios.harness import PATIENCE_SECONDS, Stack
+from tests.scenarios.projects import render_config
 
 COMMIT, OTHER = "0123456789abcdef0123456789abcdef01234567", "89abcdef0123456789abcdef0123456789abcdef"
 NUMBERS = itertools.count(1)
@@ -223,7 +223,7 @@ def test_two_pins_at_once_leave_one_whole_lock(registry: LocalRegistry, project:
         )
         for commit in digests
     ]  # fmt: skip
-    outs = [run.communicate(timeout=60) for run in runs]
+    outs = [run.communicate(timeout=PATIENCE_SECONDS) for run in runs]
     assert [run.returncode for run in runs] == [0, 0], outs
     assert {json.loads(out)["commit"] for out, _ in outs} == set(digests)
     lock = read_lock(stack)
@@ -251,7 +251,7 @@ def test_two_pins_at_once_for_two_devices_lose_nothing_of_each_other(
             )
             for device in digests
         ]  # fmt: skip
-        outs = [run.communicate(timeout=60)[0] for run in runs]
+        outs = [run.communicate(timeout=PATIENCE_SECONDS)[0] for run in runs]
         assert [run.returncode for run in runs] == [0, 0], outs
         images = read_lock(stack)["images"]
         assert {device: images[f"engine/{device}"]["digest"] for device in digests} == digests
@@ -275,7 +275,7 @@ def test_up_runs_what_is_pinned(
 ) -> None:
     digest = pushed.push(build_fake_engine(COMMIT), f"team/engine:{COMMIT}")
     name = f"{pushed.host}/team/engine"
-    stack = make_stack("pinned-up", render_config(None).replace('accept = "claimed"', ""))
+    stack = make_stack("pinned-up", render_config(None))
     with (stack.folder / "stack.toml").open("a") as config:
         config.write(f'\n[images.sources]\nown = "{name}:{{commit}}"\n')
     pinned = stack.run("pin", COMMIT, "--accept", "claimed", "--json").demand().json()

@@ -23,7 +23,7 @@ from tests.fixtures.image_registry import Registry
 from tests.readme_examples import Example, find_difference, read_examples
 from tests.scenarios.harness import ROOT, Stack, run_docker
 from tests.scenarios.pin.test_archive import COMMIT, remove_image
-from tests.scenarios.registry.test_registry import render_config
+from tests.scenarios.projects import render_config
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 PIN, UNPINNED, OFFLINE = "Pin any commit", "Without a pin", "Without a network"

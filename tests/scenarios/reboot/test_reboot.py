@@ -5,49 +5,20 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 
 from tests.fixtures.private_daemon import PrivateDaemon
+from tests.scenarios.engine import answers, read_engine
 from tests.scenarios.harness import Stack, eventually, run_docker
+from tests.scenarios.projects import render_config
 
 pytestmark = pytest.mark.root
 
 Make = Callable[[str, str], Stack]
 RESTARTS = {"in order": PrivateDaemon.reboot, "by loss of power": PrivateDaemon.lose_power}
 MOST_RESTARTS = 3
-
-
-def render_config(image: str, arguments: str = "", *, settled_seconds: int = 600) -> str:
-    return f"""
-[model]
-id = "demo"
-
-[engine]
-image = "{image}"
-device = "cpu"
-accept = "claimed"
-
-[engine.env]
-FAKE_ENGINE_ARGS = "{arguments}"
-STACK_SETTLED_SECONDS = "{settled_seconds}"
-
-[services.prometheus]
-enabled = false
-[services.grafana]
-enabled = false
-[services.node-exporter]
-enabled = false
-"""
-
-
-def read_engine(stack: Stack) -> dict[str, Any]:
-    return stack.containers()["engine"]
-
-
-def answers(stack: Stack) -> bool:
-    return stack.run("chat", "What is the capital of Japan?").out.strip().endswith("Tokyo.")
+SETTLED_SOON = '[engine.env]\nSTACK_SETTLED_SECONDS = "1"\n'
 
 
 def crash(stack: Stack) -> None:
@@ -59,7 +30,6 @@ def crash(stack: Stack) -> None:
             read_engine(stack)["State"]["StartedAt"] != before["State"]["StartedAt"]
             and read_engine(stack)["State"]["Running"]
         ),
-        60,
         "an engine that Docker started again",
     )
 
@@ -68,7 +38,6 @@ def wait_settled(stack: Stack) -> None:
     engine = read_engine(stack)["Id"]
     eventually(
         lambda: run_docker("exec", engine, "ls", "/tmp").split().count("stack-settled"),
-        60,
         "a settled engine",
     )
 
@@ -91,7 +60,7 @@ def test_the_engine_comes_back_by_itself_and_up_changes_nothing(
     stack.run("up", "--no-smoke").demand()
     before = read_engine(stack)
     RESTARTS[how](private_daemon)
-    eventually(lambda: answers(stack), 60, "an answer without any `stack up`")
+    eventually(lambda: answers(stack), "an answer without any `stack up`")
     after = read_engine(stack)
     assert after["Id"] == before["Id"]
     assert after["State"]["StartedAt"] != before["State"]["StartedAt"]
@@ -121,7 +90,7 @@ def test_a_stack_whose_state_was_lost_is_taken_over_as_it_runs_and_survives_a_re
     after = read_engine(stack)
     assert (after["Id"], after["State"]["StartedAt"]) == (before["Id"], before["State"]["StartedAt"])
     private_daemon.reboot()
-    eventually(lambda: answers(stack), 60, "an answer without any `stack up`")
+    eventually(lambda: answers(stack), "an answer without any `stack up`")
 
 
 @pytest.mark.fault(
@@ -147,7 +116,7 @@ def test_a_crash_loop_ends_and_a_restart_of_the_machine_does_not_start_it_again(
 ) -> None:
     stack = make_private_stack("loop", render_config(fake_engine, "--crash-log /opt/fake/engine.py"))
     stack.run("up", "--no-smoke").demand(5)
-    eventually(lambda: has_given_up(stack), 60, "the end of the crash loop")
+    eventually(lambda: has_given_up(stack), "the end of the crash loop")
     ended = read_engine(stack)
     assert ended["RestartCount"] == MOST_RESTARTS
     assert "ended 4 times in a row" in stack.run("logs", "engine").demand().out
@@ -170,35 +139,35 @@ def test_a_restart_of_the_machine_amid_a_crash_loop_adds_no_retries(
     for _ in range(MOST_RESTARTS - 1):
         crash(stack)
     RESTARTS[how](private_daemon)
-    eventually(lambda: read_engine(stack)["State"]["Running"], 30, "the engine after the restart")
+    eventually(lambda: read_engine(stack)["State"]["Running"], "the engine after the restart")
     crash(stack)
     run_docker("exec", read_engine(stack)["Id"], "sh", "-c", "kill -9 $(pidof python3)")
-    eventually(lambda: has_given_up(stack), 30, "the end of the crash loop")
+    eventually(lambda: has_given_up(stack), "the end of the crash loop")
 
 
 @pytest.mark.parametrize("how", RESTARTS)
 def test_an_engine_that_crashed_now_and_then_comes_back_all_the_same(
     make_private_stack: Make, private_daemon: PrivateDaemon, fake_engine: str, how: str
 ) -> None:
-    stack = make_private_stack("aged", render_config(fake_engine, settled_seconds=1))
+    stack = make_private_stack("aged", render_config(fake_engine, after=SETTLED_SOON))
     stack.run("up", "--no-smoke").demand()
     for _ in range(MOST_RESTARTS + 1):
         wait_settled(stack)
         crash(stack)
     wait_settled(stack)
     RESTARTS[how](private_daemon)
-    eventually(lambda: answers(stack), 60, "an answer without any `stack up`")
+    eventually(lambda: answers(stack), "an answer without any `stack up`")
 
 
 def test_an_engine_that_cannot_read_its_key_ends_its_loop_too(make_private_stack: Make, fake_engine: str) -> None:
-    config = render_config(fake_engine).replace("[engine]", "[engine]\napi-key = true")
+    config = render_config(fake_engine, more="api-key = true")
     stack = make_private_stack("key", config)
     stack.run("up", "--no-smoke").demand()
     key = stack.state / "secrets" / "api_key"
     text = key.read_text()
     key.write_text("")
     run_docker("restart", read_engine(stack)["Id"])
-    eventually(lambda: has_given_up(stack), 60, "the end of the crash loop")
+    eventually(lambda: has_given_up(stack), "the end of the crash loop")
     assert read_engine(stack)["RestartCount"] == MOST_RESTARTS
     key.write_text(text)
     stack.run("up", "--no-smoke").demand()

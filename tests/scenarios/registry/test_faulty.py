@@ -17,7 +17,7 @@ from tests.fixtures.faulty_front import TOKEN, Fault, Front, serve_front
 from tests.fixtures.image_registry import Registry
 from tests.fixtures.local_registry import LocalRegistry, serve_registry
 from tests.scenarios.harness import Stack
-from tests.scenarios.registry.test_registry import render_config
+from tests.scenarios.projects import render_config
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 LABEL = "org.opencontainers.image.revision"

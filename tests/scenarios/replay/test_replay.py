@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import signal
-import urllib.request
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
-from tests.scenarios.fake_engine.test_engine_life import render_config
+from tests.scenarios.engine import count_requests, misbehave
 from tests.scenarios.harness import Stack, eventually, start
+from tests.scenarios.projects import render_config
 
 QUESTIONS = {
     "japan": "What is the capital of Japan?",
@@ -40,13 +40,10 @@ def url(stack: Stack) -> str:
 
 
 @pytest.fixture
-def misbehave(url: str) -> Iterator[Callable[..., None]]:
-    def call(*modes: str) -> None:
-        body = json.dumps({"modes": modes}).encode()
-        urllib.request.urlopen(urllib.request.Request(f"{url}/_misbehave", body), timeout=5).close()
-
-    yield call
-    eventually(lambda: call() is None, 60, "an engine that answers")
+def ill(stack: Stack) -> Iterator[None]:
+    """An engine that the test makes misbehave, and that is well again after it."""
+    yield
+    eventually(lambda: misbehave(stack) is None, "an engine that answers")
 
 
 @pytest.fixture(scope="module")
@@ -96,26 +93,24 @@ def test_saved_answers_are_for_this_user_alone_and_are_replayed_many_at_a_time(s
     "an engine whose answers have changed",
     "`stack replay FILE` ends with 1 and names each record that differs, and at which token",
 )
-def test_answers_that_changed_are_told_with_their_place(
-    stack: Stack, recorded: str, misbehave: Callable[..., None]
-) -> None:
-    misbehave("wrong-answers")
+def test_answers_that_changed_are_told_with_their_place(stack: Stack, recorded: str, ill: None) -> None:
+    misbehave(stack, "wrong-answers")
     done = stack.run("replay", recorded, "--concurrency", "2").demand(1)
     assert "the text parts at token 6" in done.out
     assert not any(text in done.out + done.err for text in ("Tokyo", "capital", "honey"))
 
 
-def test_near_ties_are_told_apart(stack: Stack, misbehave: Callable[..., None], write: Callable[..., str]) -> None:
+def test_near_ties_are_told_apart(stack: Stack, ill: None, write: Callable[..., str]) -> None:
     asked = write("tied.jsonl", *(build_line(name, question) for name, question in QUESTIONS.items()))
-    misbehave("undecided")
+    misbehave(stack, "undecided")
     stack.run("replay", asked, "--save-responses", "tied-recorded.jsonl").demand()
-    misbehave("undecided-other")
+    misbehave(stack, "undecided-other")
     document = stack.run("replay", "tied-recorded.jsonl", "--json").demand().json()
     assert document["counts"]["near tie"] == 4
     assert {round(row["gap_nats"], 2) for row in document["rows"]} == {0.04}
 
 
-def test_another_status_is_a_difference(stack: Stack, recorded: str, misbehave: Callable[..., None]) -> None:
+def test_another_status_is_a_difference(stack: Stack, recorded: str, ill: None) -> None:
     text = (stack.folder / recorded).read_text().replace('"temperature":0', '"temperature":0,"max_tokens":-1')
     (stack.folder / "refused.jsonl").write_text(text)
     document = stack.run("replay", "refused.jsonl", "--concurrency", "1", "--json").demand(1).json()
@@ -128,13 +123,11 @@ def test_another_status_is_a_difference(stack: Stack, recorded: str, misbehave: 
     "the engine dies in the middle of a replay",
     "`stack replay FILE` ends with 1: what had no answer is `failed`, and the rest is compared",
 )
-def test_an_engine_that_dies_in_the_middle_is_told(
-    stack: Stack, misbehave: Callable[..., None], write: Callable[..., str]
-) -> None:
+def test_an_engine_that_dies_in_the_middle_is_told(stack: Stack, ill: None, write: Callable[..., str]) -> None:
     lines = [build_line(str(number), "What do bees make?", offset_seconds=number / 2) for number in range(4)]
     lines += [build_line(str(number), "How do you count?", offset_seconds=2.5) for number in range(4, 40)]
     asked = write("many.jsonl", *lines)
-    misbehave("die-under-load")
+    misbehave(stack, "die-under-load")
     document = stack.run("replay", asked, "--save-responses", "lost.jsonl", "--json").demand(1).json()
     assert document["counts"]["not compared"] >= 4
     assert document["counts"]["failed"] >= 8
@@ -143,22 +136,17 @@ def test_an_engine_that_dies_in_the_middle_is_told(
 
 
 def test_an_interrupt_ends_with_what_had_come(stack: Stack, url: str, write: Callable[..., str]) -> None:
-    endless = {"ignore_eos": True, "max_tokens": 2000, "stream": True}
+    # Longer than anybody waits below: only a client that leaves ends it.
+    endless = {"ignore_eos": True, "max_tokens": 20_000, "stream": True}
     lines = [build_line("short", "What do bees make?"), build_line("long", "How do you count?", body=endless)]
     asked = write("long.jsonl", *lines)
     with start(stack, "replay", asked, "--save-responses", "half.jsonl") as running:
         running.wait_said("2 requests")
-        running.wait(lambda: _is_generating(url), "the long answer")
+        running.wait(lambda: count_requests(url), "the long answer")
         assert running.end(signal.SIGINT) == 130
     assert "half.jsonl is not written" in running.said
     assert not (stack.folder / "half.jsonl").exists()
-    eventually(lambda: not _is_generating(url), 30, "the end of what was hung up on")
-
-
-def _is_generating(url: str) -> bool:
-    with urllib.request.urlopen(f"{url}/metrics", timeout=5) as answer:
-        text = answer.read().decode()
-    return any(line.startswith("vllm:num_requests_running{") and not line.endswith(" 0.0") for line in text.split("\n"))
+    eventually(lambda: count_requests(url) == 0, "the end of what was hung up on")
 
 
 def test_bad_lines_are_named_before_anything_is_sent(stack: Stack, write: Callable[..., str]) -> None:
@@ -175,6 +163,6 @@ def test_a_replay_is_part_of_the_history(stack: Stack, recorded: str) -> None:
     assert (newest.passed, newest.report["counts"]["equal"]) == (True, 5)
 
 
-def test_an_engine_that_serves_nothing_is_told(stack: Stack, recorded: str, misbehave: Callable[..., None]) -> None:
-    misbehave("unavailable")
+def test_an_engine_that_serves_nothing_is_told(stack: Stack, recorded: str, ill: None) -> None:
+    misbehave(stack, "unavailable")
     assert "503" in stack.run("replay", recorded).demand(6).err

@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.scenarios.fake_engine.test_engine_life import render_config
 from tests.scenarios.harness import Done, Stack
+from tests.scenarios.projects import render_config
 
 
 @pytest.fixture(scope="module")

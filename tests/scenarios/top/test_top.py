@@ -20,8 +20,8 @@ from typing import Any
 
 import pytest
 
-from tests.scenarios.fake_engine.test_engine_life import render_config
-from tests.scenarios.harness import INTERRUPTED, Stack, eventually, run_docker
+from tests.scenarios.harness import INTERRUPTED, PATIENCE_SECONDS, Stack, eventually, run_docker
+from tests.scenarios.projects import render_config
 
 FIRST_SCREEN = "\x1b[?1049l"
 
@@ -97,7 +97,7 @@ class Seen:
             assert self.process.poll() is None or text in shown, f"ended: {self.written}"
             return bool(re.search(text, shown))
 
-        eventually(is_shown, 60, f"`{text}` on the screen", every_seconds=0.1)
+        eventually(is_shown, f"`{text}` on the screen", every_seconds=0.1)
 
 
 @pytest.fixture
@@ -137,7 +137,7 @@ def test_a_terminal_of_80_by_24_is_filled_and_given_back(traffic: None, see: Cal
     assert re.fullmatch(r"stack top  \S+ +\d\d:\d\d:\d\d UTC", screen[0])
     assert re.search(r", served as `\S+`$", screen[2])
     os.write(seen.own, b"q")
-    assert seen.process.wait(30) == 0
+    assert seen.process.wait(PATIENCE_SECONDS) == 0
     after = seen.read().rpartition(FIRST_SCREEN)[2]
     assert "generated/s" in after
     assert "\x1b[?25h" in seen.written
@@ -149,10 +149,10 @@ def test_another_size_is_drawn_anew_and_ctrl_c_ends_it(traffic: None, see: Calla
     seen.wait_shown(r"generated/s")
     assert len(seen.screen) == 40
     termios.tcsetwinsize(seen.own, (15, 50))
-    eventually(lambda: len(seen.screen) == 15, 30, "a view of the new size", every_seconds=0.1)
+    eventually(lambda: len(seen.screen) == 15, "a view of the new size", every_seconds=0.1)
     assert max(map(len, seen.screen)) <= 50
     seen.process.send_signal(signal.SIGINT)
-    assert seen.process.wait(30) == INTERRUPTED
+    assert seen.process.wait(PATIENCE_SECONDS) == INTERRUPTED
     assert FIRST_SCREEN in seen.read()
     assert termios.tcgetattr(seen.theirs) == seen.before
 
@@ -171,16 +171,16 @@ def test_a_killed_engine_is_told_and_watched_on(stack: Stack, traffic: None) -> 
             return [item["state"] for item in list(told)]
 
         try:
-            eventually(lambda: "measured" in states(), 60, "a first measured look")
+            eventually(lambda: "measured" in states(), "a first measured look")
             run_docker("kill", engine)
-            eventually(lambda: "silent" in states(), 60, "a look without an answer")
-            eventually(lambda: "exited" in told[-1]["silent"]["why"], 60, "the container's end")
+            eventually(lambda: "silent" in states(), "a look without an answer")
+            eventually(lambda: "exited" in told[-1]["silent"]["why"], "the container's end")
             run_docker("start", engine)
-            eventually(lambda: states()[-1] == "measured", 60, "an engine that is measured again")
+            eventually(lambda: states()[-1] == "measured", "an engine that is measured again")
         finally:
             process.send_signal(signal.SIGINT)
-            reader.join(30)
-        assert process.wait(30) == INTERRUPTED
+            reader.join(PATIENCE_SECONDS)
+        assert process.wait(PATIENCE_SECONDS) == INTERRUPTED
     rates = [item["total"]["recent"] for item in told if item["state"] == "measured"]
     # Three clients, one token each in a step of 0.02 s.
     assert all(0 <= rate["generation_tokens_per_second"] <= 400 for rate in rates)

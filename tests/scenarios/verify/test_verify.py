@@ -5,27 +5,23 @@ The fake engine and a real Prometheus. The bench is left out: its client is vLLM
 
 from __future__ import annotations
 
-import json
-import urllib.request
 from collections.abc import Callable
 from typing import Any
 from xml.etree import ElementTree
 
 import pytest
 
-from tests.scenarios.fake_engine.test_engine_life import SERVICES
-from tests.scenarios.faults.projects import build_small_stack, render_config
+from tests.scenarios.engine import misbehave
 from tests.scenarios.harness import Stack, start
+from tests.scenarios.projects import build_small_stack, render_small_config
 
-WATCHED = SERVICES.replace(
-    "[services.prometheus]\nenabled = false", "[services.prometheus]\nscrape-interval-seconds = 1"
-)
+SCRAPED_OFTEN = "[services.prometheus]\nscrape-interval-seconds = 1\n"
 NO_BENCH = ("verify", "--skip", "bench")
 
 
 @pytest.fixture(scope="module")
 def stack(make_stack: Callable[..., Stack], fake_engine: str) -> Stack:
-    config = render_config(fake_engine).replace(SERVICES, WATCHED)
+    config = render_small_config(fake_engine, after=SCRAPED_OFTEN, watchers=["prometheus"])
     return build_small_stack(make_stack, "verify", config)
 
 
@@ -37,11 +33,6 @@ def first(stack: Stack) -> dict[str, Any]:
 
 def statuses(document: dict[str, Any]) -> dict[str, str]:
     return {check["check"]: check["status"] for check in document["checks"]}
-
-
-def misbehave(stack: Stack, *modes: str) -> None:
-    body = json.dumps({"modes": modes}).encode()
-    urllib.request.urlopen(urllib.request.Request(f"{stack.url('engine')}/_misbehave", body), timeout=5).close()
 
 
 def test_the_whole_chain_passes_on_a_stack_that_it_brought_up(stack: Stack, first: dict[str, Any]) -> None:

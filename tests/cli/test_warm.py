@@ -1,4 +1,7 @@
-"""Whatever the hub does, `stack warm` must end with 7 and the next step, land nothing half, and go on afterwards."""
+"""Whatever the hub does, `stack warm` must end with 7 and the next step, land nothing half, and go on afterwards.
+
+No container is started.
+"""
 
 from __future__ import annotations
 
@@ -214,3 +217,16 @@ def test_a_page_in_place_of_an_answer_is_no_hub(warmer: Warmer) -> None:
     assert f"{warmer.hub.endpoint} does not answer as a model hub" in done.err
     assert warmer.find_landed() == []
     assert_healthy_hub_mends_it(warmer)
+
+
+@pytest.mark.network
+def test_an_interrupted_fetch_of_the_demo_model_is_gone_on_with(tmp_path: Path) -> None:
+    (tmp_path / "home").mkdir()
+    stack = Stack(f"demo-{os.getpid()}", tmp_path, tmp_path / "data")
+    stack.write_config('[model]\nid = "demo"\n\n[engine]\ndevice = "cpu"\n')
+    with start(stack, "warm") as warm:
+        warm.wait_said("model smollm2-135m-instruct: ")
+        assert warm.end(signal.SIGINT) == INTERRUPTED
+        assert "Traceback" not in warm.said
+    assert list_snapshots(stack.data / "stack" / "models") == []
+    stack.run("warm", "--verify").demand()
