@@ -4,20 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from tests.fixtures.stub_engine import FakeEngine, load_stub
-
-
-@pytest.fixture(scope="session")
-def stub():
-    return load_stub()
+from tests.fixtures.stub_engine import FakeEngine
 
 
 @pytest.fixture
-def start_engine(stub):
+def start_engine():
     started = []
 
     def start(*argv):
-        started.append(FakeEngine(stub, *argv))
+        started.append(FakeEngine(*argv))
         return started[-1]
 
     yield start

@@ -86,7 +86,7 @@ def test_an_engine_that_dies_by_itself_is_started_again_by_docker(one: Stack) ->
 def test_a_crash_at_start_is_told_with_its_cause_and_ends_by_itself(
     make_stack: Callable[..., Stack], fake_engine: str
 ) -> None:
-    stack = make_stack("crash", render_config(fake_engine, "--crash-log /opt/fake/engine.py"))
+    stack = make_stack("crash", render_config(fake_engine, "--crash-log /opt/fake/fake_engine/engine.py"))
     done = stack.run("up", "--no-smoke").demand(5)
     assert "`engine` ended after" in done.err
     assert "hint:" in done.err
@@ -105,9 +105,9 @@ def test_a_crash_at_start_is_told_with_its_cause_and_ends_by_itself(
 def test_an_engine_that_never_opens_its_port_is_given_up_after_the_time_set(
     make_stack: Callable[..., Stack], fake_engine: str
 ) -> None:
-    stack = make_stack("hang", render_config(fake_engine, "--hang-at-boot", "ready-timeout-seconds = 5"))
+    stack = make_stack("hang", render_config(fake_engine, "--hang-at-boot", "ready-timeout-seconds = 10"))
     done = stack.run("up", "--no-smoke").demand(5)
-    assert "is not ready after 5 s" in done.err
+    assert "is not ready after 10 s" in done.err
 
 
 @pytest.mark.fault(

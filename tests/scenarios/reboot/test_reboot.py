@@ -114,7 +114,7 @@ def test_what_was_taken_down_stays_down(
 def test_a_crash_loop_ends_and_a_restart_of_the_machine_does_not_start_it_again(
     make_private_stack: Make, private_daemon: PrivateDaemon, fake_engine: str, how: str
 ) -> None:
-    stack = make_private_stack("loop", render_config(fake_engine, "--crash-log /opt/fake/engine.py"))
+    stack = make_private_stack("loop", render_config(fake_engine, "--crash-log /opt/fake/fake_engine/engine.py"))
     stack.run("up", "--no-smoke").demand(5)
     eventually(lambda: has_given_up(stack), "the end of the crash loop")
     ended = read_engine(stack)

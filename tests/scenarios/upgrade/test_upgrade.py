@@ -16,7 +16,7 @@ from tests.scenarios.projects import render_config
 
 LABEL = "org.opencontainers.image.revision"
 OLD, GOOD, WRONG, OTHER, DEAD = (f"{digit * 8}{'0123456789abcdef' * 2}" for digit in "abcde")
-ENGINE, PAGE = "/opt/fake/engine.py", "/opt/fake/vllm-0.31.0.txt"
+ENGINE, PAGE = "/opt/fake/fake_engine/engine.py", "/opt/fake/fake_engine/vllm-0.31.0.txt"
 # What each commit does otherwise than the fake engine does by itself.
 CHANGES = {
     OLD: "",

@@ -11,7 +11,7 @@ from stack.traffic.engine_http import build_http_client
 
 @pytest.fixture
 def http():
-    with build_http_client(timeout_seconds=10.0) as client:
+    with build_http_client(timeout_seconds=60.0) as client:
         yield client
 
 
@@ -26,7 +26,8 @@ def build_target(http):
             "services": (ServiceFacts("engine", "running", "healthy"),),
             "identity": IdentityFacts(expected_version="0.32.0", accepted_level="unknown"),
             "api_key": api_key,
-            "config": SmokeConfig(),
+            # Time for a machine that has much else to do; what is waited for in vain has limits of its own.
+            "config": SmokeConfig(timeout_seconds=600.0),
         }
         return SmokeTarget(**{**given, **changes})
 

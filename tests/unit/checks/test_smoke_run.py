@@ -16,6 +16,7 @@ from stack.checks.smoke.defaults import TEXTS
 from stack.checks.smoke.registry import load_checks
 from stack.checks.smoke.run import run_smoke
 from stack.checks.smoke.target import ModelFacts, ServiceFacts, SmokeConfig
+from tests.fixtures.fake_engine import words
 
 # What a stub that is only this one thing leaves for lack of a counterpart.
 ALWAYS_SKIPPED = {"api-key", "baseline", "prometheus", "grafana", "dashboards"}
@@ -274,5 +275,5 @@ def test_a_stack_that_runs_one_request_at_a_time_by_choice_is_not_blamed_for_it(
     assert "one at a time" in found["batched"].message
 
 
-def test_the_stub_knows_the_texts_that_smoke_reads(stub):
-    assert tuple(stub.TEXTS) == TEXTS
+def test_the_stub_knows_the_texts_that_smoke_reads():
+    assert tuple(words.TEXTS) == TEXTS

@@ -20,7 +20,7 @@ from stack.operations.dashboards.report import build_document, build_report, ren
 from stack.telemetry.contract.check import Answer
 from stack.telemetry.contract.inventory import load_inventory, render_inventory
 from stack.telemetry.contract.kept import find_kept_inventory
-from tests.fixtures.stub_engine import FakeEngine, load_stub
+from tests.fixtures.stub_engine import FakeEngine
 
 SESSION: Any = SimpleNamespace(
     config=SimpleNamespace(
@@ -93,7 +93,7 @@ def test_names_are_held_against_the_version_that_is_locked(tmp_path: Path, monke
 
 
 def test_an_inventory_says_the_version_that_its_engine_says_and_is_the_same_each_time() -> None:
-    engine = FakeEngine(load_stub())
+    engine = FakeEngine()
     try:
         found, version = fetch_engine_inventory(SESSION, f"{engine.url}/metrics")
         again, _ = fetch_engine_inventory(SESSION, engine.url)

@@ -26,7 +26,7 @@ from stack.traffic.demo_phases import PHASES
 from stack.traffic.demo_plan import Limits, build_plan
 from stack.traffic.demo_texts import load_demo_texts
 from stack.traffic.record_file import load_records
-from tests.fixtures.stub_engine import FakeEngine, load_stub
+from tests.fixtures.stub_engine import FakeEngine
 
 SHORT = 0.03
 PHASE_NAMES = [phase.name for phase in PHASES]
@@ -34,7 +34,7 @@ PHASE_NAMES = [phase.name for phase in PHASES]
 
 @pytest.fixture
 def engine():
-    engine = FakeEngine(load_stub())
+    engine = FakeEngine()
     yield engine
     engine.close()
 

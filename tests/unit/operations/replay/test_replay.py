@@ -16,7 +16,7 @@ from stack.operations.replay.options import ReplayOptions
 from stack.operations.replay.page import tell_replay
 from stack.operations.replay.run import run
 from stack.traffic.record_file import load_records
-from tests.fixtures.stub_engine import FakeEngine, load_stub
+from tests.fixtures.stub_engine import FakeEngine
 
 SECRET = "What do bees make?"
 
@@ -29,7 +29,7 @@ def build_line(name, question=SECRET, **more):
 
 @pytest.fixture
 def engine():
-    engine = FakeEngine(load_stub())
+    engine = FakeEngine()
     yield engine
     engine.close()
 

@@ -10,7 +10,7 @@ from stack.errors import ConfigError, HostError, NotRunningError
 from stack.operations.status.read import ServiceStatus
 from stack.operations.top import place as top_place
 from stack.operations.top.place import Place, Runs, build_finder, build_own_place, find_quietly
-from tests.fixtures.stub_engine import FakeEngine, load_stub
+from tests.fixtures.stub_engine import FakeEngine
 from tests.unit.operations.top.top_frames import GPU
 
 STARTED = "2026-11-21T22:00:00+00:00"
@@ -34,7 +34,7 @@ def build_status(*services, requests=None, **changes):
 
 @pytest.fixture
 def fake_engine():
-    engine = FakeEngine(load_stub())
+    engine = FakeEngine()
     yield engine
     engine.close()
 
