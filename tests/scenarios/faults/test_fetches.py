@@ -20,7 +20,7 @@ from stack.progress import ignore
 from tests.fixtures.fake_hub import FakeHub, run_hub
 from tests.fixtures.image_registry import Registry
 from tests.scenarios.faults.ends import assert_up_goes_on, end_three_times
-from tests.scenarios.harness import Stack, start
+from tests.scenarios.harness import Running, Stack, start
 from tests.scenarios.projects import SMALL, build_small_stack, render_config, render_small_config
 from tests.unit.models.conftest import build_model_files
 
@@ -78,12 +78,18 @@ def test_up_ends_while_the_model_is_fetched(
 def test_up_ends_while_an_image_is_pulled(pushed: Registry, make_stack: Callable[..., Stack], fake_engine: str) -> None:
     pushed.push(fake_engine, "acme/engine:1")
     stack = build_small_stack(make_stack, "pulls", render_small_config(f"{pushed.host}/acme/engine:1"))
-    assert pushed.process is not None
-    pushed.process.send_signal(signal.SIGSTOP)
+    registry = pushed.process
+    assert registry is not None
+
+    def hold(up: Running) -> None:
+        # Not from the beginning: it must tell the tag's digest first.
+        up.wait_said("pull acme/engine: asking")
+        registry.send_signal(signal.SIGSTOP)
+
     try:
-        end_three_times(stack, lambda up: up.wait_said("pull acme/engine: asking"))
+        end_three_times(stack, hold, lambda: registry.send_signal(signal.SIGCONT))
     finally:
-        pushed.process.send_signal(signal.SIGCONT)
+        registry.send_signal(signal.SIGCONT)
     assert stack.containers() == {}
     assert_up_goes_on(stack)
     stack.run("down").demand()
@@ -164,11 +170,12 @@ def test_weights_pulls_and_builds_run_side_by_side(
     )
     assert pushed.process is not None
     slow_hub.close_gate()
-    pushed.process.send_signal(signal.SIGSTOP)
     with start(stack, "up", "--no-smoke") as up:
         built = f"build {fresh_base.tag.partition(':')[0]}"
+        up.wait_said("pull acme/engine: asking")
+        pushed.process.send_signal(signal.SIGSTOP)
         # Registry and hub are held: each of the three has begun before one of them can end.
-        for begun in ("pull acme/engine: asking", "\nmodel acme/tiny: ", f"{built}: docker started"):
+        for begun in ("\nmodel acme/tiny: ", f"{built}: docker started"):
             up.wait_said(begun)
         pushed.process.send_signal(signal.SIGCONT)
         for ended in ("pull acme/engine: done", f"{built}: done"):
