@@ -70,9 +70,9 @@ class EngineClient:
         """Fetch the engine's own version, such as `0.32.0`."""
         return self._read("GET", "/version", None, lambda document: str(document["version"]))
 
-    def fetch_metrics(self) -> str:
+    def fetch_metrics(self, timeout_seconds: float | None = None) -> str:
         """Fetch the text of `/metrics`."""
-        answer = self.fetch_raw("GET", "/metrics")
+        answer = self.fetch_raw("GET", "/metrics", timeout_seconds=timeout_seconds)
         demand_success(self.base_url, "/metrics", answer)
         return answer.text
 

@@ -29,6 +29,7 @@ _OUTCOMES: Mapping[str, Literal["dead", "error"]] = {
     "unreadable": "error",
 }
 _FINISHED = "vllm:request_success_total"
+_BEGIN_SECONDS = 3.0
 
 
 class ContractFacts:
@@ -36,7 +37,7 @@ class ContractFacts:
 
     Args:
         rendered: The folder of rendered files, whose dashboards and rules are what Grafana and Prometheus read.
-        fetch_metrics: Gives the engine's page.
+        fetch_metrics: Gives the engine's page, within so many seconds; None: as long as for any request.
         version: The engine's version, or None.
         api: Prometheus, or None.
         scrape_interval_seconds: How often it scrapes.
@@ -45,7 +46,7 @@ class ContractFacts:
     def __init__(
         self,
         rendered: Path,
-        fetch_metrics: Callable[[], str],
+        fetch_metrics: Callable[[float | None], str],
         *,
         version: str | None,
         api: PrometheusApi | None,
@@ -58,7 +59,8 @@ class ContractFacts:
     def begin(self) -> None:
         """Note what the engine has done until now, before smoke sends its first request."""
         try:
-            self._before = self._fetch_page().total(_FINISHED) or 0.0
+            # Before any check, so within no check's limit.
+            self._before = self._fetch_page(_BEGIN_SECONDS).total(_FINISHED) or 0.0
         except StackError:
             # An engine that does not answer is told by the checks that ask it.
             self._before = 0.0
@@ -82,8 +84,8 @@ class ContractFacts:
         broken = [QueryState(self._name(fault.place), "", "error", fault.message, fault.hint) for fault in unread]
         return [*broken, *self._judge(queries, faults)]
 
-    def _fetch_page(self) -> Exposition:
-        return parse_exposition(self._fetch_metrics())
+    def _fetch_page(self, timeout_seconds: float | None = None) -> Exposition:
+        return parse_exposition(self._fetch_metrics(timeout_seconds))
 
     def _read_inventory(self) -> Inventory:
         own = replace(build_inventory(self._fetch_page(), "the engine's /metrics"), version=self._version)

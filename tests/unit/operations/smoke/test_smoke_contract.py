@@ -51,7 +51,7 @@ def build_prometheus(values: Mapping[str, float], names: tuple[str, ...] = ("up"
 
 
 def build(folder: Path, api: PrometheusApi | None = None, page: str = PAGE, version: str | None = "0.32.0"):
-    return ContractFacts(folder, lambda: page, version=version, api=api, scrape_interval_seconds=5)
+    return ContractFacts(folder, lambda seconds: page, version=version, api=api, scrape_interval_seconds=5)
 
 
 def test_a_panel_whose_metric_the_engine_lost_is_dead_although_prometheus_remembers_it(write) -> None:
@@ -98,10 +98,21 @@ def test_what_smoke_sent_has_arrived_when_prometheus_counts_more_than_the_engine
 
 
 def test_an_engine_that_does_not_answer_is_told_when_it_is_looked_at(write) -> None:
-    def fail() -> str:
+    def fail(seconds: float | None) -> str:
         raise ServiceApiError("engine", "/metrics", "no answer")
 
     contract = ContractFacts(write("up"), fail, version=None, api=None, scrape_interval_seconds=5)
     contract.begin()
     with pytest.raises(ServiceApiError):
         contract.look()
+
+
+def test_the_first_look_takes_seconds_and_no_more_where_the_engine_hangs(tmp_path: Path) -> None:
+    asked: list[float | None] = []
+
+    def fetch(seconds: float | None) -> str:
+        asked.append(seconds)
+        raise ServiceApiError("engine", "http://engine/metrics", "it hangs")
+
+    ContractFacts(tmp_path, fetch, version=None, api=None, scrape_interval_seconds=5).begin()
+    assert asked == [3.0]
