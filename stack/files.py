@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import glob
 import os
 import secrets
 from collections.abc import Iterable
@@ -37,7 +39,18 @@ def replace_file(
         target.replace(path)
     finally:
         target.unlink(missing_ok=True)
+    if draft is None:
+        _remove_left(path)
     sync_folder(path.parent)
+
+
+def _remove_left(path: Path) -> None:
+    """Remove drafts of a file whose writers were killed in the middle."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.partial"):
+        writer = left.name.split(".")[-3]
+        if writer.isdigit() and not Path("/proc", writer).exists():
+            with contextlib.suppress(OSError):
+                left.unlink()
 
 
 def sync_folder(path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 
 import pytest
 
@@ -54,3 +55,14 @@ def test_what_a_crash_left_in_the_draft_is_written_over(tmp_path):
     draft.write_bytes(b"longer than what comes")
     replace_file(tmp_path / "file", b"short", draft=draft)
     assert (tmp_path / "file").read_bytes() == b"short" and not draft.exists()
+
+
+def test_a_draft_whose_writer_was_killed_goes_with_the_next_writing_and_others_stay(tmp_path):
+    writer = subprocess.Popen(["sleep", "0"])
+    writer.wait()
+    left, other = (tmp_path / f".{name}.{writer.pid}.0a1b2c3d.partial" for name in ("file", "file2"))
+    living = tmp_path / f".file.{os.getpid()}.0a1b2c3d.partial"
+    for path in (left, other, living):
+        path.write_bytes(b"half")
+    replace_file(tmp_path / "file", b"whole")
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["file", other.name, living.name])
