@@ -180,9 +180,11 @@ def run_docker(*arguments: str) -> str:
     return done.stdout
 
 
-def eventually(check: Callable[[], Any], what: str, *, every_seconds: float = 0.2) -> Any:
+def eventually(
+    check: Callable[[], Any], what: str, *, every_seconds: float = 0.2, within_seconds: float = PATIENCE_SECONDS
+) -> Any:
     """Give the first true answer of `check`; its last answer or error is part of the failure."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
+    deadline = time.monotonic() + within_seconds
     last: object = None
     while time.monotonic() < deadline:
         try:
@@ -192,7 +194,7 @@ def eventually(check: Callable[[], Any], what: str, *, every_seconds: float = 0.
         except (AssertionError, OSError, LookupError, ValueError) as err:
             last = err
         time.sleep(every_seconds)
-    raise AssertionError(f"{what} did not come about within {PATIENCE_SECONDS} s; last: {last!r}")
+    raise AssertionError(f"{what} did not come about within {within_seconds} s; last: {last!r}")
 
 
 def services_of(document: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:

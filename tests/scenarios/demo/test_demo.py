@@ -81,7 +81,7 @@ def test_an_interrupt_leaves_nothing_running(stack: Stack, url: str, number: sig
         running.wait_said("demo: chat")
         eventually(lambda: count_requests(url) > 0, "a request that runs", every_seconds=0.02)
         assert running.end(number) == INTERRUPTED
-    eventually(lambda: count_requests(url) == 0, "an engine without requests")
+    eventually(lambda: count_requests(url) == 0, "an engine without requests", within_seconds=10)
     assert not (stack.folder / "half.jsonl").exists()
     assert list(stack.folder.glob(".half*")) == []
     assert stack.containers().keys() == {"engine"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 import urllib.request
 from collections.abc import Callable
 from xml.etree import ElementTree
@@ -87,7 +88,9 @@ def test_a_crash_at_start_is_told_with_its_cause_and_ends_by_itself(
     make_stack: Callable[..., Stack], fake_engine: str
 ) -> None:
     stack = make_stack("crash", render_config(fake_engine, "--crash-log /opt/fake/fake_engine/engine.py"))
+    began = time.monotonic()
     done = stack.run("up", "--no-smoke").demand(5)
+    assert time.monotonic() - began < 60
     assert "`engine` ended after" in done.err
     assert "hint:" in done.err
 
